@@ -1,0 +1,122 @@
+//! What a host is, and what it can do at its present version.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Bytes;
+
+/// What a host is and can do.
+///
+/// A facet of [`Hypervisor`](crate::Hypervisor) says that a backend knows a family; a [`Feature`] here says that this
+/// host can do this variant now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Capabilities {
+    /// The connection in its canonical form; never a secret.
+    pub target: String,
+    /// The host's own uuid, where it has one (the test driver and the simulated host do not).
+    pub host_uuid: Option<Uuid>,
+    /// The host's name, as it says itself.
+    pub host_name: String,
+    /// `QEMU`, `Test`, `mock`.
+    pub driver: String,
+    /// Version of the hypervisor, `10.0.2`.
+    pub hypervisor_version: Option<String>,
+    /// Version of the management daemon's library, `11.3.0`.
+    pub library_version: Option<String>,
+    /// Architecture of the host's CPUs, `x86_64`.
+    pub arch: Option<String>,
+    /// Logical CPUs.
+    pub cpus: Option<u32>,
+    /// Physical memory.
+    #[serde(rename = "memory_bytes")]
+    pub memory: Option<Bytes>,
+    /// What kinds of guest it runs.
+    pub guests: Vec<GuestKind>,
+    /// What it can do at this version.
+    pub features: BTreeSet<Feature>,
+}
+
+impl Capabilities {
+    /// Names the host in locks and journals: its uuid, or its canonical target where it has none.
+    #[must_use]
+    pub fn host_key(&self) -> HostKey {
+        HostKey(self.host_uuid.map_or_else(|| self.target.clone(), |u| u.hyphenated().to_string()))
+    }
+
+    /// The kind of guest that runs fastest for this architecture: hardware virtualisation before emulation.
+    #[must_use]
+    pub fn best_guest(&self, arch: &str) -> Option<&GuestKind> {
+        self.guests.iter().filter(|g| g.arch == arch && g.os_type == "hvm").min_by_key(|g| g.virt_type != "kvm")
+    }
+}
+
+/// One combination that a host runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestKind {
+    /// `hvm`, `exe`…
+    pub os_type: String,
+    /// Architecture of the guest, `x86_64`.
+    pub arch: String,
+    /// `kvm` (hardware), `qemu` (emulation), `test`.
+    pub virt_type: String,
+    /// The emulator's path.
+    pub emulator: Option<String>,
+    /// Machine types by their canonical names and aliases.
+    pub machines: Vec<String>,
+    /// Most virtual CPUs that any of its machine types takes; `None` when the host does not say.
+    pub max_vcpus: Option<u32>,
+}
+
+/// Something that some hosts or versions cannot do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Feature {
+    /// Machines start when the host boots.
+    Autostart,
+    /// [`PowerAction::Save`](crate::PowerAction::Save) and its way back.
+    ManagedSave,
+    /// [`PowerAction::Reset`](crate::PowerAction::Reset).
+    Reset,
+    /// Statistics of machines, beyond their state.
+    Statistics,
+    /// A guest's addresses from DHCP leases.
+    LeaseAddresses,
+    /// A guest's addresses from its agent.
+    AgentAddresses,
+    /// A guest's addresses from the host's neighbour table.
+    ArpAddresses,
+    /// A serial console as a byte stream.
+    SerialConsole,
+    /// Pictures of the screen.
+    Screenshot,
+    /// Snapshot records.
+    Snapshots,
+    /// Checkpoint records.
+    Checkpoints,
+    /// UEFI firmware with a variable store.
+    Uefi,
+    /// Emulated TPM.
+    Tpm,
+}
+
+/// Names a host in locks and journals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HostKey(pub(crate) String);
+
+impl HostKey {
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,89 @@
+//! Comfort on top of [`Hypervisor`], for every backend alike.
+
+use std::future::{Future, poll_fn};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{
+    Clock, Error, ErrorKind, Event, EventStream, Hypervisor, PowerAction, Resource, Result, VmId, VmName, VmRef,
+    VmState, VmSummary,
+};
+
+/// How often a wait looks by itself, in case that a backend's events say less than its list.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Comfort on top of [`Hypervisor`].
+#[async_trait]
+pub trait HypervisorExt: Hypervisor {
+    /// Finds a machine by its name. `NotFound`.
+    async fn find_by_name(&self, name: &VmName) -> Result<VmSummary> {
+        self.find(&VmRef::Name(name.clone())).await
+    }
+
+    /// Waits until the machine is in one of these states, and gives its summary then.
+    ///
+    /// It is woken by events and looks again every two seconds, so a change that no event tells is found, too.
+    /// `Timeout` when it has not happened in time, `NotFound` when the machine is gone.
+    async fn wait_for(&self, id: &VmId, states: &[VmState], timeout: Duration, clock: &dyn Clock) -> Result<VmSummary> {
+        let deadline = clock.sleep(timeout);
+        let wait = async {
+            // Subscribed before the first look: what happens in between is not missed.
+            let mut events = self.events().await?;
+            loop {
+                let vm = self.find(&VmRef::Id(*id)).await?;
+                if states.contains(&vm.state) {
+                    return Ok(vm);
+                }
+                concerning(&mut events, id, clock).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            found = wait => found,
+            () = deadline => {
+                let wanted: Vec<_> = states.iter().map(|s| s.as_str()).collect();
+                Err(Error::new(ErrorKind::Timeout, format!("VM not {} in time", wanted.join(" or ")))
+                    .on(Resource::Vm(id.to_string()))
+                    .with_detail(format!("waited {} s", timeout.as_secs())))
+            }
+        }
+    }
+
+    /// Starts a machine and waits until it runs. As [`Hypervisor::power`] and [`wait_for`](Self::wait_for).
+    async fn start_and_wait(&self, id: &VmId, timeout: Duration, clock: &dyn Clock) -> Result<VmSummary> {
+        self.power(id, PowerAction::Start).await?;
+        self.wait_for(id, &[VmState::Running], timeout, clock).await
+    }
+
+    /// Asks the guest to shut down and waits until it is off. As [`Hypervisor::power`] and
+    /// [`wait_for`](Self::wait_for); a guest that refuses ends as `Timeout`.
+    async fn shutdown_and_wait(&self, id: &VmId, timeout: Duration, clock: &dyn Clock) -> Result<VmSummary> {
+        self.power(id, PowerAction::Shutdown).await?;
+        self.wait_for(id, &[VmState::Off], timeout, clock).await
+    }
+}
+
+impl<T: Hypervisor + ?Sized> HypervisorExt for T {}
+
+/// Returns at the next event that may concern this machine, or when it is time to look anyway.
+async fn concerning(events: &mut EventStream, id: &VmId, clock: &dyn Clock) {
+    let news = async {
+        loop {
+            match next(events).await {
+                Some(Event::Vm(event)) if event.vm != *id => {}
+                Some(_) => return,
+                // Ended: only looking is left.
+                None => std::future::pending().await,
+            }
+        }
+    };
+    tokio::select! {
+        () = news => {}
+        () = clock.sleep(LOOK_AGAIN) => {}
+    }
+}
+
+fn next(events: &mut EventStream) -> impl Future<Output = Option<Event>> {
+    poll_fn(|cx| events.as_mut().poll_next(cx))
+}

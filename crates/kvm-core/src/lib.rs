@@ -1,0 +1,68 @@
+//! Vocabulary of KVM Manager: parsed names and units, one error type, the traits that every backend implements, and
+//! operations that survive a crash.
+//!
+//! - **What comes from outside becomes a type at the edge, once**: [`VmName`], [`Bytes`], [`Target`], [`DiskPath`]…
+//! - **Backends implement small traits**: [`Hypervisor`] with its facets, [`Storage`], [`Networks`], [`Transport`];
+//!   a [`Host`] bundles them. The real ones are in `kvm-libvirt` and `kvm-ssh`, a simulated world in `kvm-mock`.
+//! - **Every change of more than one step is an operation** ([`op`]): a plan that can be shown, a journal entry on
+//!   disk before the first side effect, an undo for each step.
+//! - **One error** ([`Error`]): a kind to act on, what it is about, and the chain of causes.
+//!
+//! Nothing here prints, reads the environment, or knows a backend.
+
+#![forbid(unsafe_code)]
+
+mod capability;
+mod clock;
+mod console;
+mod error;
+mod event;
+mod ext;
+mod guard;
+mod guest;
+mod host;
+mod hypervisor;
+mod id;
+#[cfg(feature = "test-inputs")]
+pub mod inputs;
+mod name;
+mod net;
+mod network;
+mod notes;
+pub mod op;
+mod path;
+mod report;
+mod select;
+mod snapshot;
+mod storage;
+mod target;
+pub mod text;
+mod transport;
+mod unit;
+
+pub use capability::{Capabilities, Feature, GuestKind, HostKey};
+pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
+pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};
+pub use error::{Error, ErrorKind, Resource, Result};
+pub use event::{Event, EventStream, VmChange, VmEvent};
+pub use ext::HypervisorExt;
+pub use guard::{check_definition, check_network, check_pool, check_volume};
+pub use guest::{AddressSource, Guest, GuestAddress};
+pub use host::Host;
+pub use hypervisor::{
+    Autostart, DiskStats, Existing, Hypervisor, Keep, NicStats, PowerAction, Secrets, View, VmFilter, VmState, VmStats,
+    VmSummary, Which,
+};
+pub use id::{VmId, VmRef};
+pub use name::{Description, NetworkName, PoolName, SnapshotName, Tag, Title, VmName, VolumeName};
+pub use net::{HostName, MacAddr, Port, SshUser};
+pub use network::{Lease, NetworkInfo, Networks};
+pub use notes::{METADATA_NAMESPACE, Protection, VmNotes};
+pub use path::{DiskPath, DiskRoot};
+pub use report::{Progress, Reporter, Silent, StepOutcome};
+pub use select::Selector;
+pub use snapshot::{CheckpointInfo, Checkpoints, SnapshotInfo, Snapshots};
+pub use storage::{PoolInfo, Storage, VolumeInfo};
+pub use target::{ConnectOptions, MockWorld, Scope, Target, TestNode, Via};
+pub use transport::{Dial, Endpoint, Output, Transport};
+pub use unit::{Bandwidth, Bytes, MemoryUnit, VcpuCount, parse_duration, parse_memory, parse_memory_with, parse_size};

@@ -1,0 +1,34 @@
+//! What nobody else may work on while an operation runs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{HostKey, VmId};
+
+/// A machine on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LockKey {
+    /// The host.
+    pub host: HostKey,
+    /// The machine.
+    pub vm: VmId,
+}
+
+impl LockKey {
+    /// A file name that no other key has, whatever the host is called.
+    pub(super) fn file_name(&self) -> String {
+        let host = Uuid::new_v5(&Uuid::NAMESPACE_URL, self.host.as_str().as_bytes());
+        format!("{}-{}.lock", host.simple(), self.vm)
+    }
+}
+
+impl fmt::Display for LockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.vm, self.host)
+    }
+}
+
+/// Holds a lock until it is dropped; the operating system gives it back when the process dies.
+pub trait LockGuard: fmt::Debug + Send + Sync {}

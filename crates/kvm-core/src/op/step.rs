@@ -1,0 +1,99 @@
+//! One step of an operation: done, probed, taken back.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Clock, Error, Host, Reporter, Result};
+
+/// One step of an operation, as data that a journal can hold.
+///
+/// `apply` and `undo` are idempotent as the executor calls them: it probes first, and calls `apply` only when the
+/// step is pending. `undo` is also called for a step that may have happened in part, and must bring back what was
+/// before, or do nothing when that is already so.
+#[async_trait]
+pub trait Step: fmt::Debug + Send + Sync {
+    /// The stable name in journals, in kebab-case: `create-volume`.
+    fn name(&self) -> &'static str;
+
+    /// What it does, in one line: `create volume default/web.qcow2, 10 GiB`.
+    fn title(&self) -> String;
+
+    /// The step as a journal keeps it; an engine's [`Decode`] makes the step from it again.
+    fn to_json(&self) -> Result<Value>;
+
+    /// What it means when the step proves to be done before it began.
+    fn already(&self) -> Already;
+
+    /// Looks whether what the step brings about is there now.
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe>;
+
+    /// Does it. Returns when it is done, not when it is asked for.
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()>;
+
+    /// Takes it back. Only called for steps before the point of no return.
+    async fn undo(&self, cx: &StepContext<'_>) -> Result<()>;
+}
+
+/// What a step works with.
+#[derive(Clone, Copy, Debug)]
+pub struct StepContext<'a> {
+    /// The host that is changed.
+    pub host: &'a Host,
+    /// For waiting and dating.
+    pub clock: &'a dyn Clock,
+    /// For news from inside a long step.
+    pub reporter: &'a dyn Reporter,
+    /// Asks a step that waits to give up with [`Cancelled`](crate::ErrorKind::Cancelled). Not set while undoing.
+    pub cancel: &'a CancellationToken,
+}
+
+/// What is true now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// The step's effect is not there.
+    Pending,
+    /// The step's effect is there in full.
+    Done,
+}
+
+/// What it means when a step proves to be done before it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Already {
+    /// Somebody else made it: refuse, and never take it back.
+    Conflict,
+    /// Good: nothing to do, and nothing to take back.
+    Fine,
+}
+
+/// Makes a step from its name and its journal form.
+pub type Decode = fn(name: &str, data: &Value) -> Result<Box<dyn Step>>;
+
+/// Which engine makes steps for which kinds of operation, so that any of them can be resumed.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue(Vec<(&'static str, Decode)>);
+
+impl Catalogue {
+    /// A catalogue without engines.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the engine of all kinds that begin with `prefix` (`vm.`).
+    #[must_use]
+    pub fn with(mut self, prefix: &'static str, decode: Decode) -> Self {
+        self.0.push((prefix, decode));
+        self
+    }
+
+    /// Makes a step of an operation of this kind.
+    pub fn decode(&self, kind: &str, name: &str, data: &Value) -> Result<Box<dyn Step>> {
+        let (_, decode) = self.0.iter().find(|(prefix, _)| kind.starts_with(prefix)).ok_or_else(|| {
+            Error::new(crate::ErrorKind::Unsupported, format!("no engine here knows operations of kind {kind}"))
+        })?;
+        decode(name, data)
+    }
+}

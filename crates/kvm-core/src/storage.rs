@@ -1,0 +1,101 @@
+//! The contract of a host's storage: pools and the volumes in them.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Autostart, Bytes, DiskPath, PoolName, Result, VolumeName};
+
+/// Storage pools and volumes of one host.
+///
+/// `Unavailable` and `Timeout` are as in [`Hypervisor`](crate::Hypervisor).
+#[async_trait]
+pub trait Storage: fmt::Debug + Send + Sync + 'static {
+    /// Lists all pools, sorted by name.
+    async fn pools(&self) -> Result<Vec<PoolInfo>>;
+
+    /// Finds one pool. `NotFound`.
+    async fn find_pool(&self, pool: &PoolName) -> Result<PoolInfo>;
+
+    /// Defines a pool from its document, makes what it needs on disk (a directory, for a `dir` pool) and starts it.
+    /// `AlreadyExists` when the name or the target is taken; `InvalidInput` when the host refuses the document.
+    /// When a later part goes wrong, nothing stays defined.
+    async fn create_pool(&self, doc: &kvm_xml::StoragePool, autostart: Autostart) -> Result<()>;
+
+    /// Starts a pool. `InvalidState` when it is active, `NotFound`.
+    async fn start_pool(&self, pool: &PoolName) -> Result<()>;
+
+    /// Stops a pool; its data stays. `InvalidState` when it is not active, `NotFound`.
+    async fn stop_pool(&self, pool: &PoolName) -> Result<()>;
+
+    /// Looks again at what is in a pool. `InvalidState` when it is not active, `NotFound`.
+    async fn refresh_pool(&self, pool: &PoolName) -> Result<()>;
+
+    /// Forgets a pool that is not active; its data stays. `InvalidState` when it is active, `NotFound`.
+    async fn undefine_pool(&self, pool: &PoolName) -> Result<()>;
+
+    /// Lists the volumes of a pool, sorted by name. `InvalidState` when it is not active, `NotFound`.
+    async fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeInfo>>;
+
+    /// Finds one volume. `NotFound`; `InvalidState` when the pool is not active.
+    async fn find_volume(&self, pool: &PoolName, volume: &VolumeName) -> Result<VolumeInfo>;
+
+    /// Finds the volume that has this path, over all active pools. `NotFound`.
+    async fn volume_at(&self, path: &DiskPath) -> Result<VolumeInfo>;
+
+    /// Makes a volume from its document; its content reads as zeros. `AlreadyExists`; `NoSpace` when the pool cannot
+    /// hold what is allocated at once; `InvalidState` when the pool is not active; `InvalidInput`; `NotFound`.
+    async fn create_volume(&self, pool: &PoolName, doc: &kvm_xml::StorageVolume) -> Result<VolumeInfo>;
+
+    /// Deletes a volume and its data. `NotFound`; `Busy` when the host knows that it is in use.
+    async fn delete_volume(&self, pool: &PoolName, volume: &VolumeName) -> Result<()>;
+}
+
+/// What is known of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolInfo {
+    /// Unique on the host.
+    pub name: PoolName,
+    /// `dir`, `logical`, `netfs`…
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether its volumes can be used now.
+    pub active: bool,
+    /// Whether the host starts it at boot.
+    pub autostart: bool,
+    /// Whether the definition outlives a stop.
+    pub persistent: bool,
+    /// Where its volumes are, for pools that have such a place.
+    pub target: Option<DiskPath>,
+    /// Size of the device or file system; `None` while it is not active.
+    #[serde(rename = "capacity_bytes")]
+    pub capacity: Option<Bytes>,
+    /// Space in use.
+    #[serde(rename = "allocation_bytes")]
+    pub allocation: Option<Bytes>,
+    /// Space left.
+    #[serde(rename = "available_bytes")]
+    pub available: Option<Bytes>,
+}
+
+/// What is known of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeInfo {
+    /// The pool it is in.
+    pub pool: PoolName,
+    /// Unique in the pool.
+    pub name: VolumeName,
+    /// Where a machine finds it.
+    pub path: DiskPath,
+    /// `raw`, `qcow2`, `iso`…; `None` where the pool type has no formats.
+    pub format: Option<String>,
+    /// Size that a guest sees.
+    #[serde(rename = "capacity_bytes")]
+    pub capacity: Bytes,
+    /// Space that it takes on the host.
+    #[serde(rename = "allocation_bytes")]
+    pub allocation: Bytes,
+    /// The image that it is an overlay of.
+    pub backing: Option<DiskPath>,
+}

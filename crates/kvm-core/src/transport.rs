@@ -1,0 +1,86 @@
+//! The contract of reaching a host as an operating system: its programs, sockets and files.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{ByteStream, Bytes, HostName, Port, Result, SshUser};
+
+/// A way to a host's operating system: this machine itself, or over SSH.
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Says where this leads.
+    fn endpoint(&self) -> &Endpoint;
+
+    /// Runs a program with an argument list, no shell, no terminal, empty standard input and a cleared environment
+    /// (`PATH` and `LANG=C` only), and waits for it.
+    ///
+    /// A non-zero exit is not an error: it stands in the output. `NotFound` when there is no such program; `Timeout`
+    /// when it has not ended in time, after it was killed with its process group; `Corrupt` when it prints more than
+    /// 16 MiB on one stream.
+    async fn run(&self, argv: &[&str], timeout: Duration) -> Result<Output>;
+
+    /// Connects to a socket on the host. `Unavailable` when nobody listens, `Denied`.
+    async fn dial(&self, to: &Dial) -> Result<Box<dyn ByteStream>>;
+
+    /// Reads a whole file. `NotFound`, `Denied`; `InvalidInput` when it is larger than `limit`.
+    async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>>;
+
+    /// Writes a whole file durably, so that after a power cut the path holds the old content or the new one, never a
+    /// part. `mode` is the Unix permission bits of the new file. `Denied`, `NoSpace`, `NotFound` when the directory
+    /// does not exist.
+    async fn write_file(&self, path: &Path, data: &[u8], mode: u32) -> Result<()>;
+}
+
+/// Where a [`Transport`] leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// This machine.
+    Local,
+    /// Another machine, over SSH.
+    Ssh {
+        /// Who logs in; `None` is the present user.
+        user: Option<SshUser>,
+        /// Where.
+        host: HostName,
+        /// `None` is the configured or default one.
+        port: Option<Port>,
+    },
+}
+
+/// A socket on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dial {
+    /// A Unix stream socket.
+    Unix(PathBuf),
+    /// A TCP port, as seen from the host.
+    Tcp {
+        /// A name or address that the host can reach.
+        host: HostName,
+        /// The port.
+        port: Port,
+    },
+}
+
+/// What a program left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit status; `None` when a signal ended it.
+    pub status: Option<i32>,
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// What it complained about.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Whether it exited with zero.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.status == Some(0)
+    }
+}

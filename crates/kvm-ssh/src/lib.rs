@@ -1,0 +1,24 @@
+//! Ways to a host's operating system: its programs, sockets and files.
+//!
+//! [`LocalTransport`] is this machine itself. It implements [`kvm_core::Transport`], so that whatever is written
+//! against the trait works the same wherever the host is.
+//!
+//! ```
+//! use std::time::Duration;
+//! use kvm_core::Transport as _;
+//! use kvm_ssh::LocalTransport;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> kvm_core::Result<()> {
+//! let here = LocalTransport::new();
+//! let output = here.run(&["uname", "-s"], Duration::from_secs(10)).await?;
+//! assert!(output.success());
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod local;
+
+pub use local::LocalTransport;

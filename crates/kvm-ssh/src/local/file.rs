@@ -1,0 +1,160 @@
+//! Whole files, read under a limit and written so that no crash leaves a part.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use kvm_core::{Bytes, Error, ErrorKind, Resource, Result};
+use rustix::fs::{Mode, OFlags};
+
+use super::error::file_error;
+
+/// How our unfinished files begin; whoever finds one may delete it.
+const PREFIX: &str = ".kvmm-";
+
+pub(super) async fn read(path: &Path, limit: Bytes) -> Result<Vec<u8>> {
+    let path = path.to_owned();
+    blocking(move || read_now(&path, limit.get())).await
+}
+
+pub(super) async fn write(path: &Path, data: &[u8], mode: u32) -> Result<()> {
+    let (path, data) = (path.to_owned(), data.to_owned());
+    blocking(move || write_now(&path, &data, mode)).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("file work did not finish").with_source(e))?
+}
+
+fn read_now(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let open = |e| file_error("open", path, e);
+    // Without waiting: opening a FIFO for reading would block until somebody writes.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| open(e.into()))?);
+    if !file.metadata().map_err(open)?.is_file() {
+        return Err(refused(path, "is not a regular file"));
+    }
+    // Files of /proc and /sys say that they are empty, so the size is what can be read.
+    let mut data = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut data).map_err(|e| file_error("read", path, e))?;
+    if data.len() as u64 > limit {
+        return Err(refused(path, &format!("is larger than {limit} bytes")));
+    }
+    Ok(data)
+}
+
+fn write_now(path: &Path, data: &[u8], mode: u32) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| refused(path, "does not name a file"))?;
+    let dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let permissions = Permissions::from_mode(mode & 0o7777);
+    let mut file = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .permissions(permissions.clone())
+        .tempfile_in(dir)
+        .map_err(|e| file_error("create a file in", dir, e))?;
+    let written = file
+        .write_all(data)
+        // Once more: the process's mask took bits away when the file was made.
+        .and_then(|()| fs::set_permissions(file.path(), permissions))
+        .and_then(|()| file.as_file().sync_all());
+    written.map_err(|e| file_error("write", path, e))?;
+    let path = dir.join(name);
+    file.persist(&path).map_err(|e| file_error("replace", &path, e.error))?;
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    let synced = File::open(dir).and_then(|d| d.sync_all());
+    match synced {
+        // Some file systems of the network kind have no such thing.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput || e.kind() == io::ErrorKind::Unsupported => Ok(()),
+        other => other.map_err(|e| file_error("sync", dir, e)),
+    }
+}
+
+fn refused(path: &Path, why: &str) -> Error {
+    let shown = PathBuf::from(path).display().to_string();
+    Error::new(ErrorKind::InvalidInput, format!("{} {why}", kvm_core::text::printable(&shown))).on(Resource::File(shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(bytes: u64) -> Bytes {
+        Bytes::new(bytes)
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_again_with_its_mode_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spec");
+        for data in [&b"first"[..], b"", b"second \0\xff"] {
+            write(&path, data, 0o640).await.unwrap();
+            assert_eq!(read(&path, limit(100)).await.unwrap(), data);
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_as_large_as_the_limit_is_read_and_one_byte_more_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, [7; 64]).unwrap();
+        assert_eq!(read(&path, limit(64)).await.unwrap().len(), 64);
+        assert_eq!(read(&path, limit(63)).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[tokio::test]
+    async fn files_of_the_kernel_are_read_although_they_say_that_they_are_empty() {
+        let text = read(Path::new("/proc/self/status"), limit(1 << 20)).await.unwrap();
+        assert!(text.starts_with(b"Name:"));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_regular_file_is_refused_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        for path in [dir.path(), &fifo, Path::new("/dev/zero")] {
+            let e = read(path, limit(10)).await.unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::InvalidInput, "{}", path.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn missing_files_and_directories_are_not_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = read(&dir.path().join("none"), limit(10)).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NotFound);
+        let e = write(&dir.path().join("none/file"), b"x", 0o600).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_link_is_replaced_and_what_it_points_to_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        write(&link, b"new", 0o600).await.unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(fs::read(&link).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_never_replaced_and_leaves_no_unfinished_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub");
+        fs::create_dir(&path).unwrap();
+        assert_eq!(write(&path, b"x", 0o600).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(write(Path::new("/"), b"x", 0o600).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,330 @@
+//! Elements that several kinds of documents share.
+
+use crate::domain::IpFamily;
+use crate::extra::Extra;
+use crate::leaf::closed;
+use crate::value::{Mode, OnOff, Wwn, YesNo};
+use kvm_xml_derive::Xml;
+use std::net::{IpAddr, Ipv4Addr};
+use uuid::Uuid;
+
+/// An element that is only on or off; present without `state` it is on.
+#[derive(Clone, Default, Xml)]
+pub struct Toggle {
+    pub state: Option<OnOff>,
+    pub _extra: Extra,
+}
+
+/// An element that is only enabled or not.
+#[derive(Clone, Default, Xml)]
+pub struct Enabled {
+    pub enabled: Option<YesNo>,
+    pub _extra: Extra,
+}
+
+/// Who logs in to the storage server, and with which secret.
+#[derive(Clone, Default, Xml)]
+pub struct Auth {
+    pub username: Option<String>,
+    pub secret: Option<AuthSecret>,
+    pub _extra: Extra,
+}
+
+/// How an image is encrypted: <https://libvirt.org/formatstorageencryption.html>.
+#[derive(Clone, Default, Xml)]
+pub struct Encryption {
+    pub format: Option<EncryptionFormat>,
+    pub engine: Option<EncryptionEngine>,
+    pub secret: Vec<EncryptionSecret>,
+    pub cipher: Option<Cipher>,
+    pub ivgen: Option<Ivgen>,
+    pub _extra: Extra,
+}
+
+/// The port of a virtual switch.
+#[derive(Clone, Default, Xml)]
+pub struct VirtualPort {
+    pub r#type: Option<VirtualPortType>,
+    pub parameters: Option<VirtualPortParameters>,
+    pub _extra: Extra,
+}
+
+/// The largest packet, in bytes.
+#[derive(Clone, Default, Xml)]
+pub struct Mtu {
+    pub size: Option<u16>,
+    pub _extra: Extra,
+}
+
+/// An IP route.
+#[derive(Clone, Default, Xml)]
+pub struct Route {
+    pub family: Option<IpFamily>,
+    pub address: Option<IpAddr>,
+    pub netmask: Option<Ipv4Addr>,
+    #[xml(max = 128)]
+    pub prefix: Option<u32>,
+    pub gateway: Option<IpAddr>,
+    pub metric: Option<u32>,
+    pub _extra: Extra,
+}
+
+/// An element that is only a path.
+#[derive(Clone, Default, Xml)]
+pub struct PathElement {
+    pub path: Option<String>,
+    pub _extra: Extra,
+}
+
+/// The network filter that an interface goes through.
+#[derive(Clone, Default, Xml)]
+pub struct FilterRef {
+    pub filter: Option<String>,
+    pub parameter: Vec<FilterParameter>,
+    pub _extra: Extra,
+}
+
+/// Limits for incoming and outgoing traffic.
+#[derive(Clone, Default, Xml)]
+pub struct Bandwidth {
+    #[xml("classID", min = 1)]
+    pub class_id: Option<u32>,
+    pub inbound: Option<BandwidthLimit>,
+    pub outbound: Option<BandwidthLimit>,
+    pub _extra: Extra,
+}
+
+/// VLAN tags.
+#[derive(Clone, Default, Xml)]
+pub struct Vlan {
+    pub trunk: Option<YesNo>,
+    pub tag: Vec<VlanTag>,
+    pub _extra: Extra,
+}
+
+/// Whether a port is isolated from its neighbours.
+#[derive(Clone, Default, Xml)]
+pub struct PortIsolation {
+    pub isolated: Option<YesNo>,
+    pub _extra: Extra,
+}
+
+/// Which host driver serves an assigned device.
+#[derive(Clone, Default, Xml)]
+pub struct HostdevDriver {
+    pub name: Option<HostdevDriverName>,
+    pub model: Option<String>,
+    pub _extra: Extra,
+}
+
+/// When a lost connection is tried again; seconds.
+#[derive(Clone, Default, Xml)]
+pub struct Reconnect {
+    pub enabled: Option<YesNo>,
+    pub timeout: Option<u32>,
+    pub delay: Option<u32>,
+    pub _extra: Extra,
+}
+
+/// The iSCSI initiator.
+#[derive(Clone, Default, Xml)]
+pub struct Initiator {
+    pub iqn: Option<Named>,
+    pub _extra: Extra,
+}
+
+/// A PCI device of the host.
+#[derive(Clone, Default, Xml)]
+pub struct PciAddress {
+    #[xml(hex = 4)]
+    pub domain: Option<u32>,
+    #[xml(hex = 2)]
+    pub bus: Option<u8>,
+    #[xml(hex = 2, max = 31)]
+    pub slot: Option<u8>,
+    #[xml(hex = 1, max = 7)]
+    pub function: Option<u8>,
+    pub multifunction: Option<OnOff>,
+    pub _extra: Extra,
+}
+
+/// The secret, by uuid or usage.
+#[derive(Clone, Default, Xml)]
+pub struct AuthSecret {
+    pub r#type: Option<AuthSecretType>,
+    pub uuid: Option<Uuid>,
+    pub usage: Option<String>,
+    pub _extra: Extra,
+}
+
+/// The secret that opens an image, by uuid or usage.
+#[derive(Clone, Default, Xml)]
+pub struct EncryptionSecret {
+    pub r#type: Option<EncryptionSecretType>,
+    pub uuid: Option<Uuid>,
+    pub usage: Option<String>,
+    pub _extra: Extra,
+}
+
+/// The cipher of an encrypted image.
+#[derive(Clone, Default, Xml)]
+pub struct Cipher {
+    pub name: Option<String>,
+    pub size: Option<u64>,
+    pub mode: Option<String>,
+    pub hash: Option<String>,
+    pub _extra: Extra,
+}
+
+/// The initialisation vector generator of an encrypted image.
+#[derive(Clone, Default, Xml)]
+pub struct Ivgen {
+    pub name: Option<String>,
+    pub hash: Option<String>,
+    pub _extra: Extra,
+}
+
+/// What a virtual switch wants to know about a port.
+#[derive(Clone, Default, Xml)]
+pub struct VirtualPortParameters {
+    #[xml(hexable)]
+    pub managerid: Option<u8>,
+    #[xml(hexable, max = 0xff_ffff)]
+    pub typeid: Option<u32>,
+    #[xml(hexable)]
+    pub typeidversion: Option<u8>,
+    pub instanceid: Option<Uuid>,
+    pub profileid: Option<String>,
+    pub interfaceid: Option<Uuid>,
+    pub _extra: Extra,
+}
+
+/// A variable of a network filter.
+#[derive(Clone, Default, Xml)]
+pub struct FilterParameter {
+    pub name: Option<String>,
+    pub value: Option<String>,
+    pub _extra: Extra,
+}
+
+/// Limits for one direction: kibibytes per second, `burst` in kibibytes.
+#[derive(Clone, Default, Xml)]
+pub struct BandwidthLimit {
+    #[xml(min = 1, max = 18014398509481984)]
+    pub average: Option<u64>,
+    #[xml(min = 1, max = 18014398509481984)]
+    pub peak: Option<u64>,
+    #[xml(min = 1)]
+    pub burst: Option<u32>,
+    #[xml(min = 1, max = 18014398509481984)]
+    pub floor: Option<u64>,
+    pub _extra: Extra,
+}
+
+/// One VLAN tag.
+#[derive(Clone, Default, Xml)]
+pub struct VlanTag {
+    #[xml(max = 4095)]
+    pub id: Option<u32>,
+    #[xml("nativeMode")]
+    pub native_mode: Option<VlanTagNativeMode>,
+    pub _extra: Extra,
+}
+
+/// A SCSI host adapter.
+#[derive(Clone, Default, Xml)]
+pub struct ScsiAdapter {
+    pub r#type: Option<ScsiAdapterType>,
+    pub name: Option<String>,
+    pub parent: Option<String>,
+    pub managed: Option<YesNo>,
+    pub parent_wwnn: Option<Wwn>,
+    pub parent_wwpn: Option<Wwn>,
+    pub parent_fabric_wwn: Option<Wwn>,
+    pub wwnn: Option<Wwn>,
+    pub wwpn: Option<Wwn>,
+    pub parentaddr: Option<ParentAddress>,
+    pub _extra: Extra,
+}
+
+/// An element that is only a name.
+#[derive(Clone, Default, Xml)]
+pub struct Named {
+    pub name: Option<String>,
+    pub _extra: Extra,
+}
+
+/// An element that is only a maximum.
+#[derive(Clone, Default, Xml)]
+pub struct Max {
+    pub max: Option<u32>,
+    pub _extra: Extra,
+}
+
+/// The PCI address of a SCSI host adapter.
+#[derive(Clone, Default, Xml)]
+pub struct ParentAddress {
+    #[xml(min = 1)]
+    pub unique_id: Option<u32>,
+    pub address: Option<PciAddress>,
+    pub _extra: Extra,
+}
+
+/// Mode, owner, group and label of a file.
+#[derive(Clone, Default, Xml)]
+pub struct Permissions {
+    #[xml(el)]
+    pub mode: Option<Mode>,
+    #[xml(el, min = -1, max = 0xffff_ffff)]
+    pub owner: Option<i64>,
+    #[xml(el, min = -1, max = 0xffff_ffff)]
+    pub group: Option<i64>,
+    #[xml(el)]
+    pub label: Option<String>,
+    pub _extra: Extra,
+}
+
+closed! {
+    /// What [`Encryption::format`] can be.
+    pub enum EncryptionFormat {
+        Default = "default", Qcow = "qcow", Luks = "luks", Luks2 = "luks2", LuksAny = "luks-any",
+    }
+    /// What [`Encryption::engine`] can be.
+    pub enum EncryptionEngine {
+        Qemu = "qemu", Librbd = "librbd",
+    }
+    /// What [`VirtualPort::r#type`] can be.
+    pub enum VirtualPortType {
+        V8021Qbg = "802.1Qbg", V8021Qbh = "802.1Qbh", Openvswitch = "openvswitch", Midonet = "midonet",
+    }
+    /// What [`HostdevDriver::name`] can be.
+    pub enum HostdevDriverName {
+        Kvm = "kvm", Vfio = "vfio", Xen = "xen",
+    }
+    /// What [`AuthSecret::r#type`] can be.
+    pub enum AuthSecretType {
+        Ceph = "ceph", Iscsi = "iscsi",
+    }
+    /// What [`EncryptionSecret::r#type`] can be.
+    pub enum EncryptionSecretType {
+        Passphrase = "passphrase",
+    }
+    /// What [`VlanTag::native_mode`] can be.
+    pub enum VlanTagNativeMode {
+        Tagged = "tagged", Untagged = "untagged",
+    }
+    /// What [`ScsiAdapter::r#type`] can be.
+    pub enum ScsiAdapterType {
+        ScsiHost = "scsi_host", FcHost = "fc_host",
+    }
+    /// An architecture, as libvirt spells it.
+    pub enum Arch {
+        Aarch64 = "aarch64", Alpha = "alpha", Armv6l = "armv6l", Armv7l = "armv7l", Cris = "cris", I686 = "i686",
+        Ia64 = "ia64", Lm32 = "lm32", Loongarch64 = "loongarch64", M68k = "m68k", Microblaze = "microblaze",
+        Microblazeel = "microblazeel", Mips = "mips", Mipsel = "mipsel", Mips64 = "mips64", Mips64el = "mips64el",
+        Openrisc = "openrisc", Parisc = "parisc", Parisc64 = "parisc64", Ppc = "ppc", Ppc64 = "ppc64",
+        Ppc64le = "ppc64le", Ppcemb = "ppcemb", Riscv32 = "riscv32", Riscv64 = "riscv64", S390 = "s390",
+        S390x = "s390x", Sh4 = "sh4", Sh4eb = "sh4eb", Sparc = "sparc", Sparc64 = "sparc64", Unicore32 = "unicore32",
+        X86_64 = "x86_64", Xtensa = "xtensa", Xtensaeb = "xtensaeb",
+    }
+}

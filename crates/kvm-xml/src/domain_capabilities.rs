@@ -1,0 +1,226 @@
+//! What one machine type can have on a host.
+
+use crate::common::{Max, Named};
+use crate::domain::{CpuFeature, CpuModeName, CpuModelFallback, MaxPhysAddr};
+use crate::extra::Extra;
+use crate::leaf::closed;
+use crate::value::{VendorId, YesNo};
+use kvm_xml_derive::Xml;
+
+/// What one machine type can have on a host: <https://libvirt.org/formatdomaincaps.html>.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "domainCapabilities")]
+pub struct DomainCapabilities {
+    #[xml(el)]
+    pub path: Option<String>,
+    #[xml(el)]
+    pub domain: Option<String>,
+    #[xml(el)]
+    pub machine: Option<String>,
+    #[xml(el)]
+    pub arch: Option<String>,
+    pub vcpu: Option<Max>,
+    pub iothreads: Option<Supported>,
+    pub os: Option<OsCapabilities>,
+    pub cpu: Option<CpuCapabilities>,
+    #[xml("memoryBacking")]
+    pub memory_backing: Option<EnumSupport>,
+    pub devices: Option<DeviceCapabilities>,
+    pub features: Option<FeatureCapabilities>,
+    pub _extra: Extra,
+}
+
+/// Whether something is supported.
+#[derive(Clone, Default, Xml)]
+pub struct Supported {
+    pub supported: Option<YesNo>,
+    pub _extra: Extra,
+}
+
+/// Firmware that can be chosen.
+#[derive(Clone, Default, Xml)]
+pub struct OsCapabilities {
+    pub supported: Option<YesNo>,
+    pub r#enum: Vec<EnumValues>,
+    pub loader: Option<LoaderCapabilities>,
+    pub _extra: Extra,
+}
+
+/// CPU modes that can be chosen.
+#[derive(Clone, Default, Xml)]
+pub struct CpuCapabilities {
+    pub mode: Vec<CpuMode>,
+    pub _extra: Extra,
+}
+
+/// Whether something is supported, and with which values.
+#[derive(Clone, Default, Xml)]
+pub struct EnumSupport {
+    pub supported: Option<YesNo>,
+    pub r#enum: Vec<EnumValues>,
+    pub _extra: Extra,
+}
+
+/// Devices that can be chosen.
+#[derive(Clone, Default, Xml)]
+pub struct DeviceCapabilities {
+    pub disk: Option<EnumSupport>,
+    pub graphics: Option<EnumSupport>,
+    pub video: Option<EnumSupport>,
+    pub hostdev: Option<EnumSupport>,
+    pub rng: Option<EnumSupport>,
+    pub filesystem: Option<EnumSupport>,
+    pub tpm: Option<EnumSupport>,
+    pub redirdev: Option<EnumSupport>,
+    pub channel: Option<EnumSupport>,
+    pub crypto: Option<EnumSupport>,
+    pub interface: Option<EnumSupport>,
+    pub panic: Option<EnumSupport>,
+    pub _extra: Extra,
+}
+
+/// Features that can be chosen.
+#[derive(Clone, Default, Xml)]
+pub struct FeatureCapabilities {
+    pub gic: Option<EnumSupport>,
+    pub vmcoreinfo: Option<Supported>,
+    pub genid: Option<Supported>,
+    #[xml("backingStoreInput")]
+    pub backing_store_input: Option<Supported>,
+    pub backup: Option<Supported>,
+    #[xml("async-teardown")]
+    pub async_teardown: Option<Supported>,
+    #[xml("s390-pv")]
+    pub s390_pv: Option<Supported>,
+    pub ps2: Option<Supported>,
+    pub sev: Option<SevCapabilities>,
+    pub sgx: Option<SgxCapabilities>,
+    pub hyperv: Option<EnumSupport>,
+    #[xml("launchSecurity")]
+    pub launch_security: Option<EnumSupport>,
+    pub _extra: Extra,
+}
+
+/// The values that an attribute can have.
+#[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
+pub struct EnumValues {
+    pub name: Option<String>,
+    pub value: Vec<String>,
+    pub _extra: Extra,
+}
+
+/// Firmware images that can be chosen.
+#[derive(Clone, Default, Xml)]
+pub struct LoaderCapabilities {
+    pub supported: Option<YesNo>,
+    pub value: Vec<String>,
+    pub r#enum: Vec<EnumValues>,
+    pub _extra: Extra,
+}
+
+/// A CPU mode and its models.
+#[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
+pub struct CpuMode {
+    pub name: Option<CpuModeName>,
+    pub supported: Option<YesNo>,
+    pub r#enum: Vec<EnumValues>,
+    pub model: Vec<CpuModeModel>,
+    #[xml(el)]
+    pub vendor: Option<String>,
+    pub maxphysaddr: Option<MaxPhysAddr>,
+    pub feature: Vec<CpuFeature>,
+    pub blockers: Vec<CpuBlockers>,
+    pub _extra: Extra,
+}
+
+/// AMD memory encryption.
+#[derive(Clone, Default, Xml)]
+pub struct SevCapabilities {
+    pub supported: Option<YesNo>,
+    #[xml(el)]
+    pub cbitpos: Option<u32>,
+    #[xml("reducedPhysBits", el)]
+    pub reduced_phys_bits: Option<u32>,
+    #[xml("maxGuests", el)]
+    pub max_guests: Option<u32>,
+    #[xml("maxESGuests", el)]
+    pub max_es_guests: Option<u32>,
+    #[xml("cpu0Id", el)]
+    pub cpu0_id: Option<String>,
+    pub _extra: Extra,
+}
+
+/// Intel enclaves.
+#[derive(Clone, Default, Xml)]
+pub struct SgxCapabilities {
+    pub supported: Option<YesNo>,
+    #[xml(el)]
+    pub flc: Option<YesNo>,
+    #[xml(el)]
+    pub sgx1: Option<YesNo>,
+    #[xml(el)]
+    pub sgx2: Option<YesNo>,
+    pub section_size: Option<SgxSectionSize>,
+    pub sections: Option<SgxSections>,
+    pub _extra: Extra,
+}
+
+/// A CPU model.
+#[derive(Clone, Default, Xml)]
+pub struct CpuModeModel {
+    pub fallback: Option<CpuModelFallback>,
+    pub vendor_id: Option<VendorId>,
+    pub usable: Option<Usable>,
+    pub deprecated: Option<YesNo>,
+    pub vendor: Option<String>,
+    pub canonical: Option<String>,
+    #[xml(text)]
+    pub value: Option<String>,
+    pub _extra: Extra,
+}
+
+/// Features that keep a model from being usable.
+#[derive(Clone, Default, Xml)]
+pub struct CpuBlockers {
+    pub model: Option<String>,
+    pub feature: Vec<Named>,
+    pub _extra: Extra,
+}
+
+/// The memory for enclaves, in KiB.
+#[derive(Clone, Default, Xml)]
+pub struct SgxSectionSize {
+    pub unit: Option<SgxUnit>,
+    #[xml(text)]
+    pub value: Option<u64>,
+    pub _extra: Extra,
+}
+
+/// The memory for enclaves by node.
+#[derive(Clone, Default, Xml)]
+pub struct SgxSections {
+    pub section: Vec<SgxSection>,
+    pub _extra: Extra,
+}
+
+/// The memory for enclaves of one node.
+#[derive(Clone, Default, Xml)]
+pub struct SgxSection {
+    pub node: Option<u32>,
+    pub size: Option<u64>,
+    pub unit: Option<SgxUnit>,
+    pub _extra: Extra,
+}
+
+closed! {
+    /// What [`CpuModeModel::usable`] can be.
+    pub enum Usable {
+        Yes = "yes", No = "no", Unknown = "unknown",
+    }
+    /// What [`SgxSectionSize::unit`], [`SgxSection::unit`] can be.
+    pub enum SgxUnit {
+        KiB = "KiB",
+    }
+}

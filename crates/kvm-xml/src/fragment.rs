@@ -1,0 +1,73 @@
+//! A piece of XML that is kept as text.
+
+use crate::document::ParseOptions;
+use crate::error::XmlError;
+use crate::parse;
+use std::fmt;
+
+/// A well-formed piece of XML that no type of this crate stands for: an element with all that is in it, a comment, a
+/// processing instruction or a text. It is written as it was read.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Fragment(Box<str>);
+
+impl Fragment {
+    /// Checks that `text` is one element, comment, processing instruction or text, and well-formed.
+    ///
+    /// # Errors
+    /// When it is not, or goes past the default limits of [`ParseOptions`].
+    pub fn parse(text: &str) -> Result<Self, XmlError> {
+        parse::fragment(text, &ParseOptions::LENIENT)?;
+        Ok(Self(text.trim().into()))
+    }
+
+    /// Takes text that the parser has just checked.
+    pub(crate) fn checked(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The XML.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The element's name with its prefix; `None` for comments, instructions and texts.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let name = self.0.strip_prefix('<')?;
+        let name = name.get(..name.find(|c: char| c.is_ascii_whitespace() || c == '>' || c == '/')?)?;
+        (!name.starts_with(['!', '?'])).then_some(name)
+    }
+
+    /// The element's namespace, if the element itself declares it.
+    #[must_use]
+    pub fn namespace(&self) -> Option<String> {
+        let declaration = match self.name()?.split_once(':') {
+            Some((prefix, _)) => format!("xmlns:{prefix}"),
+            None => "xmlns".to_owned(),
+        };
+        self.attribute(&declaration)
+    }
+
+    /// The value of one of the element's own attributes.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let start = self.0.strip_prefix('<')?.strip_prefix(self.name()?)?;
+        let end = parse::end_of_tag(start)?;
+        let mut found = parse::Attributes::new(start.get(..end)?.trim_end_matches('/')).flatten();
+        let (_, value) = found.find(|(key, _)| *key == name)?;
+        parse::unescape(value).ok().map(std::borrow::Cow::into_owned)
+    }
+}
+
+impl fmt::Display for Fragment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Fragment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,318 @@
+//! Virtual networks.
+
+use crate::common::{Bandwidth, HostdevDriver, Mtu, PortIsolation, Route, VirtualPort, Vlan};
+use crate::domain::{IpFamily, IpProtocol, MacTableManager};
+use crate::extra::Extra;
+use crate::leaf::closed;
+use crate::metadata::Metadata;
+use crate::value::{Duid, MacAddr, OnOff, YesNo};
+use kvm_xml_derive::Xml;
+use std::net::{IpAddr, Ipv4Addr};
+use uuid::Uuid;
+
+/// A virtual network: <https://libvirt.org/formatnetwork.html>.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "network")]
+pub struct Network {
+    pub connections: Option<u32>,
+    pub ipv6: Option<YesNo>,
+    #[xml("trustGuestRxFilters")]
+    pub trust_guest_rx_filters: Option<YesNo>,
+    #[xml(el)]
+    pub name: Option<String>,
+    #[xml(el)]
+    pub title: Option<String>,
+    #[xml(el)]
+    pub description: Option<String>,
+    pub metadata: Option<Metadata>,
+    #[xml(el)]
+    pub uuid: Option<Uuid>,
+    pub forward: Option<Forward>,
+    pub bridge: Option<Bridge>,
+    pub dns: Option<Dns>,
+    pub vlan: Option<Vlan>,
+    pub bandwidth: Option<Bandwidth>,
+    pub mtu: Option<Mtu>,
+    pub mac: Option<NetworkMac>,
+    pub domain: Option<NetworkDomain>,
+    pub ip: Vec<NetworkIp>,
+    pub route: Vec<Route>,
+    pub virtualport: Option<VirtualPort>,
+    pub portgroup: Vec<PortGroup>,
+    pub port: Option<PortIsolation>,
+    #[xml("options", ns = "dnsmasq")]
+    pub dnsmasq_options: Option<DnsmasqOptions>,
+    pub _extra: Extra,
+}
+
+/// The network's bridge on the host.
+#[derive(Clone, Default, Xml)]
+pub struct Bridge {
+    pub name: Option<String>,
+    pub zone: Option<String>,
+    pub stp: Option<OnOff>,
+    pub delay: Option<u64>,
+    #[xml("macTableManager")]
+    pub mac_table_manager: Option<MacTableManager>,
+    pub _extra: Extra,
+}
+
+/// The MAC address of the bridge.
+#[derive(Clone, Default, Xml)]
+pub struct NetworkMac {
+    pub address: Option<MacAddr>,
+    pub _extra: Extra,
+}
+
+/// How the network reaches the outside.
+#[derive(Clone, Default, Xml)]
+pub struct Forward {
+    pub dev: Option<String>,
+    pub mode: Option<ForwardMode>,
+    pub managed: Option<YesNo>,
+    pub nat: Option<Nat>,
+    pub interface: Vec<ForwardInterface>,
+    pub driver: Option<HostdevDriver>,
+    pub pf: Option<ForwardPf>,
+    pub address: Vec<ForwardAddress>,
+    pub _extra: Extra,
+}
+
+/// A class of interfaces.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "portgroup", key = "name")]
+pub struct PortGroup {
+    pub name: Option<String>,
+    pub default: Option<YesNo>,
+    #[xml("trustGuestRxFilters")]
+    pub trust_guest_rx_filters: Option<YesNo>,
+    pub virtualport: Option<VirtualPort>,
+    pub bandwidth: Option<Bandwidth>,
+    pub vlan: Option<Vlan>,
+    pub _extra: Extra,
+}
+
+/// The DNS domain of the network.
+#[derive(Clone, Default, Xml)]
+pub struct NetworkDomain {
+    pub name: Option<String>,
+    #[xml("localOnly")]
+    pub local_only: Option<YesNo>,
+    pub register: Option<YesNo>,
+    pub _extra: Extra,
+}
+
+/// The network's name server.
+#[derive(Clone, Default, Xml)]
+pub struct Dns {
+    pub enable: Option<YesNo>,
+    #[xml("forwardPlainNames")]
+    pub forward_plain_names: Option<YesNo>,
+    pub forwarder: Vec<DnsForwarder>,
+    pub txt: Vec<DnsTxt>,
+    pub host: Vec<DnsHost>,
+    pub srv: Vec<DnsSrv>,
+    pub _extra: Extra,
+}
+
+/// An address of the bridge, with the network's DHCP service.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "ip")]
+pub struct NetworkIp {
+    pub family: Option<IpFamily>,
+    pub address: Option<IpAddr>,
+    pub netmask: Option<Ipv4Addr>,
+    #[xml(max = 128)]
+    pub prefix: Option<u32>,
+    #[xml("localPtr")]
+    pub local_ptr: Option<YesNo>,
+    pub dhcp: Option<Dhcp>,
+    pub tftp: Option<Tftp>,
+    pub _extra: Extra,
+}
+
+/// Lines for dnsmasq's configuration file.
+#[derive(Clone, Default, Xml)]
+pub struct DnsmasqOptions {
+    #[xml("option", ns = "dnsmasq")]
+    pub dnsmasq_option: Vec<DnsmasqOption>,
+    pub _extra: Extra,
+}
+
+/// A host interface that traffic leaves by.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "interface")]
+pub struct ForwardInterface {
+    pub dev: Option<String>,
+    pub connections: Option<u32>,
+    pub _extra: Extra,
+}
+
+/// A host device that guests can get.
+#[derive(Clone, Default, Xml)]
+pub struct ForwardAddress {
+    pub r#type: Option<ForwardAddressType>,
+    #[xml(hex = 4)]
+    pub domain: Option<u32>,
+    #[xml(hex = 2)]
+    pub bus: Option<u8>,
+    #[xml(hex = 2, max = 31)]
+    pub slot: Option<u8>,
+    #[xml(hex = 1, max = 7)]
+    pub function: Option<u8>,
+    pub multifunction: Option<OnOff>,
+    pub connections: Option<u32>,
+    pub _extra: Extra,
+}
+
+/// The physical function whose virtual functions guests get.
+#[derive(Clone, Default, Xml)]
+pub struct ForwardPf {
+    pub dev: Option<String>,
+    pub _extra: Extra,
+}
+
+/// Addresses and ports used for translation.
+#[derive(Clone, Default, Xml)]
+pub struct Nat {
+    pub ipv6: Option<YesNo>,
+    pub address: Option<NatAddress>,
+    pub port: Option<NatPort>,
+    pub _extra: Extra,
+}
+
+/// Another name server to ask.
+#[derive(Clone, Default, Xml)]
+pub struct DnsForwarder {
+    pub domain: Option<String>,
+    pub addr: Option<IpAddr>,
+    pub _extra: Extra,
+}
+
+/// A TXT record.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "txt")]
+pub struct DnsTxt {
+    pub name: Option<String>,
+    pub value: Option<String>,
+    pub _extra: Extra,
+}
+
+/// An SRV record.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "srv")]
+pub struct DnsSrv {
+    pub service: Option<String>,
+    pub protocol: Option<IpProtocol>,
+    pub target: Option<String>,
+    pub port: Option<u16>,
+    pub priority: Option<u16>,
+    pub weight: Option<u16>,
+    pub domain: Option<String>,
+    pub _extra: Extra,
+}
+
+/// Names of one address.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "host")]
+pub struct DnsHost {
+    pub ip: Option<IpAddr>,
+    pub hostname: Vec<String>,
+    pub _extra: Extra,
+}
+
+/// The directory of the TFTP server.
+#[derive(Clone, Default, Xml)]
+pub struct Tftp {
+    pub root: Option<String>,
+    pub _extra: Extra,
+}
+
+/// The network's DHCP service.
+#[derive(Clone, Default, Xml)]
+pub struct Dhcp {
+    pub range: Vec<DhcpRange>,
+    pub host: Vec<DhcpHost>,
+    pub bootp: Option<Bootp>,
+    pub _extra: Extra,
+}
+
+/// One line for dnsmasq's configuration file.
+#[derive(Clone, Default, Xml)]
+pub struct DnsmasqOption {
+    #[xml("value", ns = "dnsmasq")]
+    pub dnsmasq_value: Option<String>,
+    pub _extra: Extra,
+}
+
+/// A range of addresses.
+#[derive(Clone, Default, Xml)]
+pub struct NatAddress {
+    pub start: Option<Ipv4Addr>,
+    pub end: Option<Ipv4Addr>,
+    pub _extra: Extra,
+}
+
+/// A range of ports.
+#[derive(Clone, Default, Xml)]
+pub struct NatPort {
+    #[xml(min = 1)]
+    pub start: Option<u16>,
+    #[xml(min = 1)]
+    pub end: Option<u16>,
+    pub _extra: Extra,
+}
+
+/// Addresses given out by DHCP.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "range")]
+pub struct DhcpRange {
+    pub start: Option<IpAddr>,
+    pub end: Option<IpAddr>,
+    pub lease: Option<DhcpLease>,
+    pub _extra: Extra,
+}
+
+/// The fixed address of one host.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "host", key = "mac")]
+pub struct DhcpHost {
+    pub mac: Option<MacAddr>,
+    pub id: Option<Duid>,
+    pub name: Option<String>,
+    pub ip: Option<IpAddr>,
+    pub lease: Option<DhcpLease>,
+    pub _extra: Extra,
+}
+
+/// What to boot over the network.
+#[derive(Clone, Default, Xml)]
+pub struct Bootp {
+    pub file: Option<String>,
+    pub server: Option<String>,
+    pub _extra: Extra,
+}
+
+/// How long an address may be kept.
+#[derive(Clone, Default, Xml)]
+pub struct DhcpLease {
+    pub expiry: Option<u64>,
+    pub unit: Option<DhcpLeaseUnit>,
+    pub _extra: Extra,
+}
+
+closed! {
+    /// What [`Forward::mode`] can be.
+    pub enum ForwardMode {
+        Nat = "nat", Route = "route", Open = "open", Bridge = "bridge", Passthrough = "passthrough",
+        Private = "private", Vepa = "vepa", Hostdev = "hostdev",
+    }
+    /// What [`ForwardAddress::r#type`] can be.
+    pub enum ForwardAddressType {
+        Pci = "pci",
+    }
+    /// What [`DhcpLease::unit`] can be.
+    pub enum DhcpLeaseUnit {
+        Seconds = "seconds", Minutes = "minutes", Hours = "hours",
+    }
+}

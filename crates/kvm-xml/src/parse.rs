@@ -1,0 +1,450 @@
+//! Reads a document into a model: one parser for all elements, through their tables.
+
+mod source;
+mod text;
+
+pub(crate) use text::{Attributes, end_of_tag, is_name, unescape};
+
+use crate::document::{ParseOptions, Unknown};
+use crate::element::{Element, Field, Item, Kind, Place, Shape};
+use crate::error::{XmlError, list, quote};
+use crate::extra::NODE;
+use crate::fragment::Fragment;
+use crate::leaf::{Expected, Format, Spelling};
+use source::{Source, Tag, Token};
+use std::borrow::Cow;
+
+/// Reads `text`, whose outermost element must be `root`, into `target`.
+pub(crate) fn document(
+    target: &mut dyn Element,
+    root: &str,
+    text: &str,
+    options: &ParseOptions,
+) -> Result<(), XmlError> {
+    let mut source = Source::new(text, options)?;
+    let tag = loop {
+        match source.token()? {
+            Token::Start(tag) => break tag,
+            Token::Aside => {}
+            Token::Text(text) if text.trim_ascii().is_empty() => {}
+            Token::Text(_) => return Err(source.error("text before the document's element")),
+            Token::End | Token::Eof => return Err(source.error("there is no element")),
+        }
+    };
+    if tag.name != root {
+        return Err(source.error(format!("the document is a {}, not a '{root}'", quote(tag.name))));
+    }
+    let default_namespaces = source.has_default_namespace();
+    let mut parser = Parser { source, strict: options.unknown == Unknown::Refuse, default_namespaces };
+    parser.element(target, &tag).map_err(|error| error.within(root))?;
+    loop {
+        match parser.source.token()? {
+            Token::Aside => {}
+            Token::Text(text) if text.trim_ascii().is_empty() => {}
+            Token::Eof => return Ok(()),
+            _ => return Err(parser.source.error("something after the document's element")),
+        }
+    }
+}
+
+/// Checks that `text` is one piece of XML.
+pub(crate) fn fragment(text: &str, options: &ParseOptions) -> Result<(), XmlError> {
+    let text = text.trim();
+    let mut source = Source::new(text, options)?;
+    match source.token()? {
+        Token::Start(tag) => {
+            source.skip(&tag)?;
+        }
+        Token::Aside => {}
+        // A text may be cut in several tokens.
+        Token::Text(_) => loop {
+            match source.token()? {
+                Token::Text(_) => {}
+                Token::Eof => return Ok(()),
+                _ => return Err(source.error("a text with markup in it")),
+            }
+        },
+        Token::End | Token::Eof => return Err(source.error("there is no element")),
+    }
+    match source.token()? {
+        Token::Eof => Ok(()),
+        _ => Err(source.error("something after the element")),
+    }
+}
+
+/// The text of an element that has only text: what a field held when `xml` was read.
+pub(crate) fn text_of(xml: &str) -> Option<String> {
+    let mut source = Source::new(xml, &ParseOptions { max_bytes: usize::MAX, ..ParseOptions::LENIENT }).ok()?;
+    let mut text = String::new();
+    loop {
+        match source.token().ok()? {
+            Token::Text(part) => text.push_str(&part),
+            Token::Eof => return Some(text),
+            _ => {}
+        }
+    }
+}
+
+struct Parser<'a> {
+    source: Source<'a>,
+    strict: bool,
+    default_namespaces: bool,
+}
+
+/// The children met so far, while one element is read.
+#[derive(Default)]
+struct Children {
+    /// The field of the last child.
+    last: u16,
+    any: bool,
+    /// All of them in order, once they are not in the order of the table.
+    order: Option<Vec<u16>>,
+}
+
+/// Text of an element while it is gathered.
+#[derive(Default)]
+struct Pending<'a> {
+    text: Cow<'a, str>,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Parser<'a> {
+    /// Reads the element that `tag` opens. The depth of the recursion is bounded by the source.
+    fn element(&mut self, target: &mut dyn Element, tag: &Tag<'a>) -> Result<(), XmlError> {
+        self.attributes(target, tag)?;
+        if tag.empty {
+            self.source.close();
+            return Ok(());
+        }
+        let shape = target.shape();
+        let mut children = Children::default();
+        let mut pending = Pending::default();
+        loop {
+            match self.source.token()? {
+                Token::Text(text) => self.gather(&mut pending, text),
+                Token::Start(child) => {
+                    self.text(target, &mut pending, &mut children, false)?;
+                    self.child(target, shape, &child, &mut children).map_err(|error| error.within(child.name))?;
+                }
+                Token::Aside => {
+                    self.text(target, &mut pending, &mut children, false)?;
+                    self.keep(target, self.source.raw(), &mut children);
+                }
+                Token::End => break,
+                Token::Eof => return Err(self.source.unfinished(tag.name)),
+            }
+        }
+        self.text(target, &mut pending, &mut children, true)?;
+        if let Some(order) = children.order {
+            target.extra_mut().set_order(order);
+        }
+        Ok(())
+    }
+
+    fn attributes(&mut self, target: &mut dyn Element, tag: &Tag<'a>) -> Result<(), XmlError> {
+        if tag.attributes.is_empty() {
+            return Ok(());
+        }
+        let shape = target.shape();
+        let strict = self.strict;
+        let (mut seen, mut plain) = (0_u64, 0_u64);
+        let mut next = 0;
+        self.source.attributes(tag, |name, value| {
+            let Some(index) =
+                find(shape.fields.get(..shape.attributes).unwrap_or_default(), next, |field| field.is_named(name))
+            else {
+                return unknown_attribute(target, name, value, strict);
+            };
+            next = index + 1;
+            if seen & (1 << index) != 0 {
+                return Err(twice(name));
+            }
+            seen |= 1 << index;
+            let Some(field) = shape.fields.get(index) else { return Ok(()) };
+            let format = field.format_in(target);
+            if format.plain {
+                plain |= 1 << index;
+            }
+            match target.slot_mut(index).read(&value, format) {
+                Ok(Spelling::Usual) => {}
+                Ok(Spelling::Odd) => target.extra_mut().push_written(index, 0, &value),
+                Err(expected) if strict => return Err(XmlError::value(&value, expected).within(name)),
+                Err(_) => target.extra_mut().push_written(index, 0, &value),
+            }
+            Ok(())
+        })?;
+        // An attribute may come before the one that makes it hexadecimal; then its spelling must be kept.
+        for (index, field) in
+            shape.fields.iter().enumerate().filter(|(index, _)| *index < 64 && plain & (1 << index) != 0)
+        {
+            if !field.format_in(target).plain && target.extra().written_at(index, 0).is_none() {
+                let mut text = String::new();
+                if let Item::Leaf(leaf) = target.slot(index).item(0) {
+                    leaf.scalar().render(Format::PLAIN, &mut text);
+                    target.extra_mut().push_written(index, 0, &text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn child(
+        &mut self,
+        target: &mut dyn Element,
+        shape: &Shape,
+        tag: &Tag<'a>,
+        children: &mut Children,
+    ) -> Result<(), XmlError> {
+        let Some((index, field)) = self.field(shape, tag, children)? else {
+            if self.strict && !shape.open {
+                let names = shape.fields.iter().filter(|field| field.place == Place::Child).map(|field| field.name);
+                return Err(self.source.error(format!("unknown element; the one around it may have {}", list(names))));
+            }
+            return self.unknown(target, tag, children);
+        };
+        let number = u16::try_from(index).unwrap_or(NODE);
+        if field.kind == Kind::Element {
+            return match target.slot_mut(index).open() {
+                Some(child) => {
+                    self.element(child, tag)?;
+                    children.met(target, number);
+                    Ok(())
+                }
+                None if self.strict => Err(self.source.error("the element is there twice")),
+                None => self.unknown(target, tag, children),
+            };
+        }
+        self.leaf(target, index, field, tag, children)
+    }
+
+    /// Reads a child element that is a leaf or a flag.
+    fn leaf(
+        &mut self,
+        target: &mut dyn Element,
+        index: usize,
+        field: &Field,
+        tag: &Tag<'a>,
+        children: &mut Children,
+    ) -> Result<(), XmlError> {
+        let mut text = Cow::Borrowed("");
+        let mut odd = !tag.attributes.trim_ascii().is_empty();
+        let mut nested = false;
+        if odd {
+            let mut names: Vec<&str> = Vec::new();
+            let strict = self.strict;
+            self.source.attributes(tag, |name, _| {
+                if strict && !name.starts_with("xmlns:") {
+                    return Err(XmlError::new(format!("unknown attribute {}; it may have none", quote(name))));
+                }
+                if !is_name(name) || names.contains(&name) {
+                    return Err(twice(name));
+                }
+                names.push(name);
+                Ok(())
+            })?;
+        }
+        if tag.empty {
+            self.source.close();
+        } else {
+            loop {
+                match self.source.token()? {
+                    Token::Text(part) if text.is_empty() => text = part,
+                    Token::Text(part) => text.to_mut().push_str(&part),
+                    Token::Aside => odd = true,
+                    Token::Start(child) if self.strict => {
+                        return Err(self
+                            .source
+                            .error("unknown element; the one around it has only text")
+                            .within(child.name));
+                    }
+                    Token::Start(child) => {
+                        self.source.skip(&child)?;
+                        nested = true;
+                    }
+                    Token::End => break,
+                    Token::Eof => return Err(self.source.unfinished(tag.name)),
+                }
+            }
+        }
+        let number = u16::try_from(index).unwrap_or(NODE);
+        let raw = self.source.since(tag.start);
+        if nested {
+            self.keep(target, raw, children);
+            return Ok(());
+        }
+        let item = target.slot(index).count();
+        match target.slot_mut(index).read(&text, field.format) {
+            Ok(spelling) => {
+                if odd || spelling == Spelling::Odd {
+                    target.extra_mut().push_written(index, item, raw);
+                }
+            }
+            Err(expected) if self.strict => {
+                return Err(self.source.error_at(XmlError::value(&text, expected), tag.start));
+            }
+            // One value of an unknown kind has its place in the model; a second one, or one in a list, has not.
+            Err(expected)
+                if expected != Expected::Once && !field.many && target.extra().written_at(index, 0).is_none() =>
+            {
+                target.extra_mut().push_written(index, 0, raw);
+            }
+            Err(_) => {
+                self.keep(target, raw, children);
+                return Ok(());
+            }
+        }
+        children.met(target, number);
+        Ok(())
+    }
+
+    /// The field that a child element belongs to.
+    fn field<'s>(
+        &mut self,
+        shape: &'s Shape,
+        tag: &Tag<'a>,
+        children: &Children,
+    ) -> Result<Option<(usize, &'s Field)>, XmlError> {
+        if self.default_namespaces && Attributes::new(tag.attributes).flatten().any(|(name, _)| name == "xmlns") {
+            return Ok(None);
+        }
+        let next = usize::from(children.last).max(shape.attributes);
+        let index = match tag.name.split_once(':') {
+            None => find(shape.fields, next, |field| {
+                field.is_named(tag.name) && field.place == Place::Child && field.namespace.is_none()
+            }),
+            Some((prefix, local)) => {
+                // The prefix may be declared by the tag itself; such an element is kept as it is.
+                let Ok(uri) = self.source.namespace(prefix) else { return Ok(None) };
+                let here = |field: &Field| {
+                    field.is_named(local) && field.namespace.is_some_and(|namespace| namespace.uri == uri)
+                };
+                find(shape.fields, next, here)
+            }
+        };
+        Ok(index.and_then(|index| shape.fields.get(index).map(|field| (index, field))))
+    }
+
+    /// Adds a piece of text.
+    fn gather(&self, pending: &mut Pending<'a>, text: Cow<'a, str>) {
+        if pending.text.is_empty() {
+            *pending = Pending { text, start: self.source.start(), end: 0 };
+        } else {
+            pending.text.to_mut().push_str(&text);
+        }
+        pending.end = self.source.start() + self.source.raw().len();
+    }
+
+    /// Puts the text gathered so far where it belongs: nowhere if it is only white space between elements.
+    fn text(
+        &mut self,
+        target: &mut dyn Element,
+        pending: &mut Pending<'a>,
+        children: &mut Children,
+        last: bool,
+    ) -> Result<(), XmlError> {
+        if pending.text.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::take(pending);
+        if pending.text.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        let shape = target.shape();
+        let raw = self.source.since(pending.start);
+        let raw = raw.get(..pending.end - pending.start).unwrap_or(raw);
+        match shape.text_field() {
+            Some((index, field)) if !children.any => {
+                // Beside child elements, the white space around a text is indentation.
+                let text = if last { &*pending.text } else { pending.text.trim_ascii() };
+                match target.slot_mut(index).read(text, field.format) {
+                    Ok(Spelling::Usual) => {}
+                    Err(expected) if self.strict => {
+                        return Err(self.source.error_at(XmlError::value(text, expected), pending.start));
+                    }
+                    Ok(Spelling::Odd) | Err(_) => target.extra_mut().push_written(index, 0, text),
+                }
+            }
+            _ if self.strict => {
+                return Err(self.source.error_at(
+                    XmlError::new(format!("text {} where only elements may be", quote(&pending.text))),
+                    pending.start,
+                ));
+            }
+            _ => self.keep(target, raw.trim_ascii(), children),
+        }
+        Ok(())
+    }
+
+    /// Reads past a child element that no field stands for, and keeps it.
+    fn unknown(&mut self, target: &mut dyn Element, tag: &Tag<'a>, children: &mut Children) -> Result<(), XmlError> {
+        let raw = self.source.skip(tag)?;
+        self.keep(target, raw, children);
+        Ok(())
+    }
+
+    fn keep(&self, target: &mut dyn Element, raw: &str, children: &mut Children) {
+        target.extra_mut().push_fragment(Fragment::checked(raw));
+        children.met(target, NODE);
+    }
+}
+
+impl Children {
+    /// Notes a child that has just been added to `target`.
+    fn met(&mut self, target: &dyn Element, field: u16) {
+        self.any = true;
+        if let Some(order) = &mut self.order {
+            order.push(field);
+        } else if field < self.last {
+            let mut order = usual_order(target);
+            if let Some(here) = order.iter().rposition(|&step| step == field) {
+                order.remove(here);
+            }
+            order.push(field);
+            self.order = Some(order);
+        }
+        self.last = field;
+    }
+}
+
+/// The children of an element in the order of its table, unknown nodes last.
+pub(crate) fn usual_order(element: &dyn Element) -> Vec<u16> {
+    let shape = element.shape();
+    let mut order = Vec::new();
+    for (index, field) in shape.fields.iter().enumerate().skip(shape.attributes) {
+        if field.place == Place::Child {
+            let count = element.slot(index).count();
+            // A value of an unknown kind stands in its field's place.
+            let count = if count == 0 && element.extra().written_at(index, 0).is_some() { 1 } else { count };
+            order.extend(std::iter::repeat_n(u16::try_from(index).unwrap_or(NODE), count));
+        }
+    }
+    order.extend(std::iter::repeat_n(NODE, element.extra().nodes().len()));
+    order
+}
+
+/// Looks a field up, from `next` on and then from the start: documents keep the order of the tables, so the first look
+/// mostly finds it.
+fn find(fields: &[Field], next: usize, matches: impl Fn(&Field) -> bool) -> Option<usize> {
+    let ahead = fields.iter().skip(next).position(&matches).map(|index| index + next);
+    ahead.or_else(|| fields.iter().take(next).position(&matches))
+}
+
+fn unknown_attribute(target: &mut dyn Element, name: &str, value: Cow<'_, str>, strict: bool) -> Result<(), XmlError> {
+    if !is_name(name) {
+        return Err(XmlError::new(format!("{} is not a name", quote(name))));
+    }
+    if target.extra().attributes().iter().any(|(known, _)| known == name) {
+        return Err(twice(name));
+    }
+    if strict && name != "xmlns" && !name.starts_with("xmlns:") {
+        let shape = target.shape();
+        let names = shape.fields.iter().take(shape.attributes).map(|field| field.name);
+        let may = if shape.attributes == 0 { "none".to_owned() } else { list(names) };
+        return Err(XmlError::new(format!("unknown attribute {}; it may have {may}", quote(name))));
+    }
+    target.extra_mut().push_attribute(name, value.into_owned());
+    Ok(())
+}
+
+use source::twice;

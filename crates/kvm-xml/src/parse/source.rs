@@ -1,0 +1,278 @@
+//! Cuts a document into tags and texts and checks that it is well-formed; the tokenizer underneath is lenient.
+
+use super::text::{self, Attributes};
+use crate::document::ParseOptions;
+use crate::error::{XmlError, quote};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use std::borrow::Cow;
+
+/// A document being read.
+pub(crate) struct Source<'a> {
+    text: &'a str,
+    reader: Reader<&'a [u8]>,
+    /// Where the last token starts.
+    start: usize,
+    max_depth: usize,
+    /// The namespace declarations in scope, with the depth of their element.
+    namespaces: Vec<(usize, &'a str, Cow<'a, str>)>,
+    depth: usize,
+}
+
+/// A piece of a document.
+#[derive(Clone, Debug)]
+pub(crate) enum Token<'a> {
+    Start(Tag<'a>),
+    End,
+    /// Text with its references resolved.
+    Text(Cow<'a, str>),
+    /// A comment or a processing instruction.
+    Aside,
+    Eof,
+}
+
+/// A start tag.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tag<'a> {
+    /// The name, prefix included.
+    pub(crate) name: &'a str,
+    /// The text after the name.
+    pub(crate) attributes: &'a str,
+    /// Whether it is an end tag too.
+    pub(crate) empty: bool,
+    /// Where it starts.
+    pub(crate) start: usize,
+}
+
+/// No element of libvirt's has a tenth as many; checking for doubles takes the square of it.
+const MAX_ATTRIBUTES: usize = 256;
+/// Each name with a prefix searches the declarations in scope.
+const MAX_NAMESPACES: usize = 256;
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(text: &'a str, options: &ParseOptions) -> Result<Self, XmlError> {
+        if text.len() > options.max_bytes {
+            return Err(XmlError::new(format!(
+                "the document has {} bytes, more than {}",
+                text.len(),
+                options.max_bytes
+            )));
+        }
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        if let Some(offset) = text::forbidden(text) {
+            return Err(XmlError::new("a character that XML does not allow").at(text, offset));
+        }
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_comments = true;
+        Ok(Self { text, reader, start: 0, max_depth: options.max_depth, namespaces: Vec::new(), depth: 0 })
+    }
+
+    /// The next token. Tags are counted: an end that is missing or too many is an error.
+    pub(crate) fn token(&mut self) -> Result<Token<'a>, XmlError> {
+        self.start = self.position();
+        let event = self.reader.read_event();
+        let event = event.map_err(|error| self.error(quote(&error.to_string()).trim_matches('\'').to_owned()))?;
+        Ok(match event {
+            Event::Start(tag) => Token::Start(self.tag(tag.name().0.len(), false)?),
+            Event::Empty(tag) => Token::Start(self.tag(tag.name().0.len(), true)?),
+            Event::End(_) => {
+                self.close();
+                Token::End
+            }
+            Event::Text(_) => {
+                let raw = self.raw();
+                if raw.bytes().any(|byte| byte == b']') && raw.contains("]]>") {
+                    return Err(self.error("']]>' in a text"));
+                }
+                Token::Text(text::line_ends(raw))
+            }
+            Event::CData(_) => {
+                let raw = self.raw();
+                let inner = raw.strip_prefix("<![CDATA[").and_then(|raw| raw.strip_suffix("]]>"));
+                Token::Text(text::line_ends(inner.unwrap_or_default()))
+            }
+            Event::GeneralRef(name) => {
+                let character = text::reference(&name).map_err(|message| self.error(message))?;
+                Token::Text(Cow::Owned(character.to_string()))
+            }
+            Event::Comment(_) | Event::PI(_) => Token::Aside,
+            Event::Decl(declaration) => {
+                if self.start > 0 {
+                    return Err(self.error("an XML declaration comes first"));
+                }
+                let encoding = declaration.encoding().and_then(Result::ok).unwrap_or(Cow::Borrowed("utf-8"));
+                if !["utf-8", "utf8", "us-ascii", "ascii"].contains(&encoding.to_ascii_lowercase().as_str()) {
+                    return Err(self.error(format!("the encoding is UTF-8, not {}", quote(&encoding))));
+                }
+                Token::Aside
+            }
+            Event::DocType(_) => return Err(self.error("a document type is not allowed")),
+            Event::Eof => Token::Eof,
+        })
+    }
+
+    fn tag(&mut self, name: usize, empty: bool) -> Result<Tag<'a>, XmlError> {
+        let raw = self.raw();
+        let inner = raw.get(1..raw.len() - 1).unwrap_or_default();
+        let inner = if empty { inner.strip_suffix('/').unwrap_or(inner) } else { inner };
+        let (name, attributes) = inner.split_at_checked(name).unwrap_or((inner, ""));
+        self.depth += 1;
+        if self.depth > self.max_depth {
+            return Err(self.error(format!("elements are nested more than {} deep", self.max_depth)));
+        }
+        Ok(Tag { name, attributes, empty, start: self.start })
+    }
+
+    /// Ends the scope of the element that is read; an empty tag has no end token, so its reader calls this.
+    pub(crate) fn close(&mut self) {
+        while self.namespaces.last().is_some_and(|(depth, ..)| *depth >= self.depth) {
+            self.namespaces.pop();
+        }
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    /// The attributes of a tag with their values resolved; namespace declarations take effect.
+    pub(crate) fn attributes(
+        &mut self,
+        tag: &Tag<'a>,
+        mut each: impl FnMut(&'a str, Cow<'a, str>) -> Result<(), XmlError>,
+    ) -> Result<(), XmlError> {
+        let mut count = 0;
+        let mut prefixed = false;
+        for attribute in Attributes::new(tag.attributes) {
+            let (name, value) = attribute.map_err(|message| self.error(message))?;
+            let value = text::unescape(value).map_err(|message| self.error(message))?;
+            count += 1;
+            if count > MAX_ATTRIBUTES {
+                return Err(self.error(format!("an element with more than {MAX_ATTRIBUTES} attributes")));
+            }
+            if let Some((prefix, local)) = name.split_once(':') {
+                if prefix == "xmlns" {
+                    if self.namespaces.len() >= MAX_NAMESPACES {
+                        return Err(self.error(format!("more than {MAX_NAMESPACES} namespaces at once")));
+                    }
+                    self.namespaces.push((self.depth, local, value.clone()));
+                } else {
+                    prefixed = true;
+                }
+            }
+            each(name, value).map_err(|error| error.at(self.text, self.start))?;
+        }
+        // A prefix may be declared by a later attribute of the same tag.
+        if prefixed {
+            for name in Attributes::new(tag.attributes)
+                .flatten()
+                .map(|(name, _)| name)
+                .filter(|name| !name.starts_with("xmlns:"))
+            {
+                if let Some((prefix, _)) = name.split_once(':') {
+                    self.namespace(prefix)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The namespace that a prefix stands for.
+    pub(crate) fn namespace(&self, prefix: &str) -> Result<&str, XmlError> {
+        if prefix == "xml" {
+            return Ok("http://www.w3.org/XML/1998/namespace");
+        }
+        let found = self.namespaces.iter().rev().find(|(_, name, _)| *name == prefix);
+        found
+            .map(|(_, _, uri)| uri.as_ref())
+            .ok_or_else(|| self.error(format!("the prefix {} has no namespace", quote(prefix))))
+    }
+
+    /// Reads to the end of an element that nobody knows, and returns it as it stands.
+    pub(crate) fn skip(&mut self, tag: &Tag<'a>) -> Result<&'a str, XmlError> {
+        let mut open = 0_usize;
+        self.check(tag)?;
+        if tag.empty {
+            self.close();
+        } else {
+            open += 1;
+        }
+        while open > 0 {
+            match self.token()? {
+                Token::Start(inner) => {
+                    self.check(&inner)?;
+                    if inner.empty { self.close() } else { open += 1 }
+                }
+                Token::End => open -= 1,
+                Token::Eof => return Err(self.unfinished(tag.name)),
+                Token::Text(_) | Token::Aside => {}
+            }
+        }
+        Ok(self.since(tag.start))
+    }
+
+    /// Checks the names in a tag: those of a known element need no check.
+    fn check(&mut self, tag: &Tag<'a>) -> Result<(), XmlError> {
+        let mut names: Vec<&str> = Vec::new();
+        let bad = |name: &str| XmlError::new(format!("{} is not a name", quote(name)));
+        self.attributes(tag, |name, _| {
+            if !text::is_name(name) {
+                return Err(bad(name));
+            }
+            if names.contains(&name) {
+                return Err(twice(name));
+            }
+            names.push(name);
+            Ok(())
+        })?;
+        if !text::is_name(tag.name) {
+            return Err(self.error(bad(tag.name).message()));
+        }
+        if let Some((prefix, _)) = tag.name.split_once(':') {
+            self.namespace(prefix)?;
+        }
+        Ok(())
+    }
+
+    /// The text from `start` to the end of the last token.
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.position()).unwrap_or_default()
+    }
+
+    /// The last token as it stands.
+    pub(crate) fn raw(&self) -> &'a str {
+        self.since(self.start)
+    }
+
+    /// Where the last token starts.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Whether some element may declare a default namespace.
+    pub(crate) fn has_default_namespace(&self) -> bool {
+        self.text
+            .match_indices("xmlns")
+            .any(|(index, word)| self.text.as_bytes().get(index + word.len()) != Some(&b':'))
+    }
+
+    fn position(&self) -> usize {
+        usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX)
+    }
+
+    /// An error at the last token.
+    pub(crate) fn error(&self, message: impl Into<String>) -> XmlError {
+        XmlError::new(message).at(self.text, self.start)
+    }
+
+    /// An error at `offset`.
+    pub(crate) fn error_at(&self, error: XmlError, offset: usize) -> XmlError {
+        error.at(self.text, offset)
+    }
+
+    /// The document ends inside an element.
+    pub(crate) fn unfinished(&self, name: &str) -> XmlError {
+        self.error(format!("the document ends before </{}>", quote(name).trim_matches('\'')))
+    }
+}
+
+/// An attribute that is there twice.
+pub(crate) fn twice(name: &str) -> XmlError {
+    XmlError::new(format!("the attribute {} is there twice", quote(name)))
+}
