@@ -1,0 +1,229 @@
+//! One host of the lab, for one test alone.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kvm_core::{ConnectOptions, Host, Target};
+use kvm_libvirt::{Config, Libvirt};
+use kvm_ssh::LocalTransport;
+
+use crate::kvmctl::Kvmctl;
+use crate::lab::Lab;
+use crate::program::{Ended, Program};
+
+/// Where the pool `default` of every host has its files.
+const IMAGES: &str = "/var/lib/libvirt/images";
+/// Where libvirt and tests put files that are named after a machine.
+const NAMED_AFTER_MACHINES: [&str; 3] = [IMAGES, "/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/qemu/save"];
+
+/// One host of the lab, for one test alone.
+#[derive(Debug)]
+pub struct LabHost {
+    lab: Lab,
+    name: String,
+    address: String,
+    made: Mutex<BTreeSet<String>>,
+    small_disks: Mutex<Vec<String>>,
+    /// Ours until it is dropped.
+    _lock: File,
+}
+
+impl LabHost {
+    pub(crate) fn new(lab: Lab, name: &str, lock: File) -> Self {
+        let address = lab.address(name);
+        Self {
+            lab,
+            name: name.to_owned(),
+            address,
+            made: Mutex::default(),
+            small_disks: Mutex::default(),
+            _lock: lock,
+        }
+    }
+
+    /// The lab that it belongs to.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// Its name in the lab: `host1`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its IP address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A file of the host, as it is found from outside. The host has its own `/etc`, `/root`, `/run`, `/var/log`,
+    /// `/var/cache` and `/var/lib/libvirt`.
+    #[must_use]
+    pub fn file(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.lab.dir().join("hosts").join(&self.name).join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The socket of its libvirtd.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.file("/run/libvirt/libvirt-sock")
+    }
+
+    /// Opens it through its socket.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn libvirt(&self, config: Config) -> Arc<Libvirt> {
+        let target = Target::parse("qemu:///system").unwrap_or_else(|e| panic!("{e:?}"));
+        let options = ConnectOptions { socket: Some(self.socket()), ..ConnectOptions::default() };
+        Libvirt::connect(&target, &options, config).await.unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    /// Opens it as engines see a host.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn open(&self) -> Host {
+        let libvirt = self.libvirt(Config::default()).await;
+        Host {
+            hypervisor: libvirt.clone(),
+            storage: libvirt.clone(),
+            networks: libvirt,
+            transport: Arc::new(LocalTransport::new()),
+        }
+    }
+
+    /// `kvmctl` on this host, for a user who has never used it before.
+    #[must_use]
+    pub fn kvmctl(&self) -> Kvmctl {
+        Kvmctl::new(["-c", "qemu:///system", "--socket", &self.socket().to_string_lossy()])
+    }
+
+    /// Runs a program in the host.
+    pub async fn exec(&self, argv: &[&str]) -> Ended {
+        self.script("exec.sh", &[&[self.name.as_str()], argv].concat()).run().await
+    }
+
+    /// Runs a program in a guest, through its agent; what it printed, or `None` while the agent does not answer.
+    ///
+    /// # Panics
+    /// When the program fails.
+    pub async fn exec_in_guest(&self, vm: &str, argv: &[&str]) -> Option<String> {
+        let place = format!("{}/{vm}", self.name);
+        let ended = self.script("exec.sh", &[&[&*place], argv].concat()).run().await;
+        // The script's own status for an agent that does not answer.
+        (ended.code != Some(125)).then(|| ended.succeeded())
+    }
+
+    /// Breaks the host, or mends it: the words of `fault.sh`, without the host.
+    ///
+    /// # Panics
+    /// When the script fails.
+    pub async fn fault(&self, words: &[&str]) {
+        let (fault, rest) = words.split_first().unwrap_or_else(|| panic!("which fault?"));
+        if *fault == "smalldisk"
+            && let [_, place] = rest
+        {
+            lock(&self.small_disks).push((*place).to_owned());
+        }
+        self.script("fault.sh", &[&[fault, self.name.as_str()], rest].concat()).run().await.succeeded();
+    }
+
+    /// Runs `virsh` on the host: the second opinion.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn virsh(&self, arguments: &[&str]) -> String {
+        self.try_virsh(arguments).await.succeeded()
+    }
+
+    async fn try_virsh(&self, arguments: &[&str]) -> Ended {
+        let uri = format!("qemu+unix:///system?socket={}", self.socket().display());
+        Program::new([&["virsh", "-q", "-c", &uri], arguments].concat()).run().await
+    }
+
+    fn script(&self, name: &str, arguments: &[&str]) -> Program {
+        let script = Lab::script(name);
+        Program::new([&[&*script.to_string_lossy()], arguments].concat())
+    }
+
+    /// A name that nothing has, for something that the test makes: it is deleted afterwards.
+    #[must_use]
+    pub fn unique(&self, stem: &str) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lab-{stem}-{}-{count}", std::process::id());
+        self.will_make(&name);
+        name
+    }
+
+    /// Says that the test makes a machine of this name or uuid: it is deleted afterwards.
+    pub fn will_make(&self, machine: &str) {
+        lock(&self.made).insert(machine.to_owned());
+    }
+
+    /// Puts a disk that boots by itself into the pool `default`, and says how `kvmctl` calls it.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn place_boot_disk(&self, machine: &str) -> String {
+        let volume = format!("{machine}.qcow2");
+        let (from, to) = (self.lab.dir().join("guest/boot.qcow2"), self.file(IMAGES).join(&volume));
+        fs::copy(&from, &to).unwrap_or_else(|e| panic!("{} to {}: {e}", from.display(), to.display()));
+        self.virsh(&["pool-refresh", "default"]).await;
+        format!("default/{volume}")
+    }
+
+    /// Lets its daemons run, whatever was done to them.
+    pub(crate) async fn mend(&self) {
+        for daemon in ["libvirtd", "virtlogd"] {
+            // One that was killed cannot be continued, and is started next.
+            let _killed = self.script("fault.sh", &["cont", &self.name, daemon]).run().await;
+            self.fault(&["start", daemon]).await;
+        }
+    }
+
+    /// Mends the host and deletes what the test made and did not delete itself.
+    pub(crate) async fn tidy_up(&self) {
+        self.mend().await;
+        let made = lock(&self.made).clone();
+        for line in self.virsh(&["list", "--all", "--uuid", "--name"]).await.lines() {
+            let (uuid, name) = line.split_once(' ').unwrap_or((line, ""));
+            if made.contains(uuid) || made.contains(name.trim_start()) {
+                // One that is off cannot be stopped.
+                let _off = self.try_virsh(&["destroy", uuid]).await;
+                let everything = ["--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm"];
+                self.virsh(&[&["undefine", uuid], &everything[..]].concat()).await;
+            }
+        }
+        for dir in NAMED_AFTER_MACHINES {
+            for entry in fs::read_dir(self.file(dir)).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if made.iter().any(|made| name.to_string_lossy().starts_with(made)) {
+                    fs::remove_file(entry.path()).unwrap_or_else(|e| panic!("{}: {e}", entry.path().display()));
+                }
+            }
+        }
+        for pool in self.virsh(&["pool-list", "--all", "--name"]).await.split_whitespace() {
+            if made.contains(pool) {
+                let _inactive = self.try_virsh(&["pool-destroy", pool]).await;
+                self.virsh(&["pool-undefine", pool]).await;
+            }
+        }
+        self.virsh(&["pool-refresh", "default"]).await;
+        for place in std::mem::take(&mut *lock(&self.small_disks)) {
+            self.exec(&["umount", &place]).await.succeeded();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,163 @@
+//! `kvmctl` as a user runs it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Ended, Program, Running};
+
+/// `kvmctl` with flags that come before every command, and a home of its own.
+#[derive(Debug)]
+pub struct Kvmctl {
+    globals: Vec<OsString>,
+    home: TempDir,
+    as_nobody: bool,
+}
+
+impl Kvmctl {
+    /// For a user who has never used it before.
+    ///
+    /// # Panics
+    /// When there is no place for a home.
+    pub fn new<A: AsRef<OsStr>>(globals: impl IntoIterator<Item = A>) -> Self {
+        let home = tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary directory: {e}"));
+        let globals = globals.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        Self { globals, home, as_nobody: false }
+    }
+
+    /// Run by the user `nobody`, who has no rights on the host.
+    ///
+    /// # Panics
+    /// When the program cannot be copied to where that user finds it.
+    #[must_use]
+    pub fn as_nobody(mut self) -> Self {
+        use std::os::unix::fs::{PermissionsExt as _, chown};
+        let (home, copy) = (self.home.path(), self.home.path().join("kvmctl"));
+        let given = std::fs::copy(binary(), &copy)
+            .and_then(|_| std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o755)))
+            .and_then(|()| chown(home, Some(65534), Some(65534)));
+        given.unwrap_or_else(|e| panic!("{}: {e}", copy.display()));
+        self.as_nobody = true;
+        self
+    }
+
+    /// Where it keeps operations and locks.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.home.path().join("state/kvm-manager")
+    }
+
+    /// A file for it to read, in its home.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn give(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.home.path().join(name);
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
+        written.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        path
+    }
+
+    /// Its home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The program with these arguments, not yet run.
+    pub fn program<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Program {
+        let mut argv: Vec<OsString> = Vec::new();
+        if self.as_nobody {
+            argv.extend(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(OsString::from));
+            argv.push(self.home.path().join("kvmctl").into());
+        } else {
+            argv.push(binary().into());
+        }
+        argv.extend(self.globals.iter().cloned());
+        argv.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
+        let home = self.home.path();
+        let path = |below: &str| home.join(below).into_os_string();
+        Program::new(argv).with_environment([
+            ("PATH", OsString::from("/usr/sbin:/usr/bin:/sbin:/bin")),
+            ("LANG", "C.UTF-8".into()),
+            ("HOME", home.into()),
+            ("XDG_CONFIG_HOME", path("config")),
+            ("XDG_DATA_HOME", path("data")),
+            ("XDG_STATE_HOME", path("state")),
+            ("XDG_CACHE_HOME", path("cache")),
+            ("XDG_RUNTIME_DIR", path("run")),
+        ])
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it panics, and when it takes longer than two minutes.
+    pub async fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ended {
+        checked(self.program(arguments).run().await)
+    }
+
+    /// Runs a command, which is killed with SIGKILL if it has not ended by then.
+    ///
+    /// # Panics
+    /// When it panics.
+    pub async fn killed_after<A: AsRef<OsStr>>(&self, delay: Duration, arguments: &[A]) -> Ended {
+        checked(self.program(arguments).run_and_kill_after(delay).await)
+    }
+
+    /// Starts a command that runs on.
+    pub fn start<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Running {
+        self.program(arguments).start()
+    }
+
+    /// Runs a command that succeeds, and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ok<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        self.run(arguments).await.succeeded()
+    }
+
+    /// Runs a command that succeeds with `-o json`, and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails, and when it prints anything but one JSON value.
+    pub async fn json<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Value {
+        let form: [&OsStr; 2] = ["-o".as_ref(), "json".as_ref()];
+        let arguments: Vec<&OsStr> = form.into_iter().chain(arguments.iter().map(AsRef::as_ref)).collect();
+        let text = self.ok(&arguments).await;
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"))
+    }
+
+    /// Runs a command that fails as every failure has to: with this exit code, one line that says what, and a hint
+    /// that says what to do. Both are to contain the given words.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn fails<A: AsRef<OsStr>>(&self, arguments: &[A], code: i32, what: &str, hint: &str) -> Ended {
+        let ended = self.run(arguments).await;
+        assert_eq!(ended.code, Some(code), "{ended}");
+        let (errors, others): (Vec<_>, Vec<_>) = ended.stderr.lines().partition(|line| line.starts_with("error: "));
+        assert!(matches!(errors[..], [line] if line.contains(what)), "not one line that says {what:?}: {ended}");
+        assert!(others.iter().any(|line| line.contains("hint: ")), "no hint: {ended}");
+        assert!(others.iter().any(|line| line.contains(hint)), "nothing says {hint:?}: {ended}");
+        ended
+    }
+}
+
+#[track_caller]
+fn checked(ended: Ended) -> Ended {
+    assert!(ended.code != Some(101) && !ended.stderr.contains("panicked at"), "it panicked: {ended}");
+    ended
+}
+
+/// The program, which stands in the directory above the one of the tests.
+fn binary() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_else(|e| panic!("no own path: {e}"));
+    let binary = here.parent().and_then(Path::parent).map(|dir| dir.join("kvmctl")).unwrap_or_default();
+    assert!(binary.is_file(), "{} is missing; first: cargo build --package kvm-cli", binary.display());
+    binary
+}
