@@ -1,0 +1,271 @@
+//! What goes wrong, and when: faults that a test or a scenario asks for, and the record of the calls that were made.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use kvm_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+/// So many of the latest calls are remembered; a dashboard polls a simulated host for days.
+const REMEMBERED: usize = 10_000;
+
+/// Defines [`Method`] with its names, so that neither list can miss one.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $method:ident = $name:literal;)*) => {
+        /// A method of the traits, under the name by which faults and the record of calls speak of it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Method {
+            $($(#[$doc])* $method,)*
+        }
+
+        impl Method {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$method),*];
+
+            /// The name in scenario files and messages.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$method => $name,)*
+                }
+            }
+        }
+    };
+}
+
+methods! {
+    /// `Hypervisor::capabilities`.
+    Capabilities = "capabilities";
+    /// `Hypervisor::list`.
+    List = "list";
+    /// `Hypervisor::find`.
+    Find = "find";
+    /// `Hypervisor::definition`.
+    Definition = "definition";
+    /// `Hypervisor::define`.
+    Define = "define";
+    /// `Hypervisor::undefine`.
+    Undefine = "undefine";
+    /// `Hypervisor::power`.
+    Power = "power";
+    /// `Hypervisor::rename`.
+    Rename = "rename";
+    /// `Hypervisor::set_autostart`.
+    SetAutostart = "set_autostart";
+    /// `Hypervisor::set_notes`.
+    SetNotes = "set_notes";
+    /// `Hypervisor::stats`.
+    Stats = "stats";
+    /// `Hypervisor::events`.
+    Events = "events";
+    /// `Guest::addresses`.
+    Addresses = "addresses";
+    /// `Guest::ping_agent`.
+    PingAgent = "ping_agent";
+    /// `Console::open_serial`.
+    OpenSerial = "open_serial";
+    /// `Console::screenshot`.
+    Screenshot = "screenshot";
+    /// `Snapshots::list`.
+    ListSnapshots = "list_snapshots";
+    /// `Snapshots::create`.
+    CreateSnapshot = "create_snapshot";
+    /// `Snapshots::delete`.
+    DeleteSnapshot = "delete_snapshot";
+    /// `Checkpoints::list`.
+    ListCheckpoints = "list_checkpoints";
+    /// `Storage::pools`.
+    Pools = "pools";
+    /// `Storage::find_pool`.
+    FindPool = "find_pool";
+    /// `Storage::create_pool`.
+    CreatePool = "create_pool";
+    /// `Storage::start_pool`.
+    StartPool = "start_pool";
+    /// `Storage::stop_pool`.
+    StopPool = "stop_pool";
+    /// `Storage::refresh_pool`.
+    RefreshPool = "refresh_pool";
+    /// `Storage::undefine_pool`.
+    UndefinePool = "undefine_pool";
+    /// `Storage::volumes`.
+    Volumes = "volumes";
+    /// `Storage::find_volume`.
+    FindVolume = "find_volume";
+    /// `Storage::volume_at`.
+    VolumeAt = "volume_at";
+    /// `Storage::create_volume`.
+    CreateVolume = "create_volume";
+    /// `Storage::delete_volume`.
+    DeleteVolume = "delete_volume";
+    /// `Networks::list`.
+    ListNetworks = "list_networks";
+    /// `Networks::find`.
+    FindNetwork = "find_network";
+    /// `Networks::definition`.
+    NetworkDefinition = "network_definition";
+    /// `Networks::define`.
+    DefineNetwork = "define_network";
+    /// `Networks::undefine`.
+    UndefineNetwork = "undefine_network";
+    /// `Networks::start`.
+    StartNetwork = "start_network";
+    /// `Networks::stop`.
+    StopNetwork = "stop_network";
+    /// `Networks::set_autostart`.
+    SetNetworkAutostart = "set_network_autostart";
+    /// `Networks::leases`.
+    Leases = "leases";
+    /// `Transport::run`.
+    Run = "run";
+    /// `Transport::dial`.
+    Dial = "dial";
+    /// `Transport::read_file`.
+    ReadFile = "read_file";
+    /// `Transport::write_file`.
+    WriteFile = "write_file";
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One call that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Which.
+    pub method: Method,
+    /// On what: a name, a uuid, a path; empty when the method takes none.
+    pub subject: String,
+}
+
+/// One call that is to fail. It fails once and is then forgotten.
+///
+/// ```
+/// use kvm_core::ErrorKind;
+/// use kvm_mock::{Fault, Method};
+/// let full = Fault::next(Method::CreateVolume, ErrorKind::NoSpace);
+/// let third_call_answers_too_late = Fault::nth(3, ErrorKind::Timeout).after_effect();
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Only calls of this method count; `None` counts every call.
+    method: Option<Method>,
+    /// How many calls that count are still to come before it, and itself.
+    countdown: u64,
+    kind: ErrorKind,
+    moment: Moment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    BeforeEffect,
+    AfterEffect,
+}
+
+impl Fault {
+    /// The next call of this method fails with an error of this kind and does nothing.
+    #[must_use]
+    pub fn next(method: Method, kind: ErrorKind) -> Self {
+        Self { method: Some(method), countdown: 1, kind, moment: Moment::BeforeEffect }
+    }
+
+    /// The `n`th call from now, whichever it is, fails with an error of this kind and does nothing; 1 is the next.
+    #[must_use]
+    pub fn nth(n: u64, kind: ErrorKind) -> Self {
+        Self { method: None, countdown: n.max(1), kind, moment: Moment::BeforeEffect }
+    }
+
+    /// The call does its work all the same, and only its answer is lost.
+    #[must_use]
+    pub fn after_effect(mut self) -> Self {
+        self.moment = Moment::AfterEffect;
+        self
+    }
+
+    fn error(&self, method: Method) -> Error {
+        Error::new(self.kind, format!("{method} fails because the test says so"))
+    }
+}
+
+/// The faults that wait for their call, and the calls so far.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    waiting: Vec<Fault>,
+    calls: VecDeque<Call>,
+}
+
+impl Faults {
+    pub(crate) fn new(waiting: Vec<Fault>) -> Self {
+        Self { waiting, calls: VecDeque::new() }
+    }
+
+    pub(crate) fn inject(&mut self, fault: Fault) {
+        self.waiting.push(fault);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.iter().cloned().collect()
+    }
+
+    pub(crate) fn forget_calls(&mut self) {
+        self.calls.clear();
+    }
+
+    /// Records a call. `Err` when it fails before it does anything; `Ok(Some)` holds what its answer becomes after it
+    /// did its work.
+    pub(crate) fn enter(&mut self, method: Method, subject: &str) -> Result<Option<Error>> {
+        if self.calls.len() == REMEMBERED {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(Call { method, subject: subject.to_owned() });
+
+        for fault in &mut self.waiting {
+            if fault.method.is_none_or(|m| m == method) {
+                fault.countdown -= 1;
+            }
+        }
+        // Of several that are due the first one wins; all of them had their call.
+        let mut due = self.waiting.extract_if(.., |fault| fault.countdown == 0).collect::<Vec<_>>().into_iter();
+        match due.next() {
+            None => Ok(None),
+            Some(fault) if fault.moment == Moment::BeforeEffect => Err(fault.error(method)),
+            Some(fault) => Ok(Some(fault.error(method))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_methods_are_the_serialised_ones() {
+        for method in Method::ALL {
+            assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
+        }
+    }
+
+    #[test]
+    fn a_fault_waits_for_its_method_and_strikes_once() {
+        let mut faults = Faults::default();
+        faults.inject(Fault::next(Method::Define, ErrorKind::Busy));
+        assert!(faults.enter(Method::List, "").is_ok());
+        assert_eq!(faults.enter(Method::Define, "a").unwrap_err().kind(), ErrorKind::Busy);
+        assert!(faults.enter(Method::Define, "a").unwrap().is_none());
+        assert_eq!(faults.calls().iter().filter(|c| c.method == Method::Define).count(), 2);
+    }
+
+    #[test]
+    fn the_nth_call_counts_calls_of_every_method() {
+        let mut faults = Faults::default();
+        faults.inject(Fault::nth(3, ErrorKind::Unavailable).after_effect());
+        assert!(faults.enter(Method::List, "").unwrap().is_none());
+        assert!(faults.enter(Method::Define, "a").unwrap().is_none());
+        assert_eq!(faults.enter(Method::Find, "a").unwrap().unwrap().kind(), ErrorKind::Unavailable);
+    }
+}

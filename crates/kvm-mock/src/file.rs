@@ -1,0 +1,165 @@
+//! Files of the simulated host: sparse, so that a disk of a terabyte costs what was written to it.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+/// A file of the simulated host. What was never written reads as zeros and takes no space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SparseFile {
+    length: u64,
+    mode: u32,
+    /// Space that is set aside for what will be written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    reserved: u64,
+    /// What was written, by offset; neighbours neither overlap nor touch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "hex_extents")]
+    extents: BTreeMap<u64, Vec<u8>>,
+}
+
+impl SparseFile {
+    /// A hole of this length.
+    pub(crate) fn hole(length: u64) -> Self {
+        Self { length, mode: 0o600, ..Self::default() }
+    }
+
+    /// Sets space aside: the file takes at least so much.
+    pub(crate) fn reserving(mut self, bytes: u64) -> Self {
+        self.reserved = bytes;
+        self
+    }
+
+    /// A file with this content.
+    pub(crate) fn of(data: &[u8], mode: u32) -> Self {
+        let mut file = Self { mode, ..Self::default() };
+        file.write(0, data);
+        file
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Space that it takes.
+    pub(crate) fn allocated(&self) -> u64 {
+        self.extents.values().map(|data| data.len() as u64).sum::<u64>().max(self.reserved)
+    }
+
+    /// Permission bits.
+    pub(crate) fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// What stands from `offset` on; shorter than asked at the end of the file.
+    pub(crate) fn read(&self, offset: u64, length: usize) -> Vec<u8> {
+        let end = offset.saturating_add(length as u64).min(self.length);
+        let Ok(length) = usize::try_from(end.saturating_sub(offset)) else { return Vec::new() };
+        let mut out = vec![0; length];
+        for (&start, data) in self.extents.range(..end) {
+            let from = start.max(offset);
+            let to = (start + data.len() as u64).min(end);
+            if from < to {
+                out[(from - offset) as usize..(to - offset) as usize]
+                    .copy_from_slice(&data[(from - start) as usize..(to - start) as usize]);
+            }
+        }
+        out
+    }
+
+    /// Writes, and makes the file longer where that reaches beyond its end.
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        let end = offset.saturating_add(data.len() as u64);
+        // Everything that the new bytes overlap or touch becomes one extent with them.
+        let first = self
+            .extents
+            .range(..=offset)
+            .next_back()
+            .filter(|(start, old)| **start + old.len() as u64 >= offset)
+            .map_or(offset, |(start, _)| *start);
+        let touched: Vec<u64> =
+            self.extents.range((Bound::Included(first), Bound::Included(end))).map(|(start, _)| *start).collect();
+        let mut merged = Vec::new();
+        for start in touched {
+            let old = self.extents.remove(&start).unwrap_or_default();
+            place(&mut merged, (start - first) as usize, &old);
+        }
+        place(&mut merged, (offset - first) as usize, data);
+        self.extents.insert(first, merged);
+        self.length = self.length.max(end);
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+fn place(buffer: &mut Vec<u8>, at: usize, data: &[u8]) {
+    if buffer.len() < at + data.len() {
+        buffer.resize(at + data.len(), 0);
+    }
+    buffer[at..at + data.len()].copy_from_slice(data);
+}
+
+/// Extents as hexadecimal text: JSON has no bytes.
+mod hex_extents {
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(extents: &BTreeMap<u64, Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(extents.iter().map(|(offset, data)| {
+            let hex = data.iter().fold(String::with_capacity(data.len() * 2), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            });
+            (offset, hex)
+        }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u64, Vec<u8>>, D::Error> {
+        let texts = BTreeMap::<u64, String>::deserialize(from)?;
+        texts.into_iter().map(|(offset, hex)| Ok((offset, bytes(&hex).ok_or_else(|| D::Error::custom("not hexadecimal"))?))).collect()
+    }
+
+    fn bytes(hex: &str) -> Option<Vec<u8>> {
+        let digits: Option<Vec<u8>> = hex.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
+        let digits = digits.filter(|d| d.len() % 2 == 0)?;
+        Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_sparse_file_reads_like_a_plain_one(
+            writes in prop::collection::vec((0u64..200, prop::collection::vec(1u8.., 0..40)), 0..20),
+            (offset, length) in (0u64..260, 0usize..260),
+        ) {
+            let (mut sparse, mut plain) = (SparseFile::hole(50), vec![0u8; 50]);
+            for (at, data) in &writes {
+                sparse.write(*at, data);
+                if !data.is_empty() {
+                    place(&mut plain, *at as usize, data);
+                }
+            }
+            let end = plain.len().min(offset as usize + length);
+            prop_assert_eq!(sparse.read(offset, length), plain.get(offset as usize..end).unwrap_or_default());
+            prop_assert_eq!(sparse.len(), plain.len() as u64);
+            prop_assert_eq!(sparse.allocated(), plain.iter().filter(|b| **b != 0).count() as u64);
+            let text = serde_json::to_string(&sparse).unwrap();
+            prop_assert_eq!(serde_json::from_str::<SparseFile>(&text).unwrap(), sparse);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a file holds: the formats of disk images that the simulated host makes and recognises.
+
+use crate::file::SparseFile;
+
+const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
+const QCOW2_HEADER: usize = 104;
+const CLUSTER_BITS: u32 = 16;
+/// Where an ISO 9660 file system says that it is one.
+const ISO_MARK: (u64, &[u8]) = (32_769, b"CD001");
+
+/// What a host says of an image when it looks at the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) format: &'static str,
+    /// The size that a guest sees.
+    pub(crate) capacity: u64,
+    pub(crate) backing: Option<String>,
+}
+
+/// A new qcow2 image: header and, if it is an overlay, the path of the image below.
+pub(crate) fn qcow2(capacity: u64, backing: Option<&str>) -> SparseFile {
+    let backing = backing.unwrap_or_default();
+    let offset = if backing.is_empty() { 0 } else { QCOW2_HEADER as u64 };
+    let mut header = Vec::with_capacity(QCOW2_HEADER + backing.len());
+    header.extend(QCOW2_MAGIC);
+    header.extend(3u32.to_be_bytes());
+    header.extend(offset.to_be_bytes());
+    header.extend((backing.len() as u32).to_be_bytes());
+    header.extend(CLUSTER_BITS.to_be_bytes());
+    header.extend(capacity.to_be_bytes());
+    header.resize(QCOW2_HEADER, 0);
+    header.extend(backing.bytes());
+    SparseFile::of(&header, 0o600)
+}
+
+/// An ISO image of this length.
+pub(crate) fn iso(length: u64) -> SparseFile {
+    let mut file = SparseFile::hole(length);
+    file.write(ISO_MARK.0, ISO_MARK.1);
+    file
+}
+
+/// Looks at what is in a file. What is nothing else is raw.
+pub(crate) fn probe(file: &SparseFile) -> Image {
+    let head = file.read(0, QCOW2_HEADER);
+    let number = |at: usize| head.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    if head.starts_with(&QCOW2_MAGIC)
+        && let (Some(offset), Some(capacity)) = (number(8), number(24))
+    {
+        let length = head.get(16..20).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let backing = (offset > 0).then(|| file.read(offset, length as usize));
+        let backing = backing.and_then(|path| String::from_utf8(path).ok());
+        return Image { format: "qcow2", capacity, backing };
+    }
+    let format = if file.read(ISO_MARK.0, ISO_MARK.1.len()) == ISO_MARK.1 { "iso" } else { "raw" };
+    Image { format, capacity: file.len(), backing: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_recognised_by_its_content() {
+        let overlay = probe(&qcow2(1 << 40, Some("/images/base.qcow2")));
+        assert_eq!(
+            overlay,
+            Image { format: "qcow2", capacity: 1 << 40, backing: Some("/images/base.qcow2".into()) }
+        );
+        assert_eq!(probe(&qcow2(512, None)), Image { format: "qcow2", capacity: 512, backing: None });
+        assert_eq!(probe(&iso(1 << 20)).format, "iso");
+        assert_eq!(probe(&SparseFile::hole(7)), Image { format: "raw", capacity: 7, backing: None });
+        assert_eq!(probe(&SparseFile::of(&QCOW2_MAGIC, 0o600)).format, "raw");
+    }
+}

@@ -1,0 +1,231 @@
+//! Scenario files: what a simulated host is made of, in YAML.
+//!
+//! ```yaml
+//! host: {name: demo, cpus: 32, memory: 128GiB}   # all optional; these are the defaults but for the name
+//! clock: {start: "2030-01-01T08:00:00Z", step: 1s}  # time begins here and moves by `step` with each call; else the wall clock
+//! latency: 20ms                                  # every call takes so long
+//! pools:
+//!   - name: default
+//!     path: /var/lib/libvirt/images
+//!     capacity: 2TiB
+//!     active: true                               # the default, here and for networks
+//!     autostart: true                            # the default, here and for networks
+//!     volumes:
+//!       - {name: base.qcow2, capacity: 20GiB, used: 1GiB}            # format qcow2, the default, or raw or iso
+//!       - {name: web.qcow2, capacity: 40GiB, used: 3GiB, backing: /var/lib/libvirt/images/base.qcow2}
+//! networks:
+//!   - {name: default, forward: nat, bridge: virbr0, address: 192.168.122.1, dhcp: [192.168.122.2, 192.168.122.254]}
+//! machines:
+//!   - name: web
+//!     uuid: 8fbf2b8e-3b3c-4b1e-9a51-000000000001  # made from the name when it is left out
+//!     state: running                             # or off (default), paused, saved, crashed, pm-suspended
+//!     up: 3d                                     # for how long; default 1h
+//!     vcpus: 2
+//!     memory: 4GiB
+//!     machine: q35
+//!     firmware: uefi                             # or bios, the default
+//!     tpm: true
+//!     title: Shop
+//!     description: behind the load balancer
+//!     tags: [web, owner=shop]
+//!     protection: "on"                           # or off, the default
+//!     autostart: true
+//!     transient: false
+//!     disks:
+//!       - {path: /var/lib/libvirt/images/web.qcow2}
+//!       - {path: /srv/iso/debian.iso, device: cdrom}
+//!     nics:
+//!       - {network: default, address: 192.168.122.41}
+//!       - {bridge: br0, mac: "52:54:00:01:02:03", address: 10.0.3.11}
+//!     agent: true                                # has a guest agent and its channel; default true
+//!     load: 0.4                                  # part of its virtual CPUs' time that it uses; default 0.05
+//!     boots: 3s
+//!     obeys: 2s                                  # a request to shut down or reboot, after so long; or `never`
+//!     snapshots: [before-upgrade]
+//!     checkpoints: [monday]
+//!   - xml: "<domain type='kvm'>…</domain>"       # a whole document instead of the fields above
+//!     state: "off"
+//! programs:
+//!   - {argv: [/usr/bin/uname, -r], stdout: "6.12.0\n", stderr: "", status: 0, takes: 10ms}
+//! faults:                                        # anew in each process that opens the scenario
+//!   - {method: create_volume, kind: no_space}    # the next such call
+//!   - {call: 3, kind: unavailable, answer: lost} # the third call of all does its work, but its answer is lost
+//! ```
+//!
+//! An unknown key is an error that names it.
+
+mod format;
+mod machine;
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use kvm_core::{Autostart, Error, ErrorKind, MockWorld, Resource, Result};
+use kvm_xml::network::{Bridge, Dhcp, DhcpRange, Forward, NetworkIp};
+use kvm_xml::pool::{PoolTarget, PoolType};
+use kvm_xml::StoragePool;
+use uuid::Uuid;
+
+use crate::demo;
+use crate::file::SparseFile;
+use crate::image;
+use crate::transport::Programs;
+use crate::world::{Beginning, EventLog, HostFacts, ScenarioTime, World};
+use format::{FaultEntry, NetworkEntry, PoolEntry, ScenarioFile, VolumeEntry, VolumeFormat};
+
+/// A scenario file is never larger.
+const LARGEST: u64 = 1 << 20;
+
+/// A scenario that was read and makes sense as far as its form goes.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    file: ScenarioFile,
+    /// Under which name a world made from it is kept.
+    state_name: String,
+    /// Tells this text from its other versions.
+    origin: String,
+}
+
+impl Scenario {
+    /// Reads the scenario of a target.
+    pub(crate) fn of(world: &MockWorld) -> Result<Self> {
+        match world {
+            MockWorld::Demo => Self::read("demo".into(), demo::DEMO),
+            MockWorld::Empty => Self::read("empty".into(), demo::EMPTY),
+            MockWorld::File(path) => {
+                let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("scenario");
+                let place = Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_os_str().as_encoded_bytes());
+                Self::read(format!("{stem}-{}", place.simple()), &text_of(path)?)
+                    .map_err(|e| e.on(Resource::File(path.display().to_string())))
+            }
+        }
+    }
+
+    fn read(state_name: String, text: &str) -> Result<Self> {
+        let file = serde_saphyr::from_str(text)
+            .map_err(|e| Error::new(ErrorKind::InvalidInput, "the scenario does not make sense").with_source(e))?;
+        let origin = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).to_string();
+        Ok(Self { file, state_name, origin })
+    }
+
+    pub(crate) fn state_name(&self) -> &str {
+        &self.state_name
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub(crate) fn programs(&self) -> Programs {
+        Programs::new(self.file.programs.iter().map(|program| program.script()).collect())
+    }
+
+    /// Makes the world as it is when it begins.
+    pub(crate) fn begin(&self, clock: Timestamp) -> Result<Beginning> {
+        let file = &self.file;
+        let mut world = World::new(HostFacts {
+            name: file.host.name.clone(),
+            cpus: file.host.cpus,
+            memory: file.host.memory,
+        });
+        world.time = file.clock.as_ref().map(|clock| ScenarioTime { now: clock.start, step: clock.step });
+        let now = file.clock.as_ref().map_or(clock, |clock| clock.start);
+        for pool in &file.pools {
+            add_pool(&mut world, pool).map_err(|e| e.during("pools"))?;
+        }
+        for network in &file.networks {
+            add_network(&mut world, network).map_err(|e| e.during("networks"))?;
+        }
+        for entry in &file.machines {
+            machine::add(&mut world, entry, now).map_err(|e| e.during("machines"))?;
+        }
+        // What happened before the beginning is not news.
+        world.events = EventLog::default();
+        let faults = file.faults.iter().map(FaultEntry::fault).collect::<Result<_>>()?;
+        Ok(Beginning { world, faults, latency: file.latency })
+    }
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    let refuse = |kind, why: &str| Error::new(kind, why).on(Resource::File(path.display().to_string()));
+    let file = File::open(path).map_err(|e| {
+        let kind = match e.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+            _ => ErrorKind::Internal,
+        };
+        refuse(kind, "cannot open the scenario").with_source(e)
+    })?;
+    // A pipe or a device would hold the reader for ever.
+    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+        return Err(refuse(ErrorKind::InvalidInput, "the scenario is not a regular file"));
+    }
+    let mut text = String::new();
+    let read = file.take(LARGEST + 1).read_to_string(&mut text);
+    read.map_err(|e| refuse(ErrorKind::InvalidInput, "the scenario is not text").with_source(e))?;
+    if text.len() as u64 > LARGEST {
+        return Err(refuse(ErrorKind::InvalidInput, "the scenario is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+fn add_pool(world: &mut World, entry: &PoolEntry) -> Result<()> {
+    for volume in &entry.volumes {
+        add_volume(world, &entry.path, volume);
+    }
+    let doc = StoragePool {
+        r#type: Some(PoolType::Dir),
+        name: Some(entry.name.as_str().to_owned()),
+        target: Some(PoolTarget { path: Some(entry.path.as_str().to_owned()), ..PoolTarget::default() }),
+        ..StoragePool::default()
+    };
+    let name = world.create_pool(&doc, entry.capacity, autostart(entry.autostart))?;
+    if !entry.active
+        && let Some(pool) = world.pools.get_mut(&name)
+    {
+        pool.deactivate();
+    }
+    Ok(())
+}
+
+fn add_volume(world: &mut World, pool: &kvm_core::DiskPath, entry: &VolumeEntry) {
+    let (capacity, used) = (entry.capacity.get(), entry.used.get());
+    let file = match entry.format {
+        VolumeFormat::Qcow2 => image::qcow2(capacity, entry.backing.as_ref().map(|path| path.as_str())),
+        VolumeFormat::Raw => SparseFile::hole(capacity),
+        VolumeFormat::Iso => image::iso(capacity),
+    };
+    world.files.insert(format!("{}/{}", pool.as_str(), entry.name.as_str()), file.reserving(used));
+}
+
+fn add_network(world: &mut World, entry: &NetworkEntry) -> Result<()> {
+    let dhcp = entry.dhcp.map(|[start, end]| Dhcp {
+        range: vec![DhcpRange { start: Some(start.into()), end: Some(end.into()), ..DhcpRange::default() }],
+        ..Dhcp::default()
+    });
+    let ip = entry.address.map(|address| NetworkIp {
+        address: Some(address.into()),
+        prefix: Some(u32::from(entry.prefix)),
+        dhcp,
+        ..NetworkIp::default()
+    });
+    let doc = kvm_xml::Network {
+        name: Some(entry.name.as_str().to_owned()),
+        forward: entry.forward.map(|mode| Forward { mode: Some(mode), ..Forward::default() }),
+        bridge: entry.bridge.clone().map(|name| Bridge { name: Some(name), ..Bridge::default() }),
+        ip: ip.into_iter().collect(),
+        ..kvm_xml::Network::default()
+    };
+    let name = world.define_network(&doc)?;
+    if let Some(network) = world.networks.get_mut(&name) {
+        network.active = entry.active;
+        network.autostart = entry.autostart;
+    }
+    Ok(())
+}
+
+fn autostart(on: bool) -> Autostart {
+    if on { Autostart::On } else { Autostart::Off }
+}
