@@ -1,0 +1,116 @@
+//! Documents on their way from and to libvirt.
+
+use kvm_core::ErrorKind;
+use kvm_xml::{Document, ParseOptions};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use crate::error::LibvirtError;
+use crate::task::{Failure, Task};
+
+/// libvirt sends no longer string.
+const LIMITS: ParseOptions = ParseOptions { max_bytes: 4 << 20, ..ParseOptions::LENIENT };
+
+/// Reads a document that libvirt wrote.
+pub(crate) fn read<D: Document>(task: &Task<'_>, xml: &str) -> Result<D, Failure> {
+    D::from_xml_with(xml, &LIMITS).map_err(|e| {
+        let message = format!("the document of {} cannot be read", task.resource());
+        task.error(ErrorKind::Internal, message).with_source(e).into()
+    })
+}
+
+/// The error for a document that libvirt did not take, after looking again found no other reason.
+pub(crate) fn refused(task: &Task<'_>, e: LibvirtError) -> Failure {
+    match e.kind() {
+        // Not the document's fault.
+        Some(
+            ErrorKind::AlreadyExists
+            | ErrorKind::Busy
+            | ErrorKind::Cancelled
+            | ErrorKind::Denied
+            | ErrorKind::NoSpace
+            | ErrorKind::NotFound
+            | ErrorKind::Unavailable,
+        ) => e.into(),
+        _ if task.session().is_lost() => e.into(),
+        _ => {
+            let message = format!("libvirt refuses the document of {}", task.resource());
+            task.error(ErrorKind::InvalidInput, message).with_source(e).into()
+        }
+    }
+}
+
+/// What an operation finds when it looks again, or else what libvirt said.
+///
+/// The error is taken before the look, which overwrites what the thread keeps of it.
+pub(crate) fn looked_again(
+    e: impl Into<LibvirtError>,
+    look: impl FnOnce() -> Result<(), Failure>,
+    otherwise: impl FnOnce(LibvirtError) -> Failure,
+) -> Failure {
+    let e = e.into();
+    match look() {
+        Err(Failure::Known(known)) => known.with_source(e).into(),
+        _ => otherwise(e),
+    }
+}
+
+/// Writes the document that asks for a snapshot.
+pub(crate) fn snapshot_request(name: &str, description: Option<&str>) -> String {
+    let element = |name: &str, text: &str| format!("<{name}>{}</{name}>", quick_xml::escape::escape(text));
+    let description = description.map(|text| element("description", text)).unwrap_or_default();
+    format!("<domainsnapshot>{}{description}</domainsnapshot>", element("name", name))
+}
+
+/// Reads a snapshot's own description, which stands directly in its document; the machine's lies deeper.
+pub(crate) fn snapshot_description(xml: &str) -> Option<String> {
+    let mut reader = Reader::from_str(xml);
+    let mut depth = 0usize;
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(element) if depth == 1 && element.name().as_ref() == "description" => {
+                let raw = reader.read_text(element.name()).ok()?;
+                return quick_xml::escape::unescape(&raw).ok().map(Into::into).filter(|text: &String| !text.is_empty());
+            }
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::Eof => return None,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_survives_whatever_it_contains() {
+        for text in ["plain", "a < b & \"c\"", "]]></description>", "two\nlines"] {
+            let request = snapshot_request("s<1>", Some(text));
+            assert_eq!(snapshot_description(&request).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn looking_again_does_not_change_what_went_wrong() {
+        crate::ffi::event_loop::ensure_started().unwrap();
+        let open = |socket: &str| {
+            virt::connect::Connect::open(Some(&format!("qemu+unix:///system?socket=/nonexistent/{socket}"))).map(drop)
+        };
+        let e = open("sock").unwrap_err();
+        let failure = looked_again(e, || open(&"x".repeat(500)).map_err(Failure::from), Failure::Libvirt);
+        let Failure::Libvirt(e) = failure else { panic!("nothing was found") };
+        assert_eq!(e.os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn only_the_snapshots_own_description_counts() {
+        let inner = "<domainsnapshot><name>s</name><domain><description>inner</description></domain></domainsnapshot>";
+        assert_eq!(snapshot_description(inner), None);
+        let both = inner.replace("<domain>", "<description>own</description><domain>");
+        assert_eq!(snapshot_description(&both).as_deref(), Some("own"));
+        assert_eq!(snapshot_description("<domainsnapshot><description/></domainsnapshot>"), None);
+        assert_eq!(snapshot_description("not <xml"), None);
+    }
+}

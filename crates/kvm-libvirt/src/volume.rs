@@ -1,0 +1,155 @@
+//! Volumes of a storage pool.
+
+use kvm_core::{Bytes, DiskPath, ErrorKind, PoolName, Resource, Result, VolumeInfo, VolumeName, check_volume};
+use kvm_xml::{Document, StorageVolume};
+use virt::storage_pool::StoragePool;
+use virt::storage_vol::StorageVol;
+use virt::sys;
+
+use crate::document::{self, looked_again, refused};
+use crate::error::{LibvirtError, optional};
+use crate::libvirt::Libvirt;
+use crate::storage::{self, check_active, lookup};
+use crate::task::{Failure, Task};
+
+impl Libvirt {
+    pub(crate) async fn list_volumes(&self, pool: &PoolName) -> Result<Vec<VolumeInfo>> {
+        let name = pool.clone();
+        self.ask("list the volumes of", storage::resource(pool), move |task| list(task, &name)).await
+    }
+
+    pub(crate) async fn find_one_volume(&self, pool: &PoolName, volume: &VolumeName) -> Result<VolumeInfo> {
+        let (pool, name) = (pool.clone(), volume.clone());
+        self.ask("find", resource(&pool, &name), move |task| {
+            let volume = find(task, &active_pool(task, &pool)?, &name)?;
+            describe(task, &pool, &volume)?.ok_or_else(|| task.not_found().into())
+        })
+        .await
+    }
+
+    pub(crate) async fn find_volume_at(&self, path: &DiskPath) -> Result<VolumeInfo> {
+        let path = path.clone();
+        self.ask("find", Resource::Volume(path.as_str().into()), move |task| {
+            let volume = task.connection().lookup_storage_vol_by_path(path.as_str())?;
+            let pool = PoolName::adopt(&volume.lookup_storage_pool()?.name()?)?;
+            describe(task, &pool, &volume)?.ok_or_else(|| task.not_found().into())
+        })
+        .await
+    }
+
+    pub(crate) async fn make_volume(&self, pool: &PoolName, doc: &StorageVolume) -> Result<VolumeInfo> {
+        let name = check_volume(doc)?;
+        let (pool_name, doc) = (pool.clone(), doc.clone());
+        self.work("create", resource(pool, &name), move |task| {
+            let pool = active_pool(task, &pool_name)?;
+            let check = || match optional(pool.lookup_storage_vol_by_name(name.as_str()))? {
+                Some(_) => Err(task.already_exists().into()),
+                None => Ok(()),
+            };
+            check()?;
+            let volume = StorageVol::create_xml(&pool, &doc.to_xml(), 0).map_err(|e| {
+                looked_again(e, check, |e| {
+                    looked_again(e, || check_active(task, &pool), |e| no_space(task, &pool, &doc, e))
+                })
+            })?;
+            describe(task, &pool_name, &volume)?.ok_or_else(|| task.not_found().into())
+        })
+        .await
+    }
+
+    pub(crate) async fn remove_volume(&self, pool: &PoolName, volume: &VolumeName) -> Result<()> {
+        let (pool, name) = (pool.clone(), volume.clone());
+        self.work("delete", resource(&pool, &name), move |task| {
+            let pool = active_pool(task, &pool)?;
+            let volume = find(task, &pool, &name)?;
+            volume.delete(0).map_err(|e| {
+                let e = LibvirtError::from(e);
+                // There it is, in an active pool: then somebody reads or writes it.
+                if e.is(sys::VIR_ERR_OPERATION_INVALID) && find(task, &pool, &name).is_ok() {
+                    let message = format!("{} is in use", task.resource());
+                    return task.error(ErrorKind::Busy, message).with_source(e).into();
+                }
+                e.into()
+            })
+        })
+        .await
+    }
+}
+
+fn resource(pool: &PoolName, volume: &VolumeName) -> Resource {
+    Resource::Volume(format!("{}/{}", pool.as_str(), volume.as_str()))
+}
+
+fn active_pool(task: &Task<'_>, name: &PoolName) -> Result<StoragePool, Failure> {
+    let pool = lookup(task, name)?;
+    let volume = task.resource();
+    check_active(task, &pool)?;
+    task.about(volume);
+    Ok(pool)
+}
+
+fn find(task: &Task<'_>, pool: &StoragePool, name: &VolumeName) -> Result<StorageVol, Failure> {
+    optional(pool.lookup_storage_vol_by_name(name.as_str()))?.ok_or_else(|| task.not_found().into())
+}
+
+fn list(task: &Task<'_>, name: &PoolName) -> Result<Vec<VolumeInfo>, Failure> {
+    let pool = active_pool(task, name)?;
+    let volumes =
+        pool.list_all_volumes(0).map_err(|e| looked_again(e, || check_active(task, &pool), Failure::Libvirt))?;
+    let mut all = Vec::with_capacity(volumes.len());
+    for volume in volumes {
+        // It may have gone in the meantime.
+        match describe(task, name, &volume) {
+            Ok(info) => all.extend(info),
+            Err(Failure::Libvirt(e)) if e.is(sys::VIR_ERR_NO_STORAGE_VOL) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// Everything stands in the volume's document, which is one question to the host. `None` for a volume that nobody may
+/// name, or that is no file or device.
+fn describe(task: &Task<'_>, pool: &PoolName, volume: &StorageVol) -> Result<Option<VolumeInfo>, Failure> {
+    let name = match VolumeName::adopt(&volume.name()?) {
+        Ok(name) => name,
+        Err(e) => {
+            tracing::debug!(%pool, error = %e, "left out a volume that cannot be named");
+            return Ok(None);
+        }
+    };
+    let doc: StorageVolume = document::read(task, &volume.xml_desc(0)?)?;
+    let target = doc.target.as_ref();
+    let Some(path) = target.and_then(|target| DiskPath::adopt(target.path.as_deref()?).ok()) else { return Ok(None) };
+    Ok(Some(VolumeInfo {
+        pool: pool.clone(),
+        name,
+        path,
+        format: target.and_then(|target| target.format.as_ref()?.r#type).map(|format| format.to_string()),
+        capacity: bytes(doc.capacity.as_ref()),
+        allocation: bytes(doc.allocation.as_ref()),
+        backing: doc.backing_store.and_then(|backing| DiskPath::adopt(backing.path.as_deref()?).ok()),
+    }))
+}
+
+fn bytes(size: Option<&kvm_xml::value::Size>) -> Bytes {
+    Bytes::new(size.and_then(kvm_xml::value::Size::bytes).unwrap_or(0))
+}
+
+/// Whether the pool has less than what the volume takes at once: not every driver says so by a number.
+fn no_space(task: &Task<'_>, pool: &StoragePool, doc: &StorageVolume, e: LibvirtError) -> Failure {
+    if !matches!(e.kind(), None | Some(ErrorKind::NoSpace)) {
+        return refused(task, e);
+    }
+    // What is not said is allocated in full.
+    let needed = bytes(doc.allocation.as_ref().or(doc.capacity.as_ref()));
+    match pool.info() {
+        Ok(space) if needed > Bytes::new(space.available) => {
+            let message = format!("no room for {}", task.resource());
+            let detail = format!("needs {needed}, pool has {} left", Bytes::new(space.available));
+            task.error(ErrorKind::NoSpace, message).with_detail(detail).with_source(e).into()
+        }
+        _ => refused(task, e),
+    }
+}
