@@ -1,0 +1,227 @@
+//! Making machines.
+
+use kvm_core::op::{LockKey, Plan, PlanLine, Step};
+use kvm_core::{
+    Autostart, Capabilities, Error, ErrorKind, Feature, GuestKind, Host, Keep, Resource, Result, VcpuCount, VmId,
+    VmName, VmNotes, VmRef, check_definition,
+};
+use kvm_xml::{Document as _, Domain};
+
+use crate::build::{Blueprint, build};
+use crate::place::{Places, known};
+use crate::policy::PlanContext;
+use crate::spec::{Arch, CpuMode, CreateSpec, Firmware, Start};
+use crate::step::{CreateVolume, Define, SetAutostart, Start as StartStep};
+use crate::usage::Usage;
+
+mod disk;
+mod kernel;
+mod nic;
+
+pub(crate) use disk::Disk;
+pub(crate) use nic::{Nic, free_mac};
+
+/// A machine that could be made.
+#[derive(Debug)]
+pub struct CreatePlan {
+    /// What would happen; its `Display` is the dry run.
+    pub plan: Plan,
+    /// The machine's document.
+    pub document: Domain,
+    /// The machine's uuid.
+    pub id: VmId,
+}
+
+/// Plans a new machine: its volumes, its definition, and whether it starts.
+///
+/// Everything that can be checked is checked before anything is written: that the name and the uuid are free, that the
+/// host has the virtual CPUs and the memory, that pools are active and have room, that names of volumes are free, that
+/// images lie where images may lie, that networks exist, that no other machine has the MAC address. Undoing takes
+/// everything back that the operation made, and nothing else.
+///
+/// `InvalidInput` names the field; `AlreadyExists`, `NotFound`, `InvalidState` and `NoSpace` name what is taken,
+/// missing, not active or full; `Unsupported` what the host cannot do.
+///
+/// ```no_run
+/// # async fn example(host: &kvm_core::Host) -> kvm_core::Result<()> {
+/// use kvm_core::SystemEntropy;
+/// use kvm_vm::{CreateSpec, PlanContext, Policy, plan_create};
+///
+/// let spec = CreateSpec::new("web01".parse()?);
+/// let cx = PlanContext { policy: &Policy::default(), entropy: &SystemEntropy };
+/// let create = plan_create(host, &spec, &cx).await?;
+/// assert!(create.plan.to_string().starts_with("create web01 on "));
+/// # Ok(())
+/// # }
+/// ```
+pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -> Result<CreatePlan> {
+    let host_info = host.hypervisor.capabilities().await?;
+    check_free_name(host, &spec.name).await?;
+    let id = match spec.uuid {
+        Some(id) => check_free_id(host, id).await?,
+        None => VmId::from(cx.entropy.uuid()),
+    };
+    let guest = choose_guest(&host_info, spec.arch.as_ref())?;
+    let vcpus = check_vcpus(spec.vcpus, guest)?;
+    cx.policy.check_memory(spec.memory, &host_info)?;
+    check_choices(spec, &host_info, guest)?;
+
+    let places = Places::read(host, &cx.policy.allowed_paths).await?;
+    let usage = Usage::read(host, &places).await?;
+    let disks = disk::resolve(host, spec, &places, cx.policy).await?;
+    let iso = match &spec.iso {
+        Some(iso) => Some(places.image(iso).await?),
+        None => None,
+    };
+    let kernel = kernel::resolve(spec.kernel.as_ref(), &places).await?;
+    let nics = nic::resolve(host, spec, &usage, cx).await?;
+
+    let blueprint = Blueprint { id, guest, vcpus, disks: &disks, iso: iso.as_ref(), nics: &nics };
+    let mut document = build(spec, &blueprint)?;
+    notes(spec).apply_to(&mut document)?;
+    check_definition(&document)?;
+
+    let mut lines: Vec<_> = disks.iter().map(|disk| disk.line(&usage)).collect();
+    lines.extend(iso.iter().map(|iso| PlanLine::new("use", "volume", iso.name()).note("CD-ROM, read-only")));
+    lines.extend(kernel.iter().map(|image| PlanLine::new("use", "kernel", image.name())));
+    let shape = format!("{vcpus} vCPUs, {}, {} ({})", spec.memory, guest.arch, guest.virt_type);
+    lines.push(PlanLine::new("define", "domain", spec.name.as_str()).note(shape));
+    lines.extend(nics.iter().map(nic::Nic::line));
+    let steps = disks.iter().filter_map(|disk| disk.new_volume()).map(boxed).collect();
+    let machine = Machine { id, name: &spec.name, autostart: spec.autostart, start: spec.start };
+    let plan = assemble("vm.create", "create", &host_info, &machine, &document, (lines, steps));
+    Ok(CreatePlan { plan, document, id })
+}
+
+fn boxed(step: CreateVolume) -> Box<dyn Step> {
+    Box::new(step)
+}
+
+/// What the last steps of a plan need to know of the machine.
+pub(crate) struct Machine<'a> {
+    pub(crate) id: VmId,
+    pub(crate) name: &'a VmName,
+    pub(crate) autostart: Autostart,
+    pub(crate) start: Start,
+}
+
+/// Adds the definition, autostart and start to what comes before them.
+pub(crate) fn assemble(
+    kind: &'static str,
+    verb: &str,
+    host: &Capabilities,
+    machine: &Machine<'_>,
+    document: &Domain,
+    (mut lines, mut steps): (Vec<PlanLine>, Vec<Box<dyn Step>>),
+) -> Plan {
+    let (id, name) = (machine.id, machine.name);
+    // A variable store that the document names may have been there before.
+    let names_nvram = document.os.as_ref().and_then(|os| os.nvram.as_ref()).is_some_and(|n| n.value.is_some());
+    let keep = if names_nvram { Keep { nvram: true, tpm: false } } else { Keep::NOTHING };
+    steps.push(Box::new(Define { id, name: name.clone(), document: document.to_xml(), keep }));
+    if machine.autostart == Autostart::On {
+        lines.push(PlanLine::new("enable", "autostart", name.as_str()));
+        steps.push(Box::new(SetAutostart { id, name: name.clone() }));
+    }
+    if machine.start.is_wanted() {
+        let line = PlanLine::new("start", "domain", name.as_str());
+        let paused = machine.start == Start::Paused;
+        lines.push(if paused { line.note("paused") } else { line });
+        steps.push(Box::new(StartStep { id, name: name.clone(), paused }));
+    }
+    Plan {
+        kind,
+        title: format!("{verb} {name} on {}", host.target),
+        target: host.target.clone(),
+        locks: vec![LockKey { host: host.host_key(), vm: id }],
+        lines,
+        reversible: steps.len(),
+        steps,
+    }
+}
+
+/// `AlreadyExists` when a machine has this name.
+pub(crate) async fn check_free_name(host: &Host, name: &VmName) -> Result<()> {
+    match host.hypervisor.find(&VmRef::Name(name.clone())).await {
+        Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a VM named {name} already"))
+            .on(Resource::Vm(name.as_str().to_owned()))),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// `AlreadyExists` when a machine has this uuid.
+pub(crate) async fn check_free_id(host: &Host, id: VmId) -> Result<VmId> {
+    match host.hypervisor.find(&VmRef::Id(id)).await {
+        Ok(vm) => Err(Error::new(ErrorKind::AlreadyExists, format!("VM {} has this uuid already", vm.name))
+            .on(Resource::Vm(id.to_string()))
+            .with_detail("leave the uuid out to get a new one")),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(id),
+        Err(e) => Err(e),
+    }
+}
+
+/// The kind of guest that runs best for this architecture.
+fn choose_guest<'a>(host: &'a Capabilities, arch: Option<&Arch>) -> Result<&'a GuestKind> {
+    let asked = arch.map(Arch::as_str).or(host.arch.as_deref());
+    let found = match asked {
+        Some(asked) => host.best_guest(asked),
+        None => host.guests.iter().find(|g| g.os_type == "hvm"),
+    };
+    found.ok_or_else(|| {
+        let asked = asked.unwrap_or("any architecture");
+        Error::invalid("arch", format!("this host runs no guests for {asked}"))
+            .with_detail(known("architectures", host.guests.iter().map(|g| g.arch.clone())))
+    })
+}
+
+fn check_vcpus(asked: Option<VcpuCount>, guest: &GuestKind) -> Result<VcpuCount> {
+    let vcpus = asked.map_or_else(|| VcpuCount::new(2), Ok)?;
+    guest.max_vcpus.map_or(Ok(vcpus), |max| vcpus.within(max))
+}
+
+/// Refuses what the host does not have.
+fn check_choices(spec: &CreateSpec, host: &Capabilities, guest: &GuestKind) -> Result<()> {
+    if let Some(machine) = &spec.machine {
+        let machine = machine.as_str();
+        if !guest.machines.is_empty() && !guest.machines.iter().any(|m| m == machine) {
+            return Err(Error::invalid(
+                "machine",
+                format!("this host has no machine type {machine} for {}", guest.arch),
+            ));
+        }
+    }
+    let need = |field: &str, feature: Feature, what: &str| {
+        if host.features.contains(&feature) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, format!("this host has no {what}")).on(Resource::Field(field.into())))
+    };
+    if matches!(spec.firmware, Some(Firmware::Uefi | Firmware::UefiSecure)) {
+        need("firmware", Feature::Uefi, "UEFI firmware")?;
+    }
+    if spec.firmware == Some(Firmware::UefiSecure) && spec.machine.as_ref().is_some_and(|m| !m.as_str().contains("q35"))
+    {
+        return Err(Error::invalid("firmware", "secure boot needs the machine type q35"));
+    }
+    if spec.tpm {
+        need("tpm", Feature::Tpm, "emulated TPM")?;
+    }
+    if spec.autostart == Autostart::On {
+        need("autostart", Feature::Autostart, "autostart of machines")?;
+    }
+    if spec.cpu == Some(CpuMode::HostPassthrough) && guest.virt_type != "kvm" {
+        return Err(Error::invalid("cpu", "host-passthrough needs hardware virtualisation, which this host has not")
+            .with_detail("leave cpu out, or name a model"));
+    }
+    Ok(())
+}
+
+fn notes(spec: &CreateSpec) -> VmNotes {
+    VmNotes {
+        title: spec.title.clone().filter(|t| !t.is_empty()),
+        description: spec.description.clone().filter(|d| !d.is_empty()),
+        tags: spec.tags.clone(),
+        protection: spec.protection,
+    }
+}

@@ -1,0 +1,292 @@
+//! Disks of a new machine, with all that the specification left open.
+
+use std::collections::BTreeMap;
+
+use kvm_core::op::PlanLine;
+use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, PoolInfo, PoolName, Resource, Result, VmName, VolumeName};
+use kvm_xml::domain::DiskFormat;
+use kvm_xml::value::Size;
+use kvm_xml::volume::{VolumeFormat as XmlFormat, VolumeFormatType, VolumeTarget};
+use kvm_xml::{Document as _, StorageVolume};
+
+use crate::place::{Image, Places};
+use crate::policy::Policy;
+use crate::spec::{CacheMode, CreateSpec, DiskBus, DiskSource, DiskSpec, ImageRef, VolumeFormat, VolumeRef};
+use crate::step::CreateVolume;
+use crate::usage::Usage;
+
+/// A disk of a new machine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Disk {
+    pub(crate) path: DiskPath,
+    pub(crate) is_block: bool,
+    pub(crate) format: DiskFormat,
+    pub(crate) bus: Option<DiskBus>,
+    pub(crate) cache: Option<CacheMode>,
+    origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Origin {
+    New { volume: VolumeRef, size: Bytes, grows: bool, document: String },
+    There(Image),
+}
+
+impl Disk {
+    /// How the plan tells of it.
+    pub(super) fn line(&self, usage: &Usage) -> PlanLine {
+        match &self.origin {
+            Origin::New { volume, size, .. } => {
+                PlanLine::new("create", "volume", volume.as_text()).note(format!("{size}, {}", self.format))
+            }
+            Origin::There(image) => {
+                let line = PlanLine::new("use", if image.volume.is_some() { "volume" } else { "file" }, image.name());
+                match usage.of(&self.path, None).describe() {
+                    Some(users) => line.note(format!("{}, also {users}", self.format)),
+                    None => line.note(self.format.to_string()),
+                }
+            }
+        }
+    }
+
+    /// The step that makes its volume, if it is a new one.
+    pub(super) fn new_volume(&self) -> Option<CreateVolume> {
+        let Origin::New { volume, size, grows, document } = &self.origin else { return None };
+        Some(CreateVolume {
+            pool: volume.pool.clone(),
+            volume: volume.volume.clone(),
+            path: self.path.clone(),
+            size: *size,
+            grows: *grows,
+            document: document.clone(),
+        })
+    }
+}
+
+/// Looks existing images up and finds place and name for new ones.
+pub(super) async fn resolve(host: &Host, spec: &CreateSpec, places: &Places<'_>, policy: &Policy) -> Result<Vec<Disk>> {
+    let mut disks: Vec<Disk> = Vec::with_capacity(spec.disks.len());
+    let mut room = Room { left: BTreeMap::new(), overcommit: spec.allow_overcommit };
+    let mut number = 0;
+    for wanted in &spec.disks {
+        let disk = match &wanted.source {
+            DiskSource::New { pool, name, size, format } => {
+                let pool = pool.clone().map_or_else(|| policy.default_pool(), Ok)?;
+                let pool = places.pool(pool.as_str())?;
+                let format = choose_format(pool, *format)?;
+                let name = name.clone().map_or_else(|| volume_name(&spec.name, number, pool, format), Ok)?;
+                number += 1;
+                room.take(pool, &name, *size)?;
+                check_free(host, &pool.name, &name).await?;
+                new(wanted, pool, name, *size, format)?
+            }
+            DiskSource::Volume { volume, format } => {
+                there(wanted, places.image(&ImageRef::Volume(volume.clone())).await?, *format)?
+            }
+            DiskSource::Path { path, format } => there(wanted, places.at(path).await?, *format)?,
+        };
+        if disks.iter().any(|other| other.path == disk.path) {
+            return Err(Error::invalid("disks", format!("two disks are {}", disk.path)));
+        }
+        disks.push(disk);
+    }
+    Ok(disks)
+}
+
+fn new(wanted: &DiskSpec, pool: &PoolInfo, name: VolumeName, size: Bytes, format: VolumeFormat) -> Result<Disk> {
+    let is_block = Places::is_block(pool);
+    let document = StorageVolume {
+        name: Some(name.as_str().to_owned()),
+        capacity: Some(Size::from_bytes(size.get())),
+        // Devices take all their space at once, files none.
+        allocation: (!is_block).then(|| Size::from_bytes(0)),
+        target: (!is_block).then(|| VolumeTarget {
+            format: Some(XmlFormat { r#type: Some(volume_format(format)), ..XmlFormat::default() }),
+            ..VolumeTarget::default()
+        }),
+        ..StorageVolume::default()
+    };
+    Ok(Disk {
+        path: Places::path_in(pool, &name)?,
+        is_block,
+        format: match format {
+            VolumeFormat::Qcow2 => DiskFormat::Qcow2,
+            VolumeFormat::Raw => DiskFormat::Raw,
+        },
+        bus: wanted.bus,
+        cache: wanted.cache,
+        origin: Origin::New {
+            volume: VolumeRef { pool: pool.name.clone(), volume: name },
+            size,
+            grows: !is_block,
+            document: document.to_xml(),
+        },
+    })
+}
+
+fn volume_format(format: VolumeFormat) -> VolumeFormatType {
+    match format {
+        VolumeFormat::Qcow2 => VolumeFormatType::Qcow2,
+        VolumeFormat::Raw => VolumeFormatType::Raw,
+    }
+}
+
+fn there(wanted: &DiskSpec, image: Image, format: Option<VolumeFormat>) -> Result<Disk> {
+    let format = match format {
+        Some(VolumeFormat::Qcow2) => DiskFormat::Qcow2,
+        Some(VolumeFormat::Raw) => DiskFormat::Raw,
+        None => known_format(&image)?,
+    };
+    Ok(Disk {
+        path: image.path.clone(),
+        is_block: image.is_block,
+        format,
+        bus: wanted.bus,
+        cache: wanted.cache,
+        origin: Origin::There(image),
+    })
+}
+
+/// The format that the host says. Hosts take it from the file's header, which a guest with a raw disk can write; what
+/// such a header could reach is refused with its backing file, and whoever knows better says the format.
+fn known_format(image: &Image) -> Result<DiskFormat> {
+    let said = image.volume.as_ref().and_then(|volume| match &volume.format {
+        Some(format) if format == "iso" => Some("raw"),
+        None if image.is_block => Some("raw"),
+        format => format.as_deref(),
+    });
+    let known = said.and_then(|format| format.parse().ok()).filter(|format| *format != DiskFormat::Dir);
+    known
+        .ok_or_else(|| Error::invalid("format", format!("the format of {} is not known; say raw or qcow2", image.path)))
+}
+
+/// What suits the pool.
+fn choose_format(pool: &PoolInfo, asked: Option<VolumeFormat>) -> Result<VolumeFormat> {
+    match (Places::is_block(pool), asked) {
+        (true, Some(VolumeFormat::Qcow2)) => {
+            let message = format!("pool {} is of type {} and has volumes without a format", pool.name, pool.kind);
+            Err(Error::invalid("format", message).with_detail("leave the format out, or say raw"))
+        }
+        (true, _) => Ok(VolumeFormat::Raw),
+        (false, asked) => Ok(asked.unwrap_or(VolumeFormat::Qcow2)),
+    }
+}
+
+/// Space that the plan's new volumes leave in each pool.
+struct Room {
+    left: BTreeMap<PoolName, Bytes>,
+    overcommit: bool,
+}
+
+impl Room {
+    fn take(&mut self, pool: &PoolInfo, name: &VolumeName, size: Bytes) -> Result<()> {
+        let Some(available) = pool.available else { return Ok(()) };
+        let grows = !Places::is_block(pool);
+        let left = self.left.entry(pool.name.clone()).or_insert(available);
+        match left.checked_sub(size) {
+            Some(rest) => *left = rest,
+            None if self.overcommit && grows => *left = Bytes::ZERO,
+            None => {
+                let place = pool.target.as_ref().map_or_else(|| pool.kind.clone(), ToString::to_string);
+                return Err(Error::new(
+                    ErrorKind::NoSpace,
+                    format!("not enough space in pool {} for {name}", pool.name),
+                )
+                .on(Resource::Pool(pool.name.as_str().to_owned()))
+                .with_detail(format!("asked {size}, free {left} (pool {place})")));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn check_free(host: &Host, pool: &PoolName, name: &VolumeName) -> Result<()> {
+    let volume = VolumeRef { pool: pool.clone(), volume: name.clone() };
+    match host.storage.find_volume(pool, name).await {
+        Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a volume {volume} already"))
+            .on(Resource::Volume(volume.as_text()))
+            .with_detail(format!("to use it, say volume={volume}; to keep it, give the new one another name"))),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The name of a machine's `number`th new volume: `web.qcow2`, then `web-1.qcow2`.
+fn volume_name(vm: &VmName, number: usize, pool: &PoolInfo, format: VolumeFormat) -> Result<VolumeName> {
+    let extension = match format {
+        _ if Places::is_block(pool) => "",
+        VolumeFormat::Qcow2 => ".qcow2",
+        VolumeFormat::Raw => ".img",
+    };
+    let suffix = if number == 0 { extension.to_owned() } else { format!("-{number}{extension}") };
+    // What a machine may be called and a volume may not.
+    let name = vm.as_str();
+    let name = name.strip_prefix([':', '*', '~']).map_or_else(|| name.to_owned(), |rest| format!("_{rest}"));
+    let name = name.replace([':', '*'], "-");
+    let mut end = name.len().min(200 - suffix.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let name = format!("{}{suffix}", name[..end].trim_end());
+    // Whoever named the machine decided about its script.
+    VolumeName::parse_mixed_script(&name)
+        .map_err(|e| e.with_detail("no volume can be named after this VM; give the disk a name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(kind: &str) -> PoolInfo {
+        PoolInfo {
+            name: PoolName::parse("default").unwrap(),
+            kind: kind.into(),
+            active: true,
+            autostart: true,
+            persistent: true,
+            target: Some(DiskPath::parse("/pool").unwrap()),
+            capacity: Some(Bytes::from_gib(100)),
+            allocation: Some(Bytes::ZERO),
+            available: Some(Bytes::from_gib(100)),
+        }
+    }
+
+    fn named(vm: &str, number: usize, kind: &str, format: VolumeFormat) -> String {
+        volume_name(&VmName::parse(vm).unwrap(), number, &pool(kind), format).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn volumes_are_named_after_their_machine() {
+        assert_eq!(named("web", 0, "dir", VolumeFormat::Qcow2), "web.qcow2");
+        assert_eq!(named("web", 1, "dir", VolumeFormat::Raw), "web-1.img");
+        assert_eq!(named("web", 2, "logical", VolumeFormat::Raw), "web-2");
+    }
+
+    #[test]
+    fn every_name_of_a_machine_gives_a_name_of_a_volume() {
+        assert_eq!(named("a:b*c", 0, "dir", VolumeFormat::Qcow2), "a-b-c.qcow2");
+        assert_eq!(named("~root", 0, "dir", VolumeFormat::Qcow2), "_root.qcow2");
+        assert_eq!(named("*", 0, "dir", VolumeFormat::Qcow2), "_.qcow2");
+        let long = named(&"é".repeat(100), 0, "dir", VolumeFormat::Qcow2);
+        assert!(long.len() <= 200 && long.ends_with("é.qcow2"), "{long}");
+    }
+
+    #[test]
+    fn room_is_counted_over_all_disks_of_a_pool() {
+        let name = VolumeName::parse("a.qcow2").unwrap();
+        let mut room = Room { left: BTreeMap::new(), overcommit: false };
+        room.take(&pool("dir"), &name, Bytes::from_gib(60)).unwrap();
+        let e = room.take(&pool("dir"), &name, Bytes::from_gib(60)).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NoSpace);
+        assert_eq!(e.detail(), Some("asked 60 GiB, free 40 GiB (pool /pool)"));
+    }
+
+    #[test]
+    fn only_what_grows_may_be_overcommitted() {
+        let name = VolumeName::parse("a").unwrap();
+        let mut room = Room { left: BTreeMap::new(), overcommit: true };
+        room.take(&pool("dir"), &name, Bytes::from_gib(500)).unwrap();
+        let mut room = Room { left: BTreeMap::new(), overcommit: true };
+        assert!(room.take(&pool("logical"), &name, Bytes::from_gib(500)).is_err());
+    }
+}

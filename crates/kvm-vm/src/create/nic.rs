@@ -1,0 +1,103 @@
+//! Network devices of a new machine, with all that the specification left open.
+
+use std::collections::BTreeSet;
+
+use kvm_core::op::PlanLine;
+use kvm_core::{Entropy, Error, ErrorKind, Host, MacAddr, NetworkInfo, NetworkName, Resource, Result};
+
+use crate::place::known;
+use crate::policy::PlanContext;
+use crate::spec::{CreateSpec, NicLink, NicModel, NicSpec};
+use crate::usage::Usage;
+
+/// A network device of a new machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Nic {
+    pub(crate) link: NicLink,
+    pub(crate) model: Option<NicModel>,
+    pub(crate) mac: MacAddr,
+    /// Whether the network is there but not active.
+    is_idle: bool,
+}
+
+impl Nic {
+    /// How the plan tells of it.
+    pub(super) fn line(&self) -> PlanLine {
+        let idle = if self.is_idle { ", not active" } else { "" };
+        let note = format!("MAC {}{idle}", self.mac);
+        match &self.link {
+            NicLink::Network(name) => PlanLine::new("connect", "network", name.as_str()).note(note),
+            NicLink::Bridge(name) => PlanLine::new("connect", "bridge", name.as_str()).note(note),
+            NicLink::User => PlanLine::new("connect", "network", "user networking").note(note),
+        }
+    }
+}
+
+/// Looks the networks up and gives each device a MAC address that nobody else has.
+pub(super) async fn resolve(host: &Host, spec: &CreateSpec, usage: &Usage, cx: &PlanContext<'_>) -> Result<Vec<Nic>> {
+    let wanted = match &spec.nics {
+        Some(nics) if nics.is_empty() => return Ok(Vec::new()),
+        wanted => wanted.as_deref(),
+    };
+    let networks = host.networks.list().await?;
+    let default;
+    let wanted = match wanted {
+        Some(wanted) => wanted,
+        None => {
+            default = [default_nic(&networks, &cx.policy.default_network()?)];
+            &default
+        }
+    };
+    let mut macs = BTreeSet::new();
+    // Those that were asked for first, so that no chosen one takes them.
+    for mac in wanted.iter().filter_map(|nic| nic.mac) {
+        if let Some(owner) = usage.owner_of(&mac, None) {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("VM {owner} has the MAC address {mac} already"))
+                .on(Resource::Field("mac".into()))
+                .with_detail("leave the address out to get a new one"));
+        }
+        if !macs.insert(mac) {
+            return Err(Error::invalid("mac", format!("two network devices have the MAC address {mac}")));
+        }
+    }
+    let mut nics = Vec::with_capacity(wanted.len());
+    for nic in wanted {
+        let mac = nic.mac.unwrap_or_else(|| free_mac(cx.entropy, usage, &mut macs));
+        let is_idle = match &nic.link {
+            NicLink::Network(name) => check_network(&networks, name, spec)?,
+            NicLink::Bridge(_) | NicLink::User => false,
+        };
+        nics.push(Nic { link: nic.link.clone(), model: nic.model, mac, is_idle });
+    }
+    Ok(nics)
+}
+
+fn default_nic(networks: &[NetworkInfo], default: &NetworkName) -> NicSpec {
+    let is_there = networks.iter().any(|n| n.name == *default);
+    NicSpec::new(if is_there { NicLink::Network(default.clone()) } else { NicLink::User })
+}
+
+/// Whether the network is idle. An idle one is an error only when the machine is to start at once.
+fn check_network(networks: &[NetworkInfo], name: &NetworkName, spec: &CreateSpec) -> Result<bool> {
+    let on = || Resource::Network(name.as_str().to_owned());
+    let Some(network) = networks.iter().find(|n| n.name == *name) else {
+        return Err(Error::new(ErrorKind::NotFound, format!("no network named {name}"))
+            .on(on())
+            .with_detail(known("networks", networks.iter().map(|n| n.name.to_string()))));
+    };
+    if !network.active && spec.start.is_wanted() {
+        return Err(Error::new(ErrorKind::InvalidState, format!("network {name} is not active")).on(on()));
+    }
+    Ok(!network.active)
+}
+
+/// A new address in KVM's own range. Three random bytes collide seldom, but on a large host they do.
+pub(crate) fn free_mac(entropy: &dyn Entropy, usage: &Usage, taken: &mut BTreeSet<MacAddr>) -> MacAddr {
+    loop {
+        let random = entropy.uuid().into_bytes();
+        let mac = MacAddr::kvm_oui([random[13], random[14], random[15]]);
+        if usage.owner_of(&mac, None).is_none() && taken.insert(mac) {
+            return mac;
+        }
+    }
+}

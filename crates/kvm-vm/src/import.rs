@@ -1,0 +1,244 @@
+//! Documents from outside: taking a machine in, giving one out.
+
+use std::collections::BTreeSet;
+
+use kvm_core::op::PlanLine;
+use kvm_core::{
+    Autostart, Bytes, DiskPath, Entropy, Error, ErrorKind, Host, MacAddr, NetworkName, Resource, Result, Secrets, View,
+    VmId, VmName, VmNotes, check_definition,
+};
+use kvm_xml::value::MacAddr as XmlMac;
+use kvm_xml::{Document as _, Domain, Metadata};
+
+use crate::create::{CreatePlan, Machine, assemble, check_free_id, check_free_name, free_mac};
+use crate::place::{Places, known, volume_name};
+use crate::policy::PlanContext;
+use crate::spec::Start;
+use crate::usage::Usage;
+
+mod allow;
+mod check;
+
+pub(crate) use check::{Refusal, check_numbers, refuse, unreadable, untrusted};
+
+/// How far the writer of a document is trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Only what can do the host no harm: elements of a list, disks where images may lie, screens that only the host
+    /// sees. Anything unknown is refused.
+    #[default]
+    Checked,
+    /// Anything that the hypervisor takes. Such a document can read and write every file of the host and start
+    /// programs on it: only for people who are root there anyway. Names and numbers that would harm the hypervisor
+    /// itself are still refused.
+    Full,
+}
+
+/// What becomes of an imported machine's uuid and MAC addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// They stay: the machine moves.
+    #[default]
+    Keep,
+    /// They are new: the machine is a copy.
+    Fresh,
+}
+
+/// How a document is imported; the default keeps everything and trusts nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Another name than the document's.
+    pub name: Option<VmName>,
+    /// What becomes of uuid and MAC addresses.
+    pub identity: Identity,
+    /// How far the writer is trusted.
+    pub trust: Trust,
+    /// Whether the host starts the machine at boot.
+    pub autostart: Autostart,
+    /// Whether the machine is started at once.
+    pub start: Start,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            name: None,
+            identity: Identity::Keep,
+            trust: Trust::Checked,
+            autostart: Autostart::Off,
+            start: Start::No,
+        }
+    }
+}
+
+/// Plans to take in a machine from its document. Its disks have to be there already.
+///
+/// What only describes the host that the document comes from is left out: the running number, paths of terminals, names
+/// of tap devices, the place of UEFI variables. Our own metadata is read and written anew.
+///
+/// `InvalidInput` names the element that cannot be read or is not allowed; `AlreadyExists` when the name, the uuid or a
+/// MAC address is taken; `NotFound` when a disk, pool or network is not there.
+pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &PlanContext<'_>) -> Result<CreatePlan> {
+    let mut document = read(xml, options.trust)?;
+    let host_info = host.hypervisor.capabilities().await?;
+    let places = Places::read(host, &cx.policy.allowed_paths).await?;
+    if options.trust == Trust::Checked {
+        forget_origin(&mut document);
+        refuse(&untrusted(&document, &host_info, &places).await?)?;
+        if let Some(os) = &mut document.os {
+            // Checked above; the host has a place of its own for them.
+            os.nvram = None;
+        }
+    }
+    document.id = None;
+    if let Some(name) = &options.name {
+        document.name = Some(name.as_str().to_owned());
+    }
+    let name = check::check_new(&document)?;
+    check_numbers(&document, &host_info, cx.policy)?;
+    check_free_name(host, &name).await?;
+    let id = identity(host, &mut document, options.identity, cx.entropy).await?;
+    let usage = Usage::read(host, &places).await?;
+    addresses(&mut document, options.identity, &usage, cx.entropy)?;
+    rewrite_notes(&mut document)?;
+    check_definition(&document)?;
+
+    let mut lines = disks(host, &document, &usage).await?;
+    let memory = document.memory.as_ref().and_then(kvm_xml::domain::DomainMemory::bytes).unwrap_or_default();
+    let vcpus = document.vcpu.as_ref().and_then(|v| v.value).unwrap_or(1);
+    let shape = format!("{vcpus} vCPUs, {}", Bytes::new(memory));
+    lines.push(PlanLine::new("define", "domain", name.as_str()).note(shape));
+    lines.extend(networks(host, &document, options.start).await?);
+    let machine = Machine { id, name: &name, autostart: options.autostart, start: options.start };
+    let plan = assemble("vm.import", "import", &host_info, &machine, &document, (lines, Vec::new()));
+    Ok(CreatePlan { plan, document, id })
+}
+
+/// A machine's stored document, to be kept or imported elsewhere. With [`Secrets::Show`] it is itself a secret.
+/// `NotFound`.
+pub async fn export(host: &Host, id: &VmId, secrets: Secrets) -> Result<String> {
+    Ok(host.hypervisor.definition(id, View { secrets, ..View::CONFIG }).await?.to_xml())
+}
+
+fn read(xml: &str, trust: Trust) -> Result<Domain> {
+    match trust {
+        Trust::Checked => Domain::from_xml_strict(xml),
+        Trust::Full => Domain::from_xml(xml),
+    }
+    .map_err(|e| unreadable(&e))
+}
+
+/// Takes out what only says how things were on another host.
+fn forget_origin(document: &mut Domain) {
+    let Some(devices) = &mut document.devices else { return };
+    let ports = [&mut devices.serial, &mut devices.parallel, &mut devices.console];
+    for port in ports.into_iter().flatten() {
+        if port.r#type == Some(kvm_xml::domain::CharType::Pty) {
+            port.tty = None;
+            port.source.clear();
+        }
+    }
+    for interface in &mut devices.interface {
+        let is_tap = |t: &kvm_xml::domain::InterfaceTarget| t.dev.as_deref().is_some_and(|d| d.starts_with("vnet"));
+        interface.target = interface.target.take().filter(|t| !is_tap(t));
+    }
+}
+
+async fn identity(host: &Host, document: &mut Domain, identity: Identity, entropy: &dyn Entropy) -> Result<VmId> {
+    let id = match (identity, document.uuid) {
+        (Identity::Keep, Some(uuid)) => check_free_id(host, uuid.into()).await?,
+        (Identity::Keep, None) | (Identity::Fresh, _) => entropy.uuid().into(),
+    };
+    document.uuid = Some(id.into());
+    if identity == Identity::Fresh {
+        // Both say the same thing to the guest, and libvirt refuses a contradiction.
+        document.genid = document.genid.map(|_| entropy.uuid());
+        for system in document.sysinfo.iter_mut().filter_map(|s| s.system.as_mut()) {
+            system.entry.retain(|e| e.name != Some(kvm_xml::domain::SystemEntryName::Uuid));
+        }
+    }
+    Ok(id)
+}
+
+/// Gives every interface an address that nobody else on the host has.
+fn addresses(document: &mut Domain, identity: Identity, usage: &Usage, entropy: &dyn Entropy) -> Result<()> {
+    let mut taken = BTreeSet::new();
+    for interface in document.devices.iter_mut().flat_map(|d| &mut d.interface) {
+        let mac = interface.mac.get_or_insert_default();
+        let address = match (identity, mac.address) {
+            (Identity::Keep, Some(address)) => {
+                let address = MacAddr::from_octets(address.0)?;
+                if let Some(owner) = usage.owner_of(&address, None) {
+                    let message = format!("VM {owner} has the MAC address {address} already");
+                    return Err(Error::new(ErrorKind::AlreadyExists, message).on(Resource::Field("mac".into())));
+                }
+                if !taken.insert(address) {
+                    let message = format!("two network devices have the MAC address {address}");
+                    return Err(Error::invalid("mac", message));
+                }
+                address
+            }
+            _ => free_mac(entropy, usage, &mut taken),
+        };
+        mac.address = Some(XmlMac(address.octets()));
+    }
+    Ok(())
+}
+
+/// Reads our metadata strictly and writes it anew, so that nobody smuggles anything in under our name.
+fn rewrite_notes(document: &mut Domain) -> Result<()> {
+    let notes = VmNotes::of(document);
+    if let Some(metadata) = &mut document.metadata {
+        metadata.remove(Metadata::NAMESPACE);
+    }
+    notes.apply_to(document)
+}
+
+async fn disks(host: &Host, document: &Domain, usage: &Usage) -> Result<Vec<PlanLine>> {
+    let mut lines = Vec::new();
+    let sources: Vec<_> = document.devices.iter().flat_map(|d| &d.disk).filter_map(|d| d.source.as_ref()).collect();
+    for source in sources {
+        let Some(path) = source.file.as_ref().or(source.dev.as_ref()) else {
+            if let (Some(pool), Some(volume)) = (&source.pool, &source.volume) {
+                lines.push(PlanLine::new("use", "volume", format!("{pool}/{volume}")));
+            }
+            continue;
+        };
+        let path = DiskPath::adopt(path)?;
+        let line = match host.storage.volume_at(&path).await {
+            Ok(volume) => PlanLine::new("use", "volume", volume_name(&volume)),
+            Err(e) if e.kind() == ErrorKind::NotFound => PlanLine::new("use", "file", path.as_str()),
+            Err(e) => return Err(e),
+        };
+        lines.push(match usage.of(&path, None).describe() {
+            Some(users) => line.note(format!("also {users}")),
+            None => line,
+        });
+    }
+    Ok(lines)
+}
+
+async fn networks(host: &Host, document: &Domain, start: Start) -> Result<Vec<PlanLine>> {
+    let wanted: Vec<_> =
+        document.devices.iter().flat_map(|d| &d.interface).filter_map(|i| i.source.as_ref()?.network.clone()).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let networks = host.networks.list().await?;
+    let mut lines = Vec::new();
+    for name in wanted {
+        let name = NetworkName::adopt(&name)?;
+        let on = || Resource::Network(name.as_str().to_owned());
+        let network = networks.iter().find(|n| n.name == name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("no network named {name}"))
+                .on(on())
+                .with_detail(known("networks", networks.iter().map(|n| n.name.to_string())))
+        })?;
+        if !network.active && start.is_wanted() {
+            return Err(Error::new(ErrorKind::InvalidState, format!("network {name} is not active")).on(on()));
+        }
+        let line = PlanLine::new("connect", "network", name.as_str());
+        lines.push(if network.active { line } else { line.note("not active") });
+    }
+    Ok(lines)
+}

@@ -1,0 +1,52 @@
+//! The life of a virtual machine, on any host and backend.
+//!
+//! - **Change with a plan**: [`plan_create`], [`plan_import`] and [`plan_delete`] look at the host, refuse what cannot work
+//!   before anything is written, and give a plan that an executor carries out and can take back. [`decode`] makes its
+//!   steps again after a crash.
+//! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
+//!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory`] everything there is.
+//! - **Change in one call**: [`change_notes`], [`shutdown`], [`prepare_edit`].
+//! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
+//!
+//! Nothing here knows a backend, prints, or reads the environment.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod build;
+mod create;
+mod delete;
+pub mod doctor;
+mod edit;
+mod find;
+mod import;
+pub mod inventory;
+mod notes;
+mod parallel;
+mod place;
+mod policy;
+mod power;
+mod spec;
+mod step;
+mod text;
+mod usage;
+mod walk;
+mod wide;
+
+pub use address::addresses;
+pub use create::{CreatePlan, plan_create};
+pub use delete::{DeleteOptions, Running, Volumes, plan_delete};
+pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
+pub use find::{resolve, select};
+pub use import::{Identity, ImportOptions, Trust, export, plan_import};
+pub use inventory::{Inventory, inventory};
+pub use notes::{NotesChange, change_notes, notes};
+pub use policy::{PlanContext, Policy};
+pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
+pub use spec::{
+    Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CreateSpec, DiskBus, DiskSource, DiskSpec, Firmware,
+    Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicSpec, OsHint, Start,
+    VolumeFormat, VolumeRef,
+};
+pub use step::decode;
+pub use wide::{WideColumns, WideRow, wide};

@@ -1,0 +1,192 @@
+//! Where images may lie: volumes of active pools, and files below the paths that the policy allows.
+
+use std::time::Duration;
+
+use kvm_core::{DiskPath, DiskRoot, Error, ErrorKind, Host, PoolInfo, Resource, Result, VolumeInfo, VolumeName};
+
+use crate::spec::{ImageRef, VolumeRef};
+
+/// How long a look at one path may take.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// An image that is there and may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Where a machine finds it.
+    pub(crate) path: DiskPath,
+    /// What the host knows of it, when it is a volume.
+    pub(crate) volume: Option<VolumeInfo>,
+    /// Whether it is a device rather than a file.
+    pub(crate) is_block: bool,
+}
+
+impl Image {
+    /// How a plan calls it.
+    pub(crate) fn name(&self) -> String {
+        match &self.volume {
+            Some(volume) => volume_name(volume),
+            None => self.path.as_str().to_owned(),
+        }
+    }
+}
+
+/// How a plan calls a volume: `pool/name`, exact; plans show it safely.
+pub(crate) fn volume_name(volume: &VolumeInfo) -> String {
+    VolumeRef { pool: volume.pool.clone(), volume: volume.name.clone() }.as_text()
+}
+
+/// The storage of a host, as far as it decides where images may lie.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    host: &'a Host,
+    pools: Vec<PoolInfo>,
+    allowed: &'a [DiskRoot],
+}
+
+impl<'a> Places<'a> {
+    pub(crate) async fn read(host: &'a Host, allowed: &'a [DiskRoot]) -> Result<Self> {
+        Ok(Self { host, pools: host.storage.pools().await?, allowed })
+    }
+
+    /// A pool that is active. `NotFound` lists the others, `InvalidState` when it is not active.
+    pub(crate) fn pool(&self, name: &str) -> Result<&PoolInfo> {
+        let on = || Resource::Pool(name.to_owned());
+        let Some(pool) = self.pools.iter().find(|p| p.name == *name) else {
+            let shown = kvm_core::text::printable_within(name, 48);
+            return Err(Error::new(ErrorKind::NotFound, format!("no pool named {shown}"))
+                .on(on())
+                .with_detail(known("pools", self.pools.iter().map(|p| p.name.to_string()))));
+        };
+        if !pool.active {
+            return Err(Error::new(ErrorKind::InvalidState, format!("pool {} is not active", pool.name)).on(on()));
+        }
+        Ok(pool)
+    }
+
+    /// Names of pools that are not active: nobody knows what is in them.
+    pub(crate) fn inactive(&self) -> impl Iterator<Item = &PoolInfo> {
+        self.pools.iter().filter(|p| !p.active)
+    }
+
+    /// Active pools.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &PoolInfo> {
+        self.pools.iter().filter(|p| p.active)
+    }
+
+    /// Where a volume of this name would be in a pool, for pools whose kind says so before it is made.
+    pub(crate) fn path_in(pool: &PoolInfo, name: &VolumeName) -> Result<DiskPath> {
+        match (&pool.target, pool.kind.as_str()) {
+            (Some(target), "dir" | "fs" | "netfs" | "logical") => {
+                DiskPath::adopt(&format!("{}/{}", target.as_str().trim_end_matches('/'), name.as_str()))
+            }
+            (_, kind) => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("new volumes cannot be made in pool {}, which is of type {kind}", pool.name),
+            )
+            .on(Resource::Pool(pool.name.as_str().to_owned()))
+            .with_detail("make the volume there first, and name it as volume=pool/name")),
+        }
+    }
+
+    /// Whether the volumes of a pool are devices.
+    pub(crate) fn is_block(pool: &PoolInfo) -> bool {
+        matches!(pool.kind.as_str(), "logical" | "disk" | "iscsi" | "scsi" | "mpath" | "zfs")
+    }
+
+    /// Finds an image that may be used. `NotFound`; `InvalidInput` when its path lies nowhere where images may lie.
+    pub(crate) async fn image(&self, image: &ImageRef) -> Result<Image> {
+        match image {
+            ImageRef::Volume(volume) => {
+                let pool = self.pool(volume.pool.as_str())?;
+                let info = self.host.storage.find_volume(&volume.pool, &volume.volume).await?;
+                self.check_backing(&info).await?;
+                Ok(Image { path: info.path.clone(), volume: Some(info), is_block: Self::is_block(pool) })
+            }
+            ImageRef::Path(path) => self.at(path).await,
+        }
+    }
+
+    /// The same for a path.
+    pub(crate) async fn at(&self, path: &DiskPath) -> Result<Image> {
+        match self.host.storage.volume_at(path).await {
+            Ok(info) => {
+                self.check_backing(&info).await?;
+                let is_block = self.pools.iter().any(|p| p.name == info.pool && Self::is_block(p));
+                Ok(Image { path: path.clone(), volume: Some(info), is_block })
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.check_allowed(path).await?;
+                Ok(Image { path: path.clone(), volume: None, is_block: false })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// An overlay reads whatever its header names, so what is below it has to be allowed, too. A header that a guest
+    /// wrote into a raw volume is caught here when it names a file of the host.
+    async fn check_backing(&self, volume: &VolumeInfo) -> Result<()> {
+        let mut below = volume.backing.clone();
+        let mut seen = vec![volume.path.clone()];
+        while let Some(path) = below {
+            if seen.contains(&path) {
+                let message = format!("the backing files of {} form a circle", volume.path);
+                return Err(Error::new(ErrorKind::Corrupt, message).on(Resource::Volume(volume_name(volume))));
+            }
+            below = match self.host.storage.volume_at(&path).await {
+                Ok(info) => info.backing,
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    self.check_allowed(&path).await.map_err(|e| {
+                        let message = format!("volume {} is an overlay of a file that is not allowed", volume.name);
+                        Error::new(ErrorKind::InvalidInput, message)
+                            .on(Resource::Volume(volume_name(volume)))
+                            .with_source(e)
+                    })?;
+                    None
+                }
+                Err(e) => return Err(e),
+            };
+            seen.push(path);
+        }
+        Ok(())
+    }
+
+    /// Refuses a path that is neither a volume nor below an allowed directory, or that leads elsewhere by a link.
+    async fn check_allowed(&self, path: &DiskPath) -> Result<()> {
+        if self.allowed.is_empty() || path.within(self.allowed).is_err() {
+            let pools: Vec<_> = self
+                .active()
+                .filter_map(|p| DiskRoot::parse(p.target.as_ref()?.as_str().trim_end_matches('/')).ok())
+                .collect();
+            if path.within(&pools).is_ok() {
+                return Err(Error::new(ErrorKind::NotFound, format!("no pool knows a volume at {path}"))
+                    .on(Resource::Volume(path.as_str().to_owned()))
+                    .with_detail("if the file is there, refresh its pool"));
+            }
+            let roots: Vec<_> = self.allowed.iter().cloned().chain(pools).collect();
+            return path.within(&roots);
+        }
+        let argv = ["realpath", "--canonicalize-existing", "--zero", "--", path.as_str()];
+        let output = self.host.transport.run(&argv, LOOK).await.map_err(|e| {
+            Error::new(e.kind(), format!("it cannot be seen where {path} leads"))
+                .on(Resource::File(path.as_str().to_owned()))
+                .with_source(e)
+        })?;
+        if !output.success() {
+            return Err(
+                Error::new(ErrorKind::NotFound, format!("no file {path}")).on(Resource::File(path.as_str().to_owned()))
+            );
+        }
+        let real = output.stdout.strip_suffix(b"\0").unwrap_or(&output.stdout);
+        if real != path.as_str().as_bytes() {
+            let message = format!("disk path \"{path}\" goes through a symbolic link; name the file itself");
+            return Err(Error::invalid("disk_path", message));
+        }
+        Ok(())
+    }
+}
+
+/// The detail of a `NotFound`: what there is instead.
+pub(crate) fn known(what: &str, names: impl Iterator<Item = String>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { format!("there are no {what}") } else { format!("{what} there are: {}", names.join(", ")) }
+}

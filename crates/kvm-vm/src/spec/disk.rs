@@ -1,0 +1,278 @@
+//! Disks and images of a specification.
+
+use std::fmt;
+use std::str::FromStr;
+
+use kvm_core::text::strict;
+use kvm_core::{Bytes, DiskPath, Error, PoolName, Result, VolumeName};
+use serde::{Deserialize, Serialize};
+
+use super::{CacheMode, DiskBus, VolumeFormat, pairs};
+use crate::text::{refused, size, text_serde};
+
+/// A disk of a new machine.
+///
+/// In files one of `{size, pool?, name?, format?}` for a new volume, `{volume: pool/name}` for an existing one and
+/// `{path, format?}` for a file; each with `bus?` and `cache?`. On a command line the same as `size=20G,pool=fast`,
+/// where `20G` alone means `size=20G`.
+///
+/// ```
+/// use kvm_vm::{DiskSource, DiskSpec};
+/// let disk: DiskSpec = "20G,format=raw".parse()?;
+/// assert!(matches!(disk.source, DiskSource::New { pool: None, .. }));
+/// assert!("volume=default/a.qcow2,size=1G".parse::<DiskSpec>().is_err());
+/// # Ok::<(), kvm_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "File", into = "File")]
+pub struct DiskSpec {
+    /// What holds its data.
+    pub source: DiskSource,
+    /// How it is plugged in; what suits the system if left out.
+    pub bus: Option<DiskBus>,
+    /// How the host caches it; the hypervisor's choice if left out.
+    pub cache: Option<CacheMode>,
+}
+
+/// What holds the data of a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskSource {
+    /// A new volume.
+    New {
+        /// Where; the default pool if left out.
+        pool: Option<PoolName>,
+        /// Its name; made from the machine's if left out.
+        name: Option<VolumeName>,
+        /// The size that the guest sees.
+        size: Bytes,
+        /// The form of its content; qcow2 where the pool has formats if left out.
+        format: Option<VolumeFormat>,
+    },
+    /// A volume that is there.
+    Volume {
+        /// Which.
+        volume: VolumeRef,
+        /// The form of its content; what the host says if left out.
+        format: Option<VolumeFormat>,
+    },
+    /// A file that is there: a volume of an active pool, or below an allowed path.
+    Path {
+        /// Which.
+        path: DiskPath,
+        /// The form of its content; what the host says of a volume, and needed for any other file.
+        format: Option<VolumeFormat>,
+    },
+}
+
+impl DiskSpec {
+    /// A new volume of this size with all defaults.
+    #[must_use]
+    pub fn new(size: Bytes) -> Self {
+        Self { source: DiskSource::New { pool: None, name: None, size, format: None }, bus: None, cache: None }
+    }
+}
+
+/// The form in files.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    #[serde(with = "size", skip_serializing_if = "Option::is_none")]
+    size: Option<Bytes>,
+    #[serde(deserialize_with = "strict::optional", skip_serializing_if = "Option::is_none")]
+    pool: Option<PoolName>,
+    #[serde(deserialize_with = "strict::optional", skip_serializing_if = "Option::is_none")]
+    name: Option<VolumeName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<VolumeRef>,
+    #[serde(deserialize_with = "strict::optional", skip_serializing_if = "Option::is_none")]
+    path: Option<DiskPath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<VolumeFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bus: Option<DiskBus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<CacheMode>,
+}
+
+impl TryFrom<File> for DiskSpec {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
+        let File { size, pool, name, volume, path, format, bus, cache } = file;
+        let source = match (size, volume, path) {
+            (Some(size), None, None) => DiskSource::New { pool, name, size, format },
+            (None, Some(volume), None) if pool.is_none() && name.is_none() => DiskSource::Volume { volume, format },
+            (None, None, Some(path)) if pool.is_none() && name.is_none() => DiskSource::Path { path, format },
+            (None, None, None) => return Err(Error::invalid("disks", "a disk needs one of size, volume and path")),
+            _ => {
+                return Err(Error::invalid(
+                    "disks",
+                    "a disk has one of size, volume and path; pool and name go with size",
+                ));
+            }
+        };
+        Ok(Self { source, bus, cache })
+    }
+}
+
+impl From<DiskSpec> for File {
+    fn from(disk: DiskSpec) -> Self {
+        let file = Self { bus: disk.bus, cache: disk.cache, ..Self::default() };
+        match disk.source {
+            DiskSource::New { pool, name, size, format } => Self { size: Some(size), pool, name, format, ..file },
+            DiskSource::Volume { volume, format } => Self { volume: Some(volume), format, ..file },
+            DiskSource::Path { path, format } => Self { path: Some(path), format, ..file },
+        }
+    }
+}
+
+impl FromStr for DiskSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        pairs::read("disk", text, "size")
+    }
+}
+
+/// A volume, written `pool/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VolumeRef {
+    /// The pool it is in.
+    pub pool: PoolName,
+    /// Its name there.
+    pub volume: VolumeName,
+}
+
+impl VolumeRef {
+    /// Reads `pool/name`. The volume is there already, so its name is taken as it is.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (pool, volume) =
+            text.split_once('/').ok_or_else(|| refused("volume", text, "is not a volume; write pool/name"))?;
+        Ok(Self { pool: PoolName::adopt(pool)?, volume: VolumeName::adopt(volume)? })
+    }
+
+    /// The exact `pool/name`.
+    #[must_use]
+    pub fn as_text(&self) -> String {
+        format!("{}/{}", self.pool.as_str(), self.volume.as_str())
+    }
+}
+
+impl fmt::Display for VolumeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pool, self.volume)
+    }
+}
+
+impl FromStr for VolumeRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl Serialize for VolumeRef {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.as_text())
+    }
+}
+
+impl<'de> Deserialize<'de> for VolumeRef {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        strict::deserialize(deserializer)
+    }
+}
+
+/// An image that is there: `pool/name`, or an absolute path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageRef {
+    /// A volume.
+    Volume(VolumeRef),
+    /// A file: a volume of an active pool, or below an allowed path.
+    Path(DiskPath),
+}
+
+impl ImageRef {
+    /// Reads a path, which begins with `/`, or `pool/name`.
+    pub fn parse(text: &str) -> Result<Self> {
+        // Pool names have no colon-slash forms, so a URL is refused by the path's reader, which says why.
+        if text.starts_with('/') || text.contains("://") {
+            return DiskPath::parse(text).map(Self::Path);
+        }
+        VolumeRef::parse(text).map(Self::Volume)
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume(volume) => f.write_str(&volume.as_text()),
+            Self::Path(path) => f.write_str(path.as_str()),
+        }
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+text_serde!(ImageRef);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(text: &str) -> Result<DiskSpec> {
+        text.parse()
+    }
+
+    #[test]
+    fn the_line_form_and_the_file_form_say_the_same() {
+        for (line, file) in [
+            ("20G", r#"{"size":"20GiB"}"#),
+            (
+                "size=512,pool=fast,name=a.img,format=raw",
+                r#"{"size":"512B","pool":"fast","name":"a.img","format":"raw"}"#,
+            ),
+            ("volume=default/a,,b.qcow2,bus=scsi", r#"{"volume":"default/a,b.qcow2","bus":"scsi"}"#),
+            ("path=/srv/a.img,format=raw,cache=none", r#"{"path":"/srv/a.img","format":"raw","cache":"none"}"#),
+        ] {
+            let spec = disk(line).unwrap();
+            assert_eq!(serde_json::to_string(&spec).unwrap(), file);
+            assert_eq!(serde_json::from_str::<DiskSpec>(file).unwrap(), spec);
+        }
+    }
+
+    #[test]
+    fn a_bare_size_in_a_file_is_bytes() {
+        let spec: DiskSpec = serde_json::from_str(r#"{"size": 1048576}"#).unwrap();
+        assert_eq!(spec, DiskSpec::new(Bytes::MIB));
+        for bad in ["1e9", "1.5", "-1", "0", "1000", "18446744073709551615"] {
+            assert!(serde_json::from_str::<DiskSpec>(&format!(r#"{{"size": {bad}}}"#)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_source_is_needed_and_only_one_is_taken() {
+        for text in ["bus=virtio", "1G,path=/srv/a", "volume=a/b,pool=c", "1G,1G=2", "size=1G,size=2G", "1G,raw"] {
+            let e = disk(text).unwrap_err();
+            assert_eq!(e.kind(), kvm_core::ErrorKind::InvalidInput, "{text}");
+        }
+        let e = disk("1G,formt=raw").unwrap_err();
+        assert!(e.message().contains("formt"), "{e}");
+    }
+
+    #[test]
+    fn an_image_is_a_path_or_a_volume_and_never_a_url() {
+        assert!(matches!(ImageRef::parse("iso/debian.iso").unwrap(), ImageRef::Volume(_)));
+        assert!(matches!(ImageRef::parse("/srv/debian.iso").unwrap(), ImageRef::Path(_)));
+        for text in ["http://127.0.0.1/x", "debian.iso", "../x", "a/../b", "/etc/shadow"] {
+            assert!(ImageRef::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The steps of all plans of this engine.
+
+use kvm_core::op::Step;
+use kvm_core::{Error, ErrorKind, Result};
+use kvm_xml::Document;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+mod machine;
+mod power;
+mod volume;
+
+pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
+pub(crate) use power::{PowerOff, Start};
+pub(crate) use volume::{CreateVolume, DeleteVolume};
+
+/// Makes a step again from its name and its journal form, so that an operation of this engine can be finished after a
+/// crash:
+///
+/// ```
+/// let catalogue = kvm_core::op::Catalogue::new().with("vm.", kvm_vm::decode);
+/// ```
+///
+/// `Unsupported` when no step has this name, `Corrupt` when it is not in this form.
+pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
+    match name {
+        CreateVolume::NAME => read::<CreateVolume>(name, data),
+        DeleteVolume::NAME => read::<DeleteVolume>(name, data),
+        Define::NAME => read::<Define>(name, data),
+        Undefine::NAME => read::<Undefine>(name, data),
+        SetAutostart::NAME => read::<SetAutostart>(name, data),
+        Start::NAME => read::<Start>(name, data),
+        PowerOff::NAME => read::<PowerOff>(name, data),
+        _ => Err(Error::new(ErrorKind::Unsupported, format!("this version knows no step {name}"))),
+    }
+}
+
+fn read<T: Step + DeserializeOwned + 'static>(name: &str, data: &Value) -> Result<Box<dyn Step>> {
+    let step: T = serde_json::from_value(data.clone()).map_err(|e| {
+        Error::new(ErrorKind::Corrupt, format!("the journal's step {name} cannot be read")).with_source(e)
+    })?;
+    Ok(Box::new(step))
+}
+
+/// The journal form of a step.
+fn to_json(step: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(step).map_err(|e| Error::internal("the step has no JSON form").with_source(e))
+}
+
+/// The document that a step carries as text.
+fn document<D: Document>(xml: &str) -> Result<D> {
+    D::from_xml(xml).map_err(|e| Error::new(ErrorKind::Corrupt, "the step's document cannot be read").with_source(e))
+}
+
+/// `NotFound` is good news for whoever removes something.
+fn unless_gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kvm_core::{Bytes, VmId, VmName};
+
+    fn round_trip(step: &dyn Step) {
+        let json = step.to_json().unwrap();
+        let again = decode(step.name(), &json).unwrap();
+        assert_eq!(again.to_json().unwrap(), json);
+        assert_eq!(again.title(), step.title());
+    }
+
+    #[test]
+    fn every_step_is_made_again_from_its_journal() {
+        let (id, name) = (VmId::from_entropy([7; 16]), VmName::parse("web").unwrap());
+        let (pool, volume) = ("default".parse().unwrap(), "web.qcow2".parse().unwrap());
+        let path = kvm_core::DiskPath::parse("/pool/web.qcow2").unwrap();
+        round_trip(&CreateVolume {
+            pool,
+            volume,
+            path: path.clone(),
+            size: Bytes::GIB,
+            grows: true,
+            document: "<volume/>".into(),
+        });
+        round_trip(&DeleteVolume {
+            pool: "default".parse().unwrap(),
+            volume: "web.qcow2".parse().unwrap(),
+            path,
+            size: Bytes::GIB,
+            vm: id,
+        });
+        round_trip(&Define { id, name: name.clone(), document: "<domain/>".into(), keep: kvm_core::Keep::STATE });
+        round_trip(&Undefine { id, name: name.clone() });
+        round_trip(&SetAutostart { id, name: name.clone() });
+        round_trip(&Start { id, name: name.clone(), paused: true });
+        round_trip(&PowerOff { id, name });
+    }
+
+    #[test]
+    fn what_is_no_step_of_ours_is_refused() {
+        assert_eq!(decode("copy", &Value::Null).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(decode("define", &Value::Null).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}

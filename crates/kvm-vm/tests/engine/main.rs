@@ -1,0 +1,12 @@
+//! The engine on a simulated host, from plan to world.
+
+mod create;
+mod delete;
+mod doctor;
+mod edit;
+mod find;
+mod graph;
+mod import;
+mod names;
+mod power;
+mod support;
