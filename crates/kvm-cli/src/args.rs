@@ -1,0 +1,210 @@
+//! The command line as a type: global flags, nouns, verbs.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use kvm_core::Selector;
+
+use crate::{completion, doctor, environment, events, help, host, man, net, op, pool, vm, vol};
+
+const EXAMPLES: &str = "\
+Examples:
+  kvmctl vm list                                        what is there
+  kvmctl vm create web --disk 20G --iso iso/debian.iso --start
+  kvmctl -c mock:///demo vm list                        try it on a simulated host";
+
+const SEE_ALSO: &str = "\
+`kvmctl help exit-codes`, `help selectors` and `help targets` explain what is common to all commands.";
+
+/// Virtual machines on libvirt hosts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kvmctl",
+    version,
+    before_help = EXAMPLES,
+    after_help = SEE_ALSO,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    propagate_version = false
+)]
+pub struct Args {
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command has.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Host to work on: a target such as qemu:///system, or an alias of hosts.toml [env: KVM_CONNECT].
+    #[arg(short, long, global = true, value_name = "TARGET")]
+    pub connect: Option<String>,
+
+    /// Socket of the libvirt daemon, for targets on this machine.
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    pub socket: Option<PathBuf>,
+
+    /// Private key to log in with, for targets over SSH.
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub identity: Option<PathBuf>,
+
+    /// File of trusted host keys, for targets over SSH.
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub known_hosts: Option<PathBuf>,
+
+    /// Directory of the certificates, for targets over TLS.
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub pki: Option<PathBuf>,
+
+    /// Form of the result.
+    #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORM")]
+    pub output: Format,
+
+    /// Say nothing of success and progress.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Say more: steps of operations, causes of errors; twice for the log.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Do not ask, go on.
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+
+    /// Write a structured log to standard error.
+    #[arg(long, global = true, value_enum, value_name = "FORM", hide_short_help = true)]
+    pub log_format: Option<LogFormat>,
+
+    /// Write the structured log to the end of this file.
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub log_file: Option<PathBuf>,
+
+    /// Directory of config.toml and hosts.toml [env: KVM_CONFIG].
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub config: Option<PathBuf>,
+
+    /// Directory of operations, locks and simulated worlds [env: KVM_STATE].
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub state: Option<PathBuf>,
+}
+
+impl Global {
+    /// The same with what the environment says where no flag does.
+    #[must_use]
+    pub fn or_environment(self) -> Self {
+        let path = |flag: Option<PathBuf>, name| flag.or_else(|| environment::variable(name).map(PathBuf::from));
+        Self {
+            connect: self.connect.or_else(|| environment::variable("KVM_CONNECT")),
+            config: path(self.config, "KVM_CONFIG"),
+            state: path(self.state, "KVM_STATE"),
+            ..self
+        }
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs; stable keys with units.
+    Json,
+    /// As JSON, easier on the eye.
+    Yaml,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line of words.
+    Text,
+    /// A JSON object per line.
+    Json,
+}
+
+/// Nouns, and verbs that have none.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Virtual machines.
+    #[command(subcommand)]
+    Vm(vm::Command),
+    /// Storage pools.
+    #[command(subcommand)]
+    Pool(pool::Command),
+    /// Volumes in storage pools.
+    #[command(subcommand)]
+    Vol(vol::Command),
+    /// Virtual networks.
+    #[command(subcommand)]
+    Net(net::Command),
+    /// Operations: what changed, what was interrupted.
+    #[command(subcommand)]
+    Op(op::Command),
+    /// Hosts of hosts.toml.
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Follow what happens to VMs.
+    Events(events::Args),
+    /// Find out why something does not work, and how to mend it.
+    Doctor(doctor::Args),
+    /// Print a completion script for a shell.
+    Completion(completion::Args),
+    /// Write the man pages into a directory.
+    #[command(hide = true)]
+    Man(man::Args),
+    /// Explain a command, or a topic: exit-codes, selectors, targets.
+    Help(help::Args),
+}
+
+/// A parser for a flag that takes one of the words of a type.
+macro_rules! one_of {
+    ($type:ty) => {{
+        use clap::builder::TypedValueParser as _;
+        clap::builder::PossibleValuesParser::new(<$type>::ALL.iter().map(|word| word.as_str()))
+            .try_map(|word| word.parse::<$type>())
+    }};
+}
+pub(crate) use one_of;
+
+/// Reads a selector for a flag. What stands in the second line of its error joins the first: flags have one.
+pub(crate) fn selector(text: &str) -> Result<Selector, String> {
+    Selector::parse(text).map_err(|e| match e.detail() {
+        Some(detail) => format!("{e}; {detail}"),
+        None => e.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+
+    /// A reader who asks for help sees what to type before what it all means.
+    #[test]
+    fn every_verb_has_examples_and_names_its_library_call() {
+        fn look(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+                let path = format!("{path} {}", sub.get_name());
+                let before = sub.get_before_help().map(ToString::to_string).unwrap_or_default();
+                assert!(before.starts_with("Examples:") || before.starts_with("Example:"), "{path}");
+                if sub.has_subcommands() {
+                    look(sub, &path);
+                } else {
+                    let after = sub.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+                    assert!(after.contains("Library: "), "{path}");
+                }
+            }
+        }
+        look(&super::Args::command(), "kvmctl");
+    }
+}

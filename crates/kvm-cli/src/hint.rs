@@ -1,0 +1,137 @@
+//! What to do about an error: known at the edge, where flags and commands have names.
+
+use kvm_core::{Error, ErrorKind, Resource};
+
+/// A line or a few that say what to do; `None` when nothing is known that would work.
+#[must_use]
+pub(crate) fn of(error: &Error) -> Option<String> {
+    let operation = error.operation().unwrap_or_default();
+    match (error.kind(), operation, error.resource()) {
+        (ErrorKind::Unavailable, "find-host", _) => Some(
+            "install libvirt (Debian: apt install libvirt-daemon-system), or name a host: kvmctl -c qemu+ssh://HOST/system …\n\
+             to try it without any: kvmctl -c mock:///demo vm list"
+                .to_owned(),
+        ),
+        (_, "connect", Some(Resource::Host(host))) => connect(error.kind(), host),
+        (ErrorKind::NotFound, "resolve-alias", _) => {
+            Some("add the host to hosts.toml, or give its target: kvmctl help targets".to_owned())
+        }
+        (ErrorKind::Denied, "confirm", _) => {
+            Some("run it again with --yes when that is what you want".to_owned())
+        }
+        (ErrorKind::NotFound, _, Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
+        (ErrorKind::NotFound, _, Some(Resource::Pool(name))) => Some(format!(
+            "kvmctl pool list shows what is there; to make it: kvmctl pool create {} --target /var/lib/libvirt/images",
+            word(name)
+        )),
+        (ErrorKind::NotFound, _, Some(Resource::Volume(_))) => Some("kvmctl vol list POOL shows what is there".to_owned()),
+        (ErrorKind::NotFound, _, Some(Resource::Network(_))) => {
+            Some("kvmctl net list shows what is there; without one: --network user".to_owned())
+        }
+        (ErrorKind::NotFound, _, Some(Resource::Operation(_))) => Some("kvmctl op list shows them".to_owned()),
+        (ErrorKind::AlreadyExists, _, Some(Resource::Vm(name))) => {
+            Some(format!("choose another name, or look at that one: kvmctl vm show {}", word(name)))
+        }
+        (ErrorKind::NoSpace, ..) => Some(
+            "ask for less, use another pool (--disk SIZE,pool=NAME), or thin provisioning with --allow-overcommit".to_owned(),
+        ),
+        (ErrorKind::InvalidState, "delete", Some(Resource::Vm(name))) => Some(format!(
+            "--power-off deletes a VM that runs; kvmctl vm protect --off {} lifts a protection",
+            word(name)
+        )),
+        (ErrorKind::InvalidState, _, Some(Resource::Pool(name))) => {
+            Some(format!("kvmctl pool show {} shows its state", word(name)))
+        }
+        (ErrorKind::Busy, _, Some(Resource::Vm(_))) => Some("wait for it, or see who it is: kvmctl op list".to_owned()),
+        (ErrorKind::Internal, ..) => Some("this is a bug; please report it with the output of the same command and -v".to_owned()),
+        _ => None,
+    }
+}
+
+fn connect(kind: ErrorKind, host: &str) -> Option<String> {
+    let local = host.starts_with("qemu:///");
+    let name = ssh_host(host);
+    match kind {
+        ErrorKind::Denied if local => Some(
+            "join the group libvirt and log in again: sudo usermod -aG libvirt $USER\n\
+             your own VMs need no permission: kvmctl -c qemu:///session vm list"
+                .to_owned(),
+        ),
+        ErrorKind::Denied => Some(match name {
+            Some(name) => format!(
+                "log in once by hand and compare the host's fingerprint: ssh {name}\n\
+                 a host key that changed on purpose: ssh-keygen -R {}, then ssh-keyscan it into --known-hosts FILE",
+                bare(&name)
+            ),
+            None => "check the certificates in --pki DIR: cacert.pem, clientcert.pem, clientkey.pem".to_owned(),
+        }),
+        ErrorKind::Unavailable if host == "qemu:///system" => Some(
+            "is libvirtd running? sudo systemctl start libvirtd (or virtqemud.socket)\n\
+             kvmctl doctor looks for the cause"
+                .to_owned(),
+        ),
+        ErrorKind::Unavailable if host == "qemu:///session" => {
+            Some("libvirt starts it by itself where it is installed; kvmctl doctor looks for the cause".to_owned())
+        }
+        ErrorKind::Unavailable | ErrorKind::Timeout => Some(match name {
+            Some(name) => format!("can you log in there? ssh {name} virsh version"),
+            None => "is the host up, and does libvirtd listen there? kvmctl doctor looks for the cause".to_owned(),
+        }),
+        ErrorKind::Unsupported => {
+            Some("build it with the feature libvirt, or try the simulated host: kvmctl -c mock:///demo vm list".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What stands between the scheme and the path of an SSH target, as the ssh program takes it.
+fn ssh_host(target: &str) -> Option<String> {
+    let rest = target.strip_prefix("qemu+ssh://")?;
+    let host = rest.split('/').next()?;
+    match host.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(format!("-p {port} {host}"))
+        }
+        _ => Some(host.to_owned()),
+    }
+}
+
+/// The host alone, without port and user.
+fn bare(ssh: &str) -> &str {
+    let host = ssh.rsplit(' ').next().unwrap_or(ssh);
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
+}
+
+/// A name as it can be typed into a shell.
+fn word(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:+,@%".contains(c);
+    match !name.is_empty() && name.chars().all(plain) && !name.starts_with('-') {
+        true => name.to_owned(),
+        false => format!("'{}'", kvm_core::text::printable(name).to_string().replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect_error(kind: ErrorKind, host: &str) -> String {
+        of(&Error::new(kind, "x").on(Resource::Host(host.into())).during("connect")).unwrap()
+    }
+
+    #[test]
+    fn each_way_not_to_connect_has_its_own_advice() {
+        assert!(connect_error(ErrorKind::Denied, "qemu:///system").contains("group libvirt"));
+        assert!(connect_error(ErrorKind::Unavailable, "qemu:///system").contains("systemctl start libvirtd"));
+        let text = connect_error(ErrorKind::Denied, "qemu+ssh://root@kvm1:2222/system");
+        assert!(text.contains("ssh -p 2222 root@kvm1") && text.contains("ssh-keygen -R kvm1,"), "{text}");
+        assert!(connect_error(ErrorKind::Unavailable, "qemu+tls://kvm1/system").contains("listen"));
+    }
+
+    #[test]
+    fn names_are_quoted_for_the_shell() {
+        assert_eq!(word("web-01"), "web-01");
+        assert_eq!(word("my vm"), "'my vm'");
+        assert_eq!(word("a'b"), "'a'\\''b'");
+    }
+}

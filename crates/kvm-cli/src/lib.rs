@@ -1,0 +1,49 @@
+//! The command line of KVM Manager, as a library under the program `kvmctl`.
+//!
+//! A command line becomes [`Args`]; [`run`] does what it says and prints through a [`Printer`], the only place that
+//! touches the terminal. Every verb has a file of its own, and its answer is data: table, JSON and YAML are three
+//! ways to write it ([`Outcome`]).
+//!
+//! What the verbs do is in the libraries below: this crate finds the host ([`Settings`], targets, aliases), asks before
+//! something is destroyed, and turns errors into words, hints and [exit codes](exit_code).
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod child;
+mod completion;
+mod connect;
+mod doctor;
+mod environment;
+mod events;
+mod exit;
+mod help;
+mod hint;
+mod host;
+mod interrupt;
+mod list;
+mod log;
+mod man;
+mod net;
+mod op;
+mod operation;
+mod picture;
+mod pool;
+mod printer;
+mod run;
+mod session;
+mod settings;
+mod text;
+mod vm;
+mod vms;
+mod vol;
+
+pub use args::{Args, Command, Format, Global, LogFormat};
+pub use completion::answer_completion;
+pub use connect::Address;
+pub use environment::Directories;
+pub use exit::{FOUND, SUCCESS, exit_code};
+pub use printer::{Align, Cell, Column, Failure, Look, Outcome, Page, Printer, ProgressView, Table};
+pub use run::run;
+pub use session::{Connection, Session};
+pub use settings::{Config, HostEntry, Settings};

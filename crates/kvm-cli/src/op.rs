@@ -1,0 +1,118 @@
+//! `kvmctl op`: operations, running, finished and interrupted.
+
+use clap::Subcommand;
+use kvm_core::op::{OpId, OpStatus, OpView, StepState, Store as _};
+use kvm_core::{Error, ErrorKind, Resource, Result};
+use serde::Serialize;
+
+use crate::operation::DoneForm;
+use crate::printer::{Outcome, Page, Printer};
+use crate::session::{Done, Session};
+
+mod cancel;
+mod follow;
+mod list;
+mod resume;
+mod show;
+mod undo;
+
+/// Verbs for operations.
+#[derive(Debug, Subcommand)]
+#[command(before_help = "\
+Examples:
+  kvmctl op list
+  kvmctl op show 7f3a1b2c
+  kvmctl op undo 7f3a1b2c")]
+pub enum Command {
+    /// List operations, those that need somebody first.
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    /// Show what an operation did, step by step.
+    Show(show::Args),
+    /// Watch a running operation until it ends.
+    Follow(follow::Args),
+    /// Do the rest of an operation that was interrupted.
+    Resume(resume::Args),
+    /// Take back what an interrupted operation did.
+    Undo(undo::Args),
+    /// Ask a running operation to stop and take back what it did.
+    Cancel(cancel::Args),
+}
+
+/// Does what was asked.
+pub(crate) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    match command {
+        Command::List(args) => printer.show(&list::run(args, session).await?),
+        Command::Show(args) => printer.show(&show::run(args, session).await?),
+        Command::Follow(args) => follow::run(args, session, printer).await,
+        Command::Resume(args) => printer.show(&resume::run(args, session).await?),
+        Command::Undo(args) => printer.show(&undo::run(args, session).await?),
+        Command::Cancel(args) => printer.show(&cancel::run(args, session).await?),
+    }
+}
+
+/// One operation.
+#[derive(Clone, Debug, clap::Args)]
+struct One {
+    /// Eight hexadecimal digits.
+    #[arg(value_name = "OPERATION")]
+    operation: OpId,
+}
+
+/// An operation that was finished one way or the other.
+#[derive(Debug, Serialize)]
+struct Finished {
+    title: String,
+    #[serde(flatten)]
+    done: DoneForm,
+}
+
+impl Finished {
+    fn new(title: String, done: &Done) -> Self {
+        Self { title, done: DoneForm::of(done) }
+    }
+}
+
+impl Outcome for Finished {
+    fn text(&self, page: &mut Page<'_>) {
+        self.done.text(&format!("{}: {}", self.title, self.done.status_word()), page);
+    }
+}
+
+/// How a step stands, in words.
+fn word(state: StepState) -> &'static str {
+    match state {
+        StepState::Pending => "not begun",
+        StepState::Unknown => "begun",
+        StepState::Done => "done",
+        StepState::Skipped => "was so",
+        StepState::Failed => "failed",
+        StepState::Undone => "undone",
+    }
+}
+
+/// What can still be finished or cancelled. `InvalidState` for an operation that ended.
+async fn open(session: &Session, id: &OpId) -> Result<OpView> {
+    let view = session.store()?.view(id).await?;
+    match view.status.is_open() {
+        true => Ok(view),
+        false => {
+            let error = Error::new(ErrorKind::InvalidState, format!("operation {id} is {} already", view.status.as_str()));
+            Err(error.on(Resource::Operation(id.to_string())))
+        }
+    }
+}
+
+/// Says in one line for each that an operation on this host was interrupted. Never an error: the answer that the user
+/// asked for matters more.
+pub(crate) async fn mention_interrupted(session: &Session, printer: &mut Printer) {
+    let Ok(Some(store)) = session.existing_store() else { return };
+    let (Ok(views), Ok(connection)) = (store.unfinished().await, session.host().await) else { return };
+    let target = connection.target.to_string();
+    let open = views.iter().filter(|view| view.status != OpStatus::Running && view.header.target == target);
+    for view in open {
+        let (id, title) = (&view.header.id, kvm_core::text::printable(&view.header.title));
+        let way = if view.is_committed() { "op resume" } else { "op resume|undo" };
+        printer.note(&format!("operation {id} ({title}) was interrupted: kvmctl {way} {id}"));
+    }
+}

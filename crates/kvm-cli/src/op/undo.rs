@@ -1,0 +1,26 @@
+//! `kvmctl op undo`.
+
+use kvm_core::Result;
+use kvm_core::op::Direction;
+
+use super::{Finished, One, open};
+use crate::session::Session;
+
+/// Arguments of `op undo`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  kvmctl op undo 7f3a1b2c",
+    after_long_help = "Works until the point of no return is passed; what others made in the meantime stays.\n\nLibrary: kvm_core::op::Executor::finish with Direction::Back"
+)]
+pub struct Args {
+    #[command(flatten)]
+    one: One,
+}
+
+pub(super) async fn run(args: Args, session: &Session) -> Result<Finished> {
+    let id = args.one.operation;
+    let header = open(session, &id).await?.header;
+    let connection = session.at_target(&header.target).await?;
+    let done = session.finish(&connection, &id, Direction::Back).await?;
+    Ok(Finished::new(header.title, &done))
+}

@@ -1,0 +1,23 @@
+//! `kvmctl vm save`.
+
+use kvm_core::{ErrorKind, PowerAction, Result};
+
+use super::power;
+use crate::printer::Printer;
+use crate::session::Session;
+use crate::vms::Several;
+
+/// Arguments of `vm save`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl vm save web\n  kvmctl vm save --select state=running",
+    after_long_help = "Library: kvm_core::Hypervisor::power with PowerAction::Save"
+)]
+pub struct Args {
+    #[command(flatten)]
+    vms: Several,
+}
+
+pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    power::change(&args.vms, session, printer, PowerAction::Save, "saved").await
+}

@@ -1,0 +1,139 @@
+//! The devices of a VM as `vm show` tells them.
+
+use std::fmt;
+
+use kvm_core::{Bytes, DiskPath, Host};
+use kvm_xml::Domain;
+use serde::Serialize;
+
+/// A disk or drive.
+#[derive(Debug, Serialize)]
+pub(super) struct Disk {
+    target: Option<String>,
+    bus: Option<&'static str>,
+    device: &'static str,
+    source: Option<String>,
+    format: Option<&'static str>,
+    capacity_bytes: Option<Bytes>,
+    allocation_bytes: Option<Bytes>,
+    read_only: bool,
+}
+
+impl Disk {
+    /// All disks of a document; sizes are those of their volumes, where they are volumes.
+    pub(super) async fn of(host: &Host, document: &Domain) -> Vec<Self> {
+        let mut disks = Vec::new();
+        for disk in document.devices.iter().flat_map(|devices| &devices.disk) {
+            let source = disk.source.as_ref();
+            let path = source.and_then(|s| s.file.clone().or_else(|| s.dev.clone()));
+            let volume = match path.as_deref().map(DiskPath::adopt) {
+                Some(Ok(path)) => host.storage.volume_at(&path).await.ok(),
+                _ => None,
+            };
+            let in_pool = source.and_then(|s| Some(format!("{}/{}", s.pool.as_ref()?, s.volume.as_ref()?)));
+            let on_network = source.and_then(|s| Some(format!("{}:{}", s.protocol?, s.name.as_deref().unwrap_or_default())));
+            disks.push(Self {
+                target: disk.target.as_ref().and_then(|t| t.dev.as_ref()).map(ToString::to_string),
+                bus: disk.target.as_ref().and_then(|t| t.bus).map(|bus| bus.as_str()),
+                device: disk.device.map_or("disk", |device| device.as_str()),
+                source: path.or(in_pool).or(on_network),
+                format: disk.driver.as_ref().and_then(|d| d.r#type).map(|format| format.as_str()),
+                capacity_bytes: volume.as_ref().map(|v| v.capacity),
+                allocation_bytes: volume.as_ref().map(|v| v.allocation),
+                read_only: disk.readonly,
+            });
+        }
+        disks
+    }
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}", self.target.as_deref().unwrap_or("?"), self.source.as_deref().unwrap_or("(empty)"))?;
+        let mut notes: Vec<String> = Vec::new();
+        if self.device != "disk" {
+            notes.push(self.device.to_owned());
+        }
+        notes.extend(self.format.map(ToOwned::to_owned));
+        match (self.capacity_bytes, self.allocation_bytes) {
+            (Some(capacity), Some(allocation)) => notes.push(format!("{capacity}, {allocation} on disk")),
+            (Some(capacity), None) => notes.push(capacity.to_string()),
+            _ => {}
+        }
+        if self.read_only && self.device == "disk" {
+            notes.push("read-only".to_owned());
+        }
+        if notes.is_empty() { Ok(()) } else { write!(f, "  ({})", notes.join(", ")) }
+    }
+}
+
+/// A network device.
+#[derive(Debug, Serialize)]
+pub(super) struct Nic {
+    mac: Option<String>,
+    model: Option<String>,
+    /// `network`, `bridge`, `user`…
+    kind: Option<&'static str>,
+    source: Option<String>,
+    /// The host's device.
+    device: Option<String>,
+}
+
+impl Nic {
+    /// All network devices of a document.
+    pub(super) fn of(document: &Domain) -> Vec<Self> {
+        let nics = document.devices.iter().flat_map(|devices| &devices.interface);
+        nics.map(|nic| Self {
+            mac: nic.mac.as_ref().and_then(|m| m.address).map(|a| a.to_string()),
+            model: nic.model.as_ref().and_then(|m| m.r#type.clone()),
+            kind: nic.r#type.map(|kind| kind.as_str()),
+            source: nic.source.as_ref().and_then(|s| s.network.clone().or_else(|| s.bridge.clone()).or_else(|| s.dev.clone())),
+            device: nic.target.as_ref().and_then(|t| t.dev.clone()),
+        })
+        .collect()
+    }
+}
+
+impl fmt::Display for Nic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}", self.mac.as_deref().unwrap_or("?"), self.kind.unwrap_or("?"))?;
+        if let Some(source) = &self.source {
+            write!(f, " {source}")?;
+        }
+        let notes: Vec<&str> = [&self.model, &self.device].into_iter().flatten().map(String::as_str).collect();
+        if notes.is_empty() { Ok(()) } else { write!(f, "  ({})", notes.join(", ")) }
+    }
+}
+
+/// A screen.
+#[derive(Debug, Serialize)]
+pub(super) struct Graphics {
+    kind: &'static str,
+    listen: Option<String>,
+    port: Option<i32>,
+}
+
+impl Graphics {
+    /// All screens of a document.
+    pub(super) fn of(document: &Domain) -> Vec<Self> {
+        let screens = document.devices.iter().flat_map(|devices| &devices.graphics);
+        screens
+            .filter_map(|screen| {
+                let listen = screen.listen.clone().or_else(|| screen.listen_el.first().and_then(|l| l.address.clone()));
+                // -1 asks for a free port at the next start.
+                Some(Self { kind: screen.r#type?.as_str(), listen, port: screen.port.filter(|port| *port > 0) })
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Graphics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        match (&self.listen, self.port) {
+            (Some(listen), Some(port)) => write!(f, "  {listen}:{port}"),
+            (None, Some(port)) => write!(f, "  port {port}"),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `kvmctl vm start`.
+
+use kvm_core::{ErrorKind, PowerAction, Result};
+
+use super::power::Accepted;
+use crate::printer::Printer;
+use crate::session::Session;
+use crate::vms::{Several, Would};
+
+/// Arguments of `vm start`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl vm start web db\n  kvmctl vm start --select tag=lab,state=off\n  kvmctl vm start web --paused",
+    after_long_help = "Library: kvm_core::Hypervisor::power with PowerAction::Start or ::StartPaused"
+)]
+pub struct Args {
+    #[command(flatten)]
+    vms: Several,
+    /// Load them, but do not let their CPUs run yet.
+    #[arg(long)]
+    paused: bool,
+    /// Boot them, and throw a saved state away.
+    #[arg(long)]
+    discard_saved: bool,
+}
+
+pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    let (action, words) = match args.paused {
+        true => (PowerAction::StartPaused, "started, paused"),
+        false => (PowerAction::Start, "started"),
+    };
+    if args.vms.dry_run {
+        return printer.show(&Would::new(action.as_str(), args.vms.find(session).await?));
+    }
+    let batch = args
+        .vms
+        .each(session, async |connection, vm| {
+            if args.discard_saved && vm.has_saved_state {
+                connection.host.hypervisor.power(&vm.id, PowerAction::DiscardSaved).await?;
+            }
+            connection.host.hypervisor.power(&vm.id, action).await?;
+            Ok(Accepted::new(action, words))
+        })
+        .await?;
+    printer.show(&batch)
+}

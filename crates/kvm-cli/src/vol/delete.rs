@@ -1,0 +1,51 @@
+//! `kvmctl vol delete`.
+
+use kvm_core::{ErrorKind, Result};
+use kvm_vm::VolumeRef;
+use serde::Serialize;
+
+use crate::operation::confirm;
+use crate::printer::{Outcome, Page, Printer};
+use crate::session::Session;
+
+/// Arguments of `vol delete`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  kvmctl vol delete default/data.qcow2",
+    after_long_help = "Library: kvm_core::Storage::delete_volume"
+)]
+pub struct Args {
+    /// Pool and name.
+    #[arg(value_name = "POOL/VOLUME")]
+    volume: VolumeRef,
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    volume: String,
+}
+
+pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    let connection = session.host().await?;
+    let storage = &connection.host.storage;
+    let info = storage.find_volume(&args.volume.pool, &args.volume.volume).await?;
+    let volume = args.volume.as_text();
+    if !session.yes {
+        printer.preview(&format!(
+            "delete volume {} on {}\n  remove  data  {}  {} on disk",
+            kvm_core::text::printable(&volume),
+            connection.label(),
+            kvm_core::text::printable(info.path.as_str()),
+            info.allocation
+        ));
+    }
+    confirm(session, printer, "Type the volume's name to delete it: ", info.name.as_str()).await?;
+    storage.delete_volume(&args.volume.pool, &args.volume.volume).await?;
+    printer.show(&Deleted { volume })
+}
+
+impl Outcome for Deleted {
+    fn text(&self, page: &mut Page<'_>) {
+        page.done(format_args!("volume {} deleted", self.volume));
+    }
+}
