@@ -13,24 +13,27 @@ step() { # COMMAND...: as a reader would type it
   "$@"
 }
 
-# job TARGET CREATE-FLAGS...: the job itself. In the session it is this script again.
+# job TARGET DISK-FLAGS...: the job itself. In the session it is this script again.
 job() {
-  local ctl=(kvmctl -c "$1") name=demo
-  step "${ctl[@]}" vm create "$name" --memory 256M --cpus 1 "${@:2}" --start
+  local name=demo ctl=(kvmctl -c "$1")
+  step "${ctl[@]}" vm create "$name" --memory 256M --vcpus 1 "${@:2}" --start
   step "${ctl[@]}" vm list
-  if [ "$1" != mock:///demo ]; then # nothing runs in a simulated machine, so it says nothing
-    step "${ctl[@]}" vm console "$name" --until '^GUEST-UP' --timeout 180s
-  fi
+  # nothing boots in a simulated machine, so its console only has a prompt
+  [ "$1" = mock:///demo ] || step "${ctl[@]}" vm console "$name" --until GUEST-UP --timeout 180s
   step "${ctl[@]}" vm show "$name"
   step "${ctl[@]}" vm list --wide
   step "${ctl[@]}" vm shutdown "$name" --timeout 120s
-  step "${ctl[@]}" vm delete "$name" --yes
+  step "${ctl[@]}" vm delete "$name" --delete-volumes --yes
   step "${ctl[@]}" vm list
+  step "${ctl[@]}" op list
 }
 
 if [ "${1:-}" = job ]; then
-  cp "$KVM_SESSION/files/boot.qcow2" "$HOME/demo.qcow2" # deleted with the machine
-  job qemu:///session --disk "$HOME/demo.qcow2" --network user
+  # A disk that boots by itself, as if it had been made or downloaded before.
+  mkdir "$HOME/pool"
+  cp "$KVM_SESSION/files/boot.qcow2" "$HOME/pool/demo.qcow2"
+  step kvmctl -c qemu:///session pool create default --target "$HOME/pool"
+  job qemu:///session --disk volume=default/demo.qcow2 --network user
   exit
 fi
 [ $# = 0 ] || { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2; exit 2; }

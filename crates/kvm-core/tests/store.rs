@@ -106,6 +106,19 @@ async fn a_finished_journal_moves_and_stays_readable() {
 }
 
 #[tokio::test]
+async fn a_journal_with_its_last_line_is_finished_although_its_owner_died_before_filing_it() {
+    for_each_store(async |store| {
+        let id = id(5);
+        let mut journal = store.create(first(&id)).await.unwrap();
+        journal.append(&entry(Record::Closed { status: OpStatus::Undone, error: None })).await.unwrap();
+        drop(journal);
+        assert!(store.unfinished().await.unwrap().is_empty());
+        assert_eq!(store.finished().await.unwrap()[0].status, OpStatus::Undone);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_lock_is_busy_for_others_and_free_after_its_guard() {
     for_each_store(async |store| {
         let guard = store.lock(&key(), &id(3)).await.unwrap();

@@ -367,15 +367,15 @@ pub struct CellCpu {
 }
 
 closed! {
-    /// What [`Guest::os_type`] can be.
+    /// What `os_type` of [`Guest`] can be.
     pub enum GuestOsType {
         Xen = "xen", Linux = "linux", Hvm = "hvm", Exe = "exe", Uml = "uml",
     }
-    /// What [`UriTransports::uri_transport`] can be.
+    /// What `uri_transport` of [`UriTransports`] can be.
     pub enum UriTransport {
         Vpxmigr = "vpxmigr", Tcp = "tcp", Rdma = "rdma", Vzmigr = "vzmigr",
     }
-    /// What [`GuestDomain::r#type`] can be.
+    /// What `type` of [`GuestDomain`] can be.
     pub enum GuestDomainType {
         Qemu = "qemu", Kqemu = "kqemu", Kvm = "kvm", Xen = "xen", Uml = "uml", Lxc = "lxc", Openvz = "openvz",
         Test = "test", Hvf = "hvf",

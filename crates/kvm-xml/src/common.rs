@@ -285,35 +285,35 @@ pub struct Permissions {
 }
 
 closed! {
-    /// What [`Encryption::format`] can be.
+    /// What `format` of [`Encryption`] can be.
     pub enum EncryptionFormat {
         Default = "default", Qcow = "qcow", Luks = "luks", Luks2 = "luks2", LuksAny = "luks-any",
     }
-    /// What [`Encryption::engine`] can be.
+    /// What `engine` of [`Encryption`] can be.
     pub enum EncryptionEngine {
         Qemu = "qemu", Librbd = "librbd",
     }
-    /// What [`VirtualPort::r#type`] can be.
+    /// What `type` of [`VirtualPort`] can be.
     pub enum VirtualPortType {
         V8021Qbg = "802.1Qbg", V8021Qbh = "802.1Qbh", Openvswitch = "openvswitch", Midonet = "midonet",
     }
-    /// What [`HostdevDriver::name`] can be.
+    /// What `name` of [`HostdevDriver`] can be.
     pub enum HostdevDriverName {
         Kvm = "kvm", Vfio = "vfio", Xen = "xen",
     }
-    /// What [`AuthSecret::r#type`] can be.
+    /// What `type` of [`AuthSecret`] can be.
     pub enum AuthSecretType {
         Ceph = "ceph", Iscsi = "iscsi",
     }
-    /// What [`EncryptionSecret::r#type`] can be.
+    /// What `type` of [`EncryptionSecret`] can be.
     pub enum EncryptionSecretType {
         Passphrase = "passphrase",
     }
-    /// What [`VlanTag::native_mode`] can be.
+    /// What `nativeMode` of [`VlanTag`] can be.
     pub enum VlanTagNativeMode {
         Tagged = "tagged", Untagged = "untagged",
     }
-    /// What [`ScsiAdapter::r#type`] can be.
+    /// What `type` of [`ScsiAdapter`] can be.
     pub enum ScsiAdapterType {
         ScsiHost = "scsi_host", FcHost = "fc_host",
     }

@@ -1,5 +1,6 @@
 //! What differs between two documents, in words.
 
+use crate::compare::unknown_attributes;
 use crate::document::Document;
 use crate::element::{Element, Field, Item};
 use crate::fragment::Fragment;
@@ -105,19 +106,20 @@ fn odd(before: &dyn Element, after: &dyn Element, index: usize, path: &str, chan
 
 /// What no field stands for.
 fn rest(before: &dyn Element, after: &dyn Element, path: &str, changes: &mut Vec<Change>) {
-    let (old, new) = (before.extra(), after.extra());
-    let value = |extra: &crate::Extra, name: &str| {
-        extra.attributes().iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    let value = |element, name: &str| {
+        let mut found = unknown_attributes(element).filter(|(key, _)| key == name);
+        found.next().map(|(_, value)| value.clone())
     };
-    for (name, was) in old.attributes() {
-        let is = value(new, name);
+    for (name, was) in unknown_attributes(before) {
+        let is = value(after, name);
         if is.as_ref() != Some(was) {
             changes.push(Change { path: join(path, name), before: Some(was.clone()), after: is });
         }
     }
-    for (name, is) in new.attributes().iter().filter(|(name, _)| value(old, name).is_none()) {
+    for (name, is) in unknown_attributes(after).filter(|(name, _)| value(before, name).is_none()) {
         changes.push(Change { path: join(path, name), before: None, after: Some(is.clone()) });
     }
+    let (old, new) = (before.extra(), after.extra());
     let gone = surplus(old.nodes(), new.nodes());
     changes.extend(gone.map(|node| Change { path: path.to_owned(), before: Some(node), after: None }));
     let come = surplus(new.nodes(), old.nodes());

@@ -129,22 +129,22 @@ pub struct Domain {
 }
 
 closed! {
-    /// What [`Domain::r#type`] can be.
+    /// What `type` of [`Domain`] can be.
     pub enum DomainType {
         Qemu = "qemu", Kqemu = "kqemu", Kvm = "kvm", Xen = "xen", Lxc = "lxc", Uml = "uml", Openvz = "openvz",
         Test = "test", Vmware = "vmware", Hyperv = "hyperv", Vbox = "vbox", Phyp = "phyp", Vz = "vz", Bhyve = "bhyve",
         Hvf = "hvf",
     }
-    /// What [`Domain::on_poweroff`], [`Domain::on_reboot`] can be.
+    /// What `on_poweroff` of [`Domain`]; `on_reboot` of [`Domain`] can be.
     pub enum LifecycleAction {
         Destroy = "destroy", Restart = "restart", Preserve = "preserve", RenameRestart = "rename-restart",
     }
-    /// What [`Domain::on_crash`] can be.
+    /// What `on_crash` of [`Domain`] can be.
     pub enum CrashAction {
         Destroy = "destroy", Restart = "restart", Preserve = "preserve", RenameRestart = "rename-restart",
         CoredumpDestroy = "coredump-destroy", CoredumpRestart = "coredump-restart",
     }
-    /// What [`Domain::on_lockfailure`] can be.
+    /// What `on_lockfailure` of [`Domain`] can be.
     pub enum LockFailureAction {
         Poweroff = "poweroff", Restart = "restart", Pause = "pause", Ignore = "ignore",
     }

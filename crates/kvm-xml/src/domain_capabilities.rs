@@ -215,11 +215,11 @@ pub struct SgxSection {
 }
 
 closed! {
-    /// What [`CpuModeModel::usable`] can be.
+    /// What `usable` of [`CpuModeModel`] can be.
     pub enum Usable {
         Yes = "yes", No = "no", Unknown = "unknown",
     }
-    /// What [`SgxSectionSize::unit`], [`SgxSection::unit`] can be.
+    /// What `unit` of [`SgxSectionSize`] and [`SgxSection`] can be.
     pub enum SgxUnit {
         KiB = "KiB",
     }

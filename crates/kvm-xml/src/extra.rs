@@ -75,6 +75,7 @@ impl Extra {
     }
 
     /// How items were spelt: field, item and text.
+    #[cfg(feature = "serde")]
     pub(crate) fn written(&self) -> impl Iterator<Item = (usize, usize, &str)> {
         let all = self.0.iter().flat_map(|content| &content.written);
         all.map(|((field, item), text)| (usize::from(*field), *item as usize, &**text))

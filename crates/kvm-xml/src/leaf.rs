@@ -33,6 +33,12 @@ pub enum Radix {
 impl Format {
     /// Decimal, and all there is to say about text.
     pub const PLAIN: Self = Self { radix: Radix::Decimal, width: 0, plain: false, min: i64::MIN, max: u64::MAX };
+
+    /// The same range, in decimal.
+    #[must_use]
+    pub const fn decimal(self) -> Self {
+        Self { min: self.min, max: self.max, ..Self::PLAIN }
+    }
 }
 
 /// Whether a value would be written as it was read.
@@ -267,7 +273,7 @@ fn canonical(digits: &str) -> bool {
 fn number(text: &str, format: Format) -> Option<(i128, Spelling)> {
     let trimmed = text.trim();
     if let Some(digits) = trimmed.strip_prefix('-') {
-        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i64>().ok())??;
+        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok())??;
         let usual = number > 0 && canonical(digits) && trimmed.len() == text.len();
         return Some((-i128::from(number), Spelling::of(usual)));
     }

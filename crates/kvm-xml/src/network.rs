@@ -1,7 +1,7 @@
 //! Virtual networks.
 
 use crate::common::{Bandwidth, HostdevDriver, Mtu, PortIsolation, Route, VirtualPort, Vlan};
-use crate::domain::{IpFamily, IpProtocol, MacTableManager};
+use crate::domain::{IpFamily, IpProtocol, MacTableManager, QemuArg};
 use crate::extra::Extra;
 use crate::leaf::closed;
 use crate::metadata::Metadata;
@@ -134,8 +134,8 @@ pub struct NetworkIp {
 /// Lines for dnsmasq's configuration file.
 #[derive(Clone, Default, Xml)]
 pub struct DnsmasqOptions {
-    #[xml("option", ns = "dnsmasq")]
-    pub dnsmasq_option: Vec<DnsmasqOption>,
+    #[xml(ns = "dnsmasq")]
+    pub option: Vec<QemuArg>,
     pub _extra: Extra,
 }
 
@@ -204,11 +204,11 @@ pub struct DnsTxt {
 pub struct DnsSrv {
     pub service: Option<String>,
     pub protocol: Option<IpProtocol>,
+    pub domain: Option<String>,
     pub target: Option<String>,
     pub port: Option<u16>,
     pub priority: Option<u16>,
     pub weight: Option<u16>,
-    pub domain: Option<String>,
     pub _extra: Extra,
 }
 
@@ -234,14 +234,6 @@ pub struct Dhcp {
     pub range: Vec<DhcpRange>,
     pub host: Vec<DhcpHost>,
     pub bootp: Option<Bootp>,
-    pub _extra: Extra,
-}
-
-/// One line for dnsmasq's configuration file.
-#[derive(Clone, Default, Xml)]
-pub struct DnsmasqOption {
-    #[xml("value", ns = "dnsmasq")]
-    pub dnsmasq_value: Option<String>,
     pub _extra: Extra,
 }
 
@@ -302,16 +294,16 @@ pub struct DhcpLease {
 }
 
 closed! {
-    /// What [`Forward::mode`] can be.
+    /// What `mode` of [`Forward`] can be.
     pub enum ForwardMode {
         Nat = "nat", Route = "route", Open = "open", Bridge = "bridge", Passthrough = "passthrough",
         Private = "private", Vepa = "vepa", Hostdev = "hostdev",
     }
-    /// What [`ForwardAddress::r#type`] can be.
+    /// What `type` of [`ForwardAddress`] can be.
     pub enum ForwardAddressType {
         Pci = "pci",
     }
-    /// What [`DhcpLease::unit`] can be.
+    /// What `unit` of [`DhcpLease`] can be.
     pub enum DhcpLeaseUnit {
         Seconds = "seconds", Minutes = "minutes", Hours = "hours",
     }

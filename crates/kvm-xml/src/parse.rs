@@ -52,9 +52,7 @@ pub(crate) fn fragment(text: &str, options: &ParseOptions) -> Result<(), XmlErro
     let text = text.trim();
     let mut source = Source::new(text, options)?;
     match source.token()? {
-        Token::Start(tag) => {
-            source.skip(&tag)?;
-        }
+        Token::Start(tag) => source.skip(&tag)?,
         Token::Aside => {}
         // A text may be cut in several tokens.
         Token::Text(_) => loop {
@@ -227,74 +225,35 @@ impl<'a> Parser<'a> {
         tag: &Tag<'a>,
         children: &mut Children,
     ) -> Result<(), XmlError> {
-        let mut text = Cow::Borrowed("");
-        let mut odd = !tag.attributes.trim_ascii().is_empty();
-        let mut nested = false;
-        if odd {
-            let mut names: Vec<&str> = Vec::new();
-            let strict = self.strict;
-            self.source.attributes(tag, |name, _| {
-                if strict && !name.starts_with("xmlns:") {
-                    return Err(XmlError::new(format!("unknown attribute {}; it may have none", quote(name))));
-                }
-                if !is_name(name) || names.contains(&name) {
-                    return Err(twice(name));
-                }
-                names.push(name);
-                Ok(())
-            })?;
-        }
-        if tag.empty {
-            self.source.close();
-        } else {
-            loop {
-                match self.source.token()? {
-                    Token::Text(part) if text.is_empty() => text = part,
-                    Token::Text(part) => text.to_mut().push_str(&part),
-                    Token::Aside => odd = true,
-                    Token::Start(child) if self.strict => {
-                        return Err(self
-                            .source
-                            .error("unknown element; the one around it has only text")
-                            .within(child.name));
-                    }
-                    Token::Start(child) => {
-                        self.source.skip(&child)?;
-                        nested = true;
-                    }
-                    Token::End => break,
-                    Token::Eof => return Err(self.source.unfinished(tag.name)),
-                }
-            }
-        }
-        let number = u16::try_from(index).unwrap_or(NODE);
-        let raw = self.source.since(tag.start);
+        let strict = self.strict;
+        let (content, raw) = self.source.keep(tag, |source| leaf_content(source, tag, strict))?;
+        let LeafContent { text, odd, nested } = content;
         if nested {
-            self.keep(target, raw, children);
+            self.keep(target, &raw, children);
             return Ok(());
         }
         let item = target.slot(index).count();
         match target.slot_mut(index).read(&text, field.format) {
             Ok(spelling) => {
                 if odd || spelling == Spelling::Odd {
-                    target.extra_mut().push_written(index, item, raw);
+                    target.extra_mut().push_written(index, item, &raw);
                 }
             }
-            Err(expected) if self.strict => {
+            Err(expected) if strict => {
                 return Err(self.source.error_at(XmlError::value(&text, expected), tag.start));
             }
             // One value of an unknown kind has its place in the model; a second one, or one in a list, has not.
             Err(expected)
                 if expected != Expected::Once && !field.many && target.extra().written_at(index, 0).is_none() =>
             {
-                target.extra_mut().push_written(index, 0, raw);
+                target.extra_mut().push_written(index, 0, &raw);
             }
             Err(_) => {
-                self.keep(target, raw, children);
+                self.keep(target, &raw, children);
                 return Ok(());
             }
         }
-        children.met(target, number);
+        children.met(target, u16::try_from(index).unwrap_or(NODE));
         Ok(())
     }
 
@@ -378,14 +337,64 @@ impl<'a> Parser<'a> {
 
     /// Reads past a child element that no field stands for, and keeps it.
     fn unknown(&mut self, target: &mut dyn Element, tag: &Tag<'a>, children: &mut Children) -> Result<(), XmlError> {
-        let raw = self.source.skip(tag)?;
-        self.keep(target, raw, children);
+        let ((), raw) = self.source.keep(tag, |source| source.skip(tag))?;
+        self.keep(target, &raw, children);
         Ok(())
     }
 
     fn keep(&self, target: &mut dyn Element, raw: &str, children: &mut Children) {
         target.extra_mut().push_fragment(Fragment::checked(raw));
         children.met(target, NODE);
+    }
+}
+
+/// What is inside an element that should have only text.
+struct LeafContent<'a> {
+    text: Cow<'a, str>,
+    /// Whether there are attributes or comments.
+    odd: bool,
+    /// Whether there are elements.
+    nested: bool,
+}
+
+fn leaf_content<'a>(source: &mut Source<'a>, tag: &Tag<'a>, strict: bool) -> Result<LeafContent<'a>, XmlError> {
+    let mut content =
+        LeafContent { text: Cow::Borrowed(""), odd: !tag.attributes.trim_ascii().is_empty(), nested: false };
+    if content.odd {
+        let mut names: Vec<&str> = Vec::new();
+        source.attributes(tag, |name, _| {
+            if !is_name(name) {
+                return Err(XmlError::new(format!("{} is not a name", quote(name))));
+            }
+            if names.contains(&name) {
+                return Err(twice(name));
+            }
+            if strict && !name.starts_with("xmlns:") {
+                return Err(XmlError::new(format!("unknown attribute {}; it may have none", quote(name))));
+            }
+            names.push(name);
+            Ok(())
+        })?;
+    }
+    if tag.empty {
+        source.close();
+        return Ok(content);
+    }
+    loop {
+        match source.token()? {
+            Token::Text(part) if content.text.is_empty() => content.text = part,
+            Token::Text(part) => content.text.to_mut().push_str(&part),
+            Token::Aside => content.odd = true,
+            Token::Start(child) if strict => {
+                return Err(source.error("unknown element; the one around it has only text").within(child.name));
+            }
+            Token::Start(child) => {
+                source.skip(&child)?;
+                content.nested = true;
+            }
+            Token::End => return Ok(content),
+            Token::Eof => return Err(source.unfinished(tag.name)),
+        }
     }
 }
 

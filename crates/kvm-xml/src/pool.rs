@@ -66,8 +66,8 @@ pub struct PoolTarget {
 /// Mount options of a file system pool.
 #[derive(Clone, Default, Xml)]
 pub struct MountOptions {
-    #[xml("option", ns = "fs")]
-    pub fs_option: Vec<MountOption>,
+    #[xml(ns = "fs")]
+    pub option: Vec<Named>,
     pub _extra: Extra,
 }
 
@@ -81,8 +81,8 @@ pub struct PoolRefresh {
 /// Options of an RBD pool.
 #[derive(Clone, Default, Xml)]
 pub struct RbdOptions {
-    #[xml("option", ns = "rbd")]
-    pub rbd_option: Vec<RbdOption>,
+    #[xml(ns = "rbd")]
+    pub option: Vec<RbdOption>,
     pub _extra: Extra,
 }
 
@@ -144,14 +144,6 @@ pub struct PoolAuth {
     pub _extra: Extra,
 }
 
-/// One mount option.
-#[derive(Clone, Default, Xml)]
-pub struct MountOption {
-    #[xml("name", ns = "fs")]
-    pub fs_name: Option<String>,
-    pub _extra: Extra,
-}
-
 /// How a refresh finds out how much a volume takes.
 #[derive(Clone, Default, Xml)]
 pub struct RefreshVolume {
@@ -162,10 +154,8 @@ pub struct RefreshVolume {
 /// One option of an RBD pool.
 #[derive(Clone, Default, Xml)]
 pub struct RbdOption {
-    #[xml("name", ns = "rbd")]
-    pub rbd_name: Option<String>,
-    #[xml("value", ns = "rbd")]
-    pub rbd_value: Option<String>,
+    pub name: Option<String>,
+    pub value: Option<String>,
     pub _extra: Extra,
 }
 
@@ -186,24 +176,24 @@ pub struct PoolSecret {
 }
 
 closed! {
-    /// What [`StoragePool::r#type`] can be.
+    /// What `type` of [`StoragePool`] can be.
     pub enum PoolType {
         Dir = "dir", Fs = "fs", Netfs = "netfs", Logical = "logical", Disk = "disk", Iscsi = "iscsi",
         IscsiDirect = "iscsi-direct", Scsi = "scsi", Mpath = "mpath", Rbd = "rbd", Sheepdog = "sheepdog",
         Gluster = "gluster", Zfs = "zfs", Vstorage = "vstorage",
     }
-    /// What [`PoolFormat::r#type`] can be.
+    /// What `type` of [`PoolFormat`] can be.
     pub enum PoolFormatType {
         Auto = "auto", Ext2 = "ext2", Ext3 = "ext3", Ext4 = "ext4", Ufs = "ufs", Iso9660 = "iso9660", Udf = "udf",
         Gfs = "gfs", Gfs2 = "gfs2", Vfat = "vfat", HfsPlus = "hfs+", Xfs = "xfs", Ocfs2 = "ocfs2", Vmfs = "vmfs",
         Nfs = "nfs", Cifs = "cifs", Glusterfs = "glusterfs", Unknown = "unknown", Lvm2 = "lvm2", Dos = "dos",
         Dvh = "dvh", Gpt = "gpt", Mac = "mac", Bsd = "bsd", Pc98 = "pc98", Sun = "sun",
     }
-    /// What [`PoolAuth::r#type`] can be.
+    /// What `type` of [`PoolAuth`] can be.
     pub enum PoolAuthType {
         Chap = "chap", Ceph = "ceph",
     }
-    /// What [`RefreshVolume::allocation`] can be.
+    /// What `allocation` of [`RefreshVolume`] can be.
     pub enum RefreshVolumeAllocation {
         Default = "default", Capacity = "capacity",
     }

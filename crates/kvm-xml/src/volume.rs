@@ -100,11 +100,11 @@ pub struct VolumeFeatures {
 }
 
 closed! {
-    /// What [`StorageVolume::r#type`] can be.
+    /// What `type` of [`StorageVolume`] can be.
     pub enum VolumeType {
         File = "file", Block = "block", Dir = "dir", Network = "network", Netdir = "netdir",
     }
-    /// What [`VolumeFormat::r#type`] can be.
+    /// What `type` of [`VolumeFormat`] can be.
     pub enum VolumeFormatType {
         Unknown = "unknown", Raw = "raw", Dir = "dir", Bochs = "bochs", Cloop = "cloop", Dmg = "dmg", Iso = "iso",
         Vpc = "vpc", Vdi = "vdi", Fat = "fat", Vhd = "vhd", Ploop = "ploop", Luks = "luks", Cow = "cow",

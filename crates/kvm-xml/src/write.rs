@@ -53,13 +53,14 @@ impl Writer {
         }
         let start = self.out.len();
         self.text(element);
-        let has_text = self.out.len() > start + 1;
-        let before = self.out.len();
+        let inside = self.out.len();
+        self.out.push('\n');
         self.children(element, depth + 1);
-        if self.out.len() > before {
+        if self.out.len() > inside + 1 {
             self.indent(depth);
             self.close(name);
-        } else if has_text {
+        } else if inside > start + 1 {
+            self.out.truncate(inside);
             self.close(name);
         } else {
             self.out.truncate(start);

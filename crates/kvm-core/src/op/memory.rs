@@ -40,8 +40,9 @@ impl MemoryStore {
 
     fn views(&self, finished: bool) -> Result<Vec<OpView>> {
         let state = self.state();
-        let kept = state.order.iter().filter_map(|id| state.journals.get(id)).filter(|k| k.finished == finished);
-        kept.map(|k| OpView::replay(&k.entries, k.owned)).collect()
+        let kept = state.order.iter().filter_map(|id| state.journals.get(id));
+        let views = kept.map(|k| OpView::replay(&k.entries, k.owned));
+        views.filter(|view| view.as_ref().map_or(true, |view| view.status.is_open() != finished)).collect()
     }
 }
 

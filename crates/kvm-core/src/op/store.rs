@@ -195,11 +195,26 @@ impl Store for FileStore {
     }
 
     async fn unfinished(&self) -> Result<Vec<OpView>> {
-        self.blocking(|store| Self::views_in(&store.operations())).await
+        self.blocking(|store| {
+            let mut views = Self::views_in(&store.operations())?;
+            views.retain(|view| view.status.is_open());
+            Ok(views)
+        })
+        .await
     }
 
     async fn finished(&self) -> Result<Vec<OpView>> {
-        self.blocking(|store| Self::views_in(&store.finished_dir())).await
+        self.blocking(|store| {
+            // An owner may die between the last line of its journal and filing it.
+            let mut views = Self::views_in(&store.operations())?;
+            views.retain(|view| !view.status.is_open());
+            let filed = Self::views_in(&store.finished_dir())?;
+            views.retain(|view| filed.iter().all(|other| other.header.id != view.header.id));
+            views.extend(filed);
+            views.sort_by_key(|v| v.started);
+            Ok(views)
+        })
+        .await
     }
 
     async fn lock(&self, key: &LockKey, owner: &OpId) -> Result<Box<dyn LockGuard>> {

@@ -78,7 +78,8 @@ fn sync_dir(dir: &Path) -> Result<()> {
 
 fn refused(path: &Path, why: &str) -> Error {
     let shown = PathBuf::from(path).display().to_string();
-    Error::new(ErrorKind::InvalidInput, format!("{} {why}", kvm_core::text::printable(&shown))).on(Resource::File(shown))
+    Error::new(ErrorKind::InvalidInput, format!("{} {why}", kvm_core::text::printable(&shown)))
+        .on(Resource::File(shown))
 }
 
 #[cfg(test)]

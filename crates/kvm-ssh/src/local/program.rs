@@ -162,8 +162,9 @@ mod tests {
             up.send(line).unwrap();
             io::Read::read_to_end(&mut fifo, &mut Vec::new()).unwrap()
         });
+        let argv = ["sh", "-c", &script];
         tokio::select! {
-            ended = run(&["sh", "-c", &script], LONG) => panic!("the program ended: {ended:?}"),
+            ended = run(&argv, LONG) => panic!("the program ended: {ended:?}"),
             line = is_up => assert_eq!(&line.unwrap(), b"up\n"),
         }
         assert_eq!(reader.await.unwrap(), 0);

@@ -51,7 +51,7 @@ pub struct Zpci {
 }
 
 closed! {
-    /// What [`Address::r#type`] can be.
+    /// What `type` of [`Address`] can be.
     pub enum AddressType {
         Pci = "pci", Drive = "drive", VirtioSerial = "virtio-serial", Ccid = "ccid", Usb = "usb",
         SpaprVio = "spapr-vio", Ccw = "ccw", Isa = "isa", VirtioMmio = "virtio-mmio", Dimm = "dimm",

@@ -108,25 +108,25 @@ pub struct AudioSettings {
 }
 
 closed! {
-    /// What [`Sound::model`] can be.
+    /// What `model` of [`Sound`] can be.
     pub enum SoundModel {
         Sb16 = "sb16", Es1370 = "es1370", Pcspk = "pcspk", Ac97 = "ac97", Ich6 = "ich6", Ich7 = "ich7", Ich9 = "ich9",
         Usb = "usb", Virtio = "virtio",
     }
-    /// What [`Audio::r#type`] can be.
+    /// What `type` of [`Audio`] can be.
     pub enum AudioType {
         None = "none", Dbus = "dbus", Alsa = "alsa", Coreaudio = "coreaudio", Jack = "jack", Oss = "oss",
         Pipewire = "pipewire", Pulseaudio = "pulseaudio", Sdl = "sdl", Spice = "spice", File = "file",
     }
-    /// What [`Audio::driver`] can be.
+    /// What `driver` of [`Audio`] can be.
     pub enum AudioDriver {
         Esd = "esd", Alsa = "alsa", Arts = "arts", Pulseaudio = "pulseaudio",
     }
-    /// What [`SoundCodec::r#type`] can be.
+    /// What `type` of [`SoundCodec`] can be.
     pub enum SoundCodecType {
         Duplex = "duplex", Micro = "micro", Output = "output",
     }
-    /// What [`AudioSettings::format`] can be.
+    /// What `format` of [`AudioSettings`] can be.
     pub enum AudioSettingsFormat {
         S8 = "s8", U8 = "u8", S16 = "s16", U16 = "u16", S32 = "s32", U32 = "u32", F32 = "f32",
     }

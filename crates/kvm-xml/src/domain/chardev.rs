@@ -134,7 +134,6 @@ pub struct ChannelTarget {
 /// Which USB devices a rule means; -1 means any.
 #[derive(Clone, Default, Xml)]
 pub struct UsbDeviceRule {
-    pub allow: Option<YesNo>,
     #[xml(hex = 2, min = -1, max = 0xff)]
     pub class: Option<i32>,
     #[xml(hex = 4, min = -1, max = 0xffff)]
@@ -142,6 +141,7 @@ pub struct UsbDeviceRule {
     #[xml(hex = 4, min = -1, max = 0xffff)]
     pub product: Option<i32>,
     pub version: Option<UsbVersion>,
+    pub allow: Option<YesNo>,
     pub _extra: Extra,
 }
 
@@ -153,36 +153,36 @@ pub struct SerialModel {
 }
 
 closed! {
-    /// What [`Serial::r#type`], [`Channel::r#type`], [`Smartcard::r#type`] can be.
+    /// What `type` of [`Serial`], [`Channel`], [`Smartcard`], [`Redirdev`] and [`RngBackend`](crate::domain::RngBackend) can be.
     pub enum CharType {
         Dev = "dev", File = "file", Pipe = "pipe", Unix = "unix", Tcp = "tcp", Udp = "udp", Null = "null",
         Stdio = "stdio", Vc = "vc", Pty = "pty", Spicevmc = "spicevmc", Spiceport = "spiceport", Nmdm = "nmdm",
         QemuVdagent = "qemu-vdagent", Dbus = "dbus",
     }
-    /// What [`Smartcard::mode`] can be.
+    /// What `mode` of [`Smartcard`] can be.
     pub enum SmartcardMode {
         Host = "host", HostCertificates = "host-certificates", Passthrough = "passthrough",
     }
-    /// What [`CharProtocol::r#type`] can be.
+    /// What `type` of [`CharProtocol`] can be.
     pub enum CharProtocolType {
         Raw = "raw", Telnet = "telnet", Telnets = "telnets", Tls = "tls",
     }
-    /// What [`SerialTarget::r#type`] can be.
+    /// What `type` of [`SerialTarget`] can be.
     pub enum SerialTargetType {
         Xen = "xen", Serial = "serial", Uml = "uml", Virtio = "virtio", Lxc = "lxc", Openvz = "openvz", Sclp = "sclp",
         Sclplm = "sclplm", IsaSerial = "isa-serial", UsbSerial = "usb-serial", PciSerial = "pci-serial",
         SpaprVioSerial = "spapr-vio-serial", SystemSerial = "system-serial", SclpSerial = "sclp-serial",
         IsaDebug = "isa-debug",
     }
-    /// What [`ChannelTarget::r#type`] can be.
+    /// What `type` of [`ChannelTarget`] can be.
     pub enum ChannelTargetType {
         Guestfwd = "guestfwd", Virtio = "virtio", Xen = "xen",
     }
-    /// What [`ChannelTarget::state`] can be.
+    /// What `state` of [`ChannelTarget`] can be.
     pub enum ChannelTargetState {
         Connected = "connected", Disconnected = "disconnected",
     }
-    /// What [`SerialModel::name`] can be.
+    /// What `name` of [`SerialModel`] can be.
     pub enum SerialModelName {
         IsaSerial = "isa-serial", UsbSerial = "usb-serial", PciSerial = "pci-serial", SpaprVty = "spapr-vty",
         Pl011 = "pl011", V16550a = "16550a", Sclpconsole = "sclpconsole", Sclplmconsole = "sclplmconsole",

@@ -52,28 +52,28 @@ pub struct Catchup {
 }
 
 closed! {
-    /// What [`Clock::offset`] can be.
+    /// What `offset` of [`Clock`] can be.
     pub enum ClockOffset {
         Localtime = "localtime", Utc = "utc", Timezone = "timezone", Variable = "variable", Absolute = "absolute",
     }
-    /// What [`Clock::basis`] can be.
+    /// What `basis` of [`Clock`] can be.
     pub enum ClockBasis {
         Utc = "utc", Localtime = "localtime",
     }
-    /// What [`Timer::name`] can be.
+    /// What `name` of [`Timer`] can be.
     pub enum TimerName {
         Platform = "platform", Rtc = "rtc", Tsc = "tsc", Hpet = "hpet", Pit = "pit", Armvtimer = "armvtimer",
         Kvmclock = "kvmclock", Hypervclock = "hypervclock",
     }
-    /// What [`Timer::track`] can be.
+    /// What `track` of [`Timer`] can be.
     pub enum TimerTrack {
         Boot = "boot", Guest = "guest", Wall = "wall", Realtime = "realtime",
     }
-    /// What [`Timer::tickpolicy`] can be.
+    /// What `tickpolicy` of [`Timer`] can be.
     pub enum TimerTickpolicy {
         Delay = "delay", Merge = "merge", Discard = "discard", Catchup = "catchup",
     }
-    /// What [`Timer::mode`] can be.
+    /// What `mode` of [`Timer`] can be.
     pub enum TimerMode {
         Auto = "auto", Native = "native", Emulate = "emulate", Paravirt = "paravirt", Smpsafe = "smpsafe",
     }

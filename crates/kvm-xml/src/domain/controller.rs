@@ -83,12 +83,12 @@ pub struct ControllerDriver {
 }
 
 closed! {
-    /// What [`Controller::r#type`] can be.
+    /// What `type` of [`Controller`] can be.
     pub enum ControllerType {
         Fdc = "fdc", Sata = "sata", Ccid = "ccid", Scsi = "scsi", Usb = "usb", Ide = "ide", Isa = "isa", Pci = "pci",
         VirtioSerial = "virtio-serial", Xenbus = "xenbus",
     }
-    /// What [`Controller::model`] can be.
+    /// What `model` of [`Controller`] can be.
     pub enum ControllerModel {
         Auto = "auto", Buslogic = "buslogic", Lsilogic = "lsilogic", Lsisas1068 = "lsisas1068", Vmpvscsi = "vmpvscsi",
         Ibmvscsi = "ibmvscsi", VirtioScsi = "virtio-scsi", Lsisas1078 = "lsisas1078",
@@ -103,7 +103,7 @@ closed! {
         PcieSwitchDownstreamPort = "pcie-switch-downstream-port", PciExpanderBus = "pci-expander-bus",
         PcieExpanderBus = "pcie-expander-bus", Virtio = "virtio",
     }
-    /// What [`PciControllerModel::name`] can be.
+    /// What `name` of [`PciControllerModel`] can be.
     pub enum PciControllerName {
         SpaprPciHostBridge = "spapr-pci-host-bridge", PciBridge = "pci-bridge", I82801b11Bridge = "i82801b11-bridge",
         PciePciBridge = "pcie-pci-bridge", Ioh3420 = "ioh3420", PcieRootPort = "pcie-root-port",

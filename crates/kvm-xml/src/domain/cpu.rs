@@ -235,47 +235,47 @@ pub struct NumaCacheSize {
 }
 
 closed! {
-    /// What [`Cpu::mode`], [`CpuMode::name`] can be.
+    /// What `mode` of [`Cpu`]; `name` of [`CpuMode`](crate::domain_capabilities::CpuMode) can be.
     pub enum CpuModeName {
         Custom = "custom", HostModel = "host-model", HostPassthrough = "host-passthrough", Maximum = "maximum",
     }
-    /// What [`Cpu::r#match`] can be.
+    /// What `match` of [`Cpu`] can be.
     pub enum CpuMatch {
         Minimum = "minimum", Exact = "exact", Strict = "strict",
     }
-    /// What [`Cpu::check`] can be.
+    /// What `check` of [`Cpu`] can be.
     pub enum CpuCheck {
         None = "none", Partial = "partial", Full = "full",
     }
-    /// What [`Vcpu::placement`], [`NumatuneMemory::placement`] can be.
+    /// What `placement` of [`Vcpu`] and [`NumatuneMemory`](crate::domain::NumatuneMemory) can be.
     pub enum VcpuPlacement {
         Static = "static", Auto = "auto",
     }
-    /// What [`CpuModel::fallback`], [`CpuModeModel::fallback`] can be.
+    /// What `fallback` of [`CpuModel`] and [`CpuModeModel`](crate::domain_capabilities::CpuModeModel) can be.
     pub enum CpuModelFallback {
         Allow = "allow", Forbid = "forbid",
     }
-    /// What [`CpuFeature::policy`] can be.
+    /// What `policy` of [`CpuFeature`] can be.
     pub enum CpuFeaturePolicy {
         Force = "force", Require = "require", Optional = "optional", Disable = "disable", Forbid = "forbid",
     }
-    /// What [`CpuCache::mode`] can be.
+    /// What `mode` of [`CpuCache`] can be.
     pub enum CpuCacheMode {
         Emulate = "emulate", Passthrough = "passthrough", Disable = "disable",
     }
-    /// What [`MaxPhysAddr::mode`] can be.
+    /// What `mode` of [`MaxPhysAddr`] can be.
     pub enum MaxPhysAddrMode {
         Emulate = "emulate", Passthrough = "passthrough",
     }
-    /// What [`NumaCache::associativity`] can be.
+    /// What `associativity` of [`NumaCache`] can be.
     pub enum NumaCacheAssociativity {
         None = "none", Direct = "direct", Full = "full",
     }
-    /// What [`NumaCache::policy`] can be.
+    /// What `policy` of [`NumaCache`] can be.
     pub enum NumaCachePolicy {
         None = "none", Writeback = "writeback", Writethrough = "writethrough",
     }
-    /// What [`InterconnectLatency::r#type`], [`InterconnectBandwidth::r#type`] can be.
+    /// What `type` of [`InterconnectLatency`] and [`InterconnectBandwidth`] can be.
     pub enum InterconnectType {
         Access = "access", Read = "read", Write = "write",
     }

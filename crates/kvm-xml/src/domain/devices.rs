@@ -335,57 +335,57 @@ pub struct VsockCid {
 }
 
 closed! {
-    /// What [`Hub::r#type`], [`Redirdev::bus`] can be.
+    /// What `type` of [`Hub`]; `bus` of [`Redirdev`](crate::domain::Redirdev) can be.
     pub enum UsbBus {
         Usb = "usb",
     }
-    /// What [`Shmem::role`] can be.
+    /// What `role` of [`Shmem`] can be.
     pub enum ShmemRole {
         Master = "master", Peer = "peer",
     }
-    /// What [`Crypto::model`] can be.
+    /// What `model` of [`Crypto`] can be.
     pub enum CryptoModel {
         Virtio = "virtio",
     }
-    /// What [`Crypto::r#type`] can be.
+    /// What `type` of [`Crypto`] can be.
     pub enum CryptoType {
         Qemu = "qemu",
     }
-    /// What [`Watchdog::model`] can be.
+    /// What `model` of [`Watchdog`] can be.
     pub enum WatchdogModel {
         I6300esb = "i6300esb", Ib700 = "ib700", Diag288 = "diag288", Itco = "itco",
     }
-    /// What [`Watchdog::action`] can be.
+    /// What `action` of [`Watchdog`] can be.
     pub enum WatchdogAction {
         Reset = "reset", Shutdown = "shutdown", Poweroff = "poweroff", Pause = "pause", None = "none", Dump = "dump",
         InjectNmi = "inject-nmi",
     }
-    /// What [`Memballoon::model`] can be.
+    /// What `model` of [`Memballoon`] can be.
     pub enum MemballoonModel {
         Virtio = "virtio", VirtioTransitional = "virtio-transitional",
         VirtioNonTransitional = "virtio-non-transitional", Xen = "xen", None = "none",
     }
-    /// What [`Panic::model`] can be.
+    /// What `model` of [`Panic`] can be.
     pub enum PanicModel {
         Isa = "isa", Pseries = "pseries", Hyperv = "hyperv", S390 = "s390", Pvpanic = "pvpanic",
     }
-    /// What [`Iommu::model`] can be.
+    /// What `model` of [`Iommu`] can be.
     pub enum IommuModel {
         Intel = "intel", Smmuv3 = "smmuv3", Virtio = "virtio",
     }
-    /// What [`Pstore::backend`] can be.
+    /// What `backend` of [`Pstore`] can be.
     pub enum PstoreBackend {
         AcpiErst = "acpi-erst",
     }
-    /// What [`RngBackend::model`] can be.
+    /// What `model` of [`RngBackend`] can be.
     pub enum RngBackendModel {
         Random = "random", Egd = "egd", Builtin = "builtin",
     }
-    /// What [`ShmemModel::r#type`] can be.
+    /// What `type` of [`ShmemModel`] can be.
     pub enum ShmemModelType {
         Ivshmem = "ivshmem", IvshmemPlain = "ivshmem-plain", IvshmemDoorbell = "ivshmem-doorbell",
     }
-    /// What [`CryptoBackend::model`] can be.
+    /// What `model` of [`CryptoBackend`] can be.
     pub enum CryptoBackendModel {
         Builtin = "builtin", Lkcf = "lkcf",
     }

@@ -54,6 +54,10 @@ pub struct Disk {
 /// Where a disk's bytes are; which fields count is decided by the `type` beside it.
 #[derive(Clone, Default, Xml)]
 pub struct DiskSource {
+    pub r#type: Option<DiskSourceKind>,
+    pub managed: Option<YesNo>,
+    #[xml(hexable)]
+    pub namespace: Option<u32>,
     pub protocol: Option<DiskProtocol>,
     pub name: Option<String>,
     pub dev: Option<String>,
@@ -71,10 +75,6 @@ pub struct DiskSource {
     pub pool: Option<String>,
     pub volume: Option<String>,
     pub mode: Option<IscsiMode>,
-    pub r#type: Option<DiskSourceKind>,
-    #[xml(hexable)]
-    pub namespace: Option<u32>,
-    pub managed: Option<YesNo>,
     pub path: Option<String>,
     pub slices: Option<Slices>,
     #[xml("dataStore")]
@@ -366,97 +366,97 @@ pub struct IothreadQueue {
 }
 
 closed! {
-    /// What [`Disk::device`] can be.
+    /// What `device` of [`Disk`] can be.
     pub enum DiskDevice {
         Floppy = "floppy", Disk = "disk", Cdrom = "cdrom", Lun = "lun",
     }
-    /// What [`Disk::sgio`], [`Hostdev::sgio`] can be.
+    /// What `sgio` of [`Disk`] and [`Hostdev`](crate::domain::Hostdev) can be.
     pub enum Sgio {
         Filtered = "filtered", Unfiltered = "unfiltered",
     }
-    /// What [`Disk::model`], [`Filesystem::model`], [`Input::model`] can be.
+    /// What `model` of [`Disk`], [`Filesystem`](crate::domain::Filesystem), [`Input`](crate::domain::Input), [`Rng`](crate::domain::Rng) and [`Vsock`](crate::domain::Vsock) can be.
     pub enum VirtioModel {
         Virtio = "virtio", VirtioTransitional = "virtio-transitional",
         VirtioNonTransitional = "virtio-non-transitional",
     }
-    /// What [`Disk::snapshot`] can be.
+    /// What `snapshot` of [`Disk`] can be.
     pub enum DiskSnapshot {
         No = "no", Internal = "internal", External = "external", Manual = "manual",
     }
-    /// What [`DiskSource::protocol`] can be.
+    /// What `type` of [`DiskSource`] can be.
+    pub enum DiskSourceKind {
+        Pci = "pci", Unix = "unix",
+    }
+    /// What `protocol` of [`DiskSource`] can be.
     pub enum DiskProtocol {
         Nbd = "nbd", Gluster = "gluster", Rbd = "rbd", Iscsi = "iscsi", Http = "http", Https = "https", Ftps = "ftps",
         Ftp = "ftp", Ssh = "ssh", Sheepdog = "sheepdog", Tftp = "tftp", Vxhs = "vxhs", Nfs = "nfs",
     }
-    /// What [`DiskSource::startup_policy`], [`HostdevSource::startup_policy`] can be.
+    /// What `startupPolicy` of [`DiskSource`] and [`HostdevSource`](crate::domain::HostdevSource) can be.
     pub enum StartupPolicy {
         Mandatory = "mandatory", Requisite = "requisite", Optional = "optional",
     }
-    /// What [`DiskSource::mode`] can be.
+    /// What `mode` of [`DiskSource`] can be.
     pub enum IscsiMode {
         Host = "host", Direct = "direct",
     }
-    /// What [`DiskSource::r#type`] can be.
-    pub enum DiskSourceKind {
-        Pci = "pci", Unix = "unix",
-    }
-    /// What [`DiskDriver::r#type`], [`Mirror::format`], [`FilesystemDriver::format`] can be.
+    /// What `type` of [`DiskDriver`] and [`ImageFormat`]; `format` of [`Mirror`] and [`FilesystemDriver`](crate::domain::FilesystemDriver) can be.
     pub enum DiskFormat {
         Raw = "raw", Qcow2 = "qcow2", Dir = "dir", Bochs = "bochs", Cloop = "cloop", Dmg = "dmg", Iso = "iso",
         Vpc = "vpc", Vdi = "vdi", Fat = "fat", Vhd = "vhd", Ploop = "ploop", Luks = "luks", Cow = "cow",
         Qcow = "qcow", Qed = "qed", Vmdk = "vmdk", Aio = "aio",
     }
-    /// What [`DiskDriver::cache`] can be.
+    /// What `cache` of [`DiskDriver`] can be.
     pub enum DiskCache {
         Default = "default", None = "none", Writeback = "writeback", Writethrough = "writethrough",
         Directsync = "directsync", Unsafe = "unsafe",
     }
-    /// What [`DiskDriver::error_policy`] can be.
+    /// What `error_policy` of [`DiskDriver`] can be.
     pub enum DiskErrorPolicy {
         Stop = "stop", Report = "report", Ignore = "ignore", Enospace = "enospace",
     }
-    /// What [`DiskDriver::rerror_policy`] can be.
+    /// What `rerror_policy` of [`DiskDriver`] can be.
     pub enum DiskReadErrorPolicy {
         Stop = "stop", Report = "report", Ignore = "ignore",
     }
-    /// What [`DiskDriver::io`] can be.
+    /// What `io` of [`DiskDriver`] can be.
     pub enum DiskIo {
         Threads = "threads", Native = "native", IoUring = "io_uring",
     }
-    /// What [`DiskDriver::discard`] can be.
+    /// What `discard` of [`DiskDriver`] can be.
     pub enum DiskDiscard {
         Unmap = "unmap", Ignore = "ignore",
     }
-    /// What [`DiskDriver::detect_zeroes`] can be.
+    /// What `detect_zeroes` of [`DiskDriver`] can be.
     pub enum DetectZeroes {
         Off = "off", On = "on", Unmap = "unmap",
     }
-    /// What [`Mirror::job`] can be.
+    /// What `job` of [`Mirror`] can be.
     pub enum MirrorJob {
         Copy = "copy", ActiveCommit = "active-commit",
     }
-    /// What [`Mirror::ready`] can be.
+    /// What `ready` of [`Mirror`] can be.
     pub enum MirrorReady {
         Yes = "yes", Abort = "abort", Pivot = "pivot",
     }
-    /// What [`DiskTarget::bus`] can be.
+    /// What `bus` of [`DiskTarget`] can be.
     pub enum DiskBus {
         Ide = "ide", Fdc = "fdc", Scsi = "scsi", Virtio = "virtio", Xen = "xen", Usb = "usb", Uml = "uml",
         Sata = "sata", Sd = "sd",
     }
-    /// What [`DiskTarget::tray`] can be.
+    /// What `tray` of [`DiskTarget`] can be.
     pub enum Tray {
         Open = "open", Closed = "closed",
     }
-    /// What [`Geometry::trans`] can be.
+    /// What `trans` of [`Geometry`] can be.
     pub enum GeometryTrans {
         Auto = "auto", None = "none", Lba = "lba",
     }
-    /// What [`SourceHost::transport`] can be.
+    /// What `transport` of [`SourceHost`] can be.
     pub enum SourceHostTransport {
         Tcp = "tcp", Rdma = "rdma", Unix = "unix",
     }
-    /// What [`Slice::r#type`] can be.
+    /// What `type` of [`Slice`] can be.
     pub enum SliceType {
         Storage = "storage",
     }

@@ -259,44 +259,44 @@ pub struct XenPassthrough {
 }
 
 closed! {
-    /// What [`Hyperv::mode`] can be.
+    /// What `mode` of [`Hyperv`] can be.
     pub enum HypervMode {
         Passthrough = "passthrough", Custom = "custom",
     }
-    /// What [`LxcCapabilities::policy`] can be.
+    /// What `policy` of [`LxcCapabilities`] can be.
     pub enum LxcCapabilitiesPolicy {
         Default = "default", Allow = "allow", Deny = "deny",
     }
-    /// What [`Gic::version`] can be.
+    /// What `version` of [`Gic`] can be.
     pub enum GicVersion {
         Host = "host", V2 = "2", V3 = "3",
     }
-    /// What [`Ioapic::driver`] can be.
+    /// What `driver` of [`Ioapic`] can be.
     pub enum IoapicDriver {
         Qemu = "qemu", Kvm = "kvm",
     }
-    /// What [`Hpt::resizing`] can be.
+    /// What `resizing` of [`Hpt`] can be.
     pub enum HptResizing {
         Enabled = "enabled", Disabled = "disabled", Required = "required",
     }
-    /// What [`Msrs::unknown`] can be.
+    /// What `unknown` of [`Msrs`] can be.
     pub enum MsrsUnknown {
         Ignore = "ignore", Fault = "fault",
     }
-    /// What [`Mitigation::value`] can be.
+    /// What `value` of [`Mitigation`] can be.
     pub enum MitigationValue {
         Broken = "broken", Workaround = "workaround", Fixed = "fixed",
     }
-    /// What [`Ibs::value`] can be.
+    /// What `value` of [`Ibs`] can be.
     pub enum IbsValue {
         Broken = "broken", Workaround = "workaround", FixedIbs = "fixed-ibs", FixedCcd = "fixed-ccd",
         FixedNa = "fixed-na",
     }
-    /// What [`Aia::value`] can be.
+    /// What `value` of [`Aia`] can be.
     pub enum AiaValue {
         None = "none", Aplic = "aplic", AplicImsic = "aplic-imsic",
     }
-    /// What [`XenPassthrough::mode`] can be.
+    /// What `mode` of [`XenPassthrough`] can be.
     pub enum XenPassthroughMode {
         SyncPt = "sync_pt", SharePt = "share_pt",
     }

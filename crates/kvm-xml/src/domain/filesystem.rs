@@ -133,32 +133,32 @@ pub struct VirtiofsdOpenFiles {
 }
 
 closed! {
-    /// What [`Filesystem::r#type`] can be.
+    /// What `type` of [`Filesystem`] can be.
     pub enum FilesystemType {
         File = "file", Block = "block", Mount = "mount", Bind = "bind", Template = "template", Ram = "ram",
     }
-    /// What [`Filesystem::accessmode`] can be.
+    /// What `accessmode` of [`Filesystem`] can be.
     pub enum FilesystemAccessmode {
         Passthrough = "passthrough", Mapped = "mapped", Squash = "squash",
     }
-    /// What [`Filesystem::multidevs`] can be.
+    /// What `multidevs` of [`Filesystem`] can be.
     pub enum FilesystemMultidevs {
         Default = "default", Remap = "remap", Forbid = "forbid", Warn = "warn",
     }
-    /// What [`FilesystemDriver::r#type`] can be.
+    /// What `type` of [`FilesystemDriver`] can be.
     pub enum FilesystemDriverType {
         Path = "path", Handle = "handle", Loop = "loop", Nbd = "nbd", Ploop = "ploop", Virtiofs = "virtiofs",
         Mtp = "mtp",
     }
-    /// What [`FilesystemDriver::wrpolicy`] can be.
+    /// What `wrpolicy` of [`FilesystemDriver`] can be.
     pub enum FilesystemDriverWrpolicy {
         Immediate = "immediate",
     }
-    /// What [`VirtiofsdCache::mode`] can be.
+    /// What `mode` of [`VirtiofsdCache`] can be.
     pub enum VirtiofsdCacheMode {
         None = "none", Always = "always",
     }
-    /// What [`VirtiofsdSandbox::mode`] can be.
+    /// What `mode` of [`VirtiofsdSandbox`] can be.
     pub enum VirtiofsdSandboxMode {
         Namespace = "namespace", Chroot = "chroot",
     }

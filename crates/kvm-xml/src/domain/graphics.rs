@@ -218,74 +218,74 @@ pub struct Resolution {
 }
 
 closed! {
-    /// What [`Input::r#type`] can be.
+    /// What `type` of [`Input`] can be.
     pub enum InputType {
         Tablet = "tablet", Mouse = "mouse", Keyboard = "keyboard", Passthrough = "passthrough", Evdev = "evdev",
     }
-    /// What [`Input::bus`] can be.
+    /// What `bus` of [`Input`] can be.
     pub enum InputBus {
         Ps2 = "ps2", Usb = "usb", Xen = "xen", Virtio = "virtio",
     }
-    /// What [`Graphics::r#type`] can be.
+    /// What `type` of [`Graphics`] can be.
     pub enum GraphicsType {
         Sdl = "sdl", Vnc = "vnc", Spice = "spice", Dbus = "dbus", Rdp = "rdp", Desktop = "desktop",
         EglHeadless = "egl-headless",
     }
-    /// What [`Graphics::share_policy`] can be.
+    /// What `sharePolicy` of [`Graphics`] can be.
     pub enum GraphicsSharePolicy {
         AllowExclusive = "allow-exclusive", ForceShared = "force-shared", Ignore = "ignore",
     }
-    /// What [`Graphics::connected`] can be.
+    /// What `connected` of [`Graphics`] can be.
     pub enum GraphicsConnected {
         Keep = "keep", Fail = "fail", Disconnect = "disconnect",
     }
-    /// What [`Graphics::default_mode`], [`SpiceChannel::mode`] can be.
+    /// What `defaultMode` of [`Graphics`]; `mode` of [`SpiceChannel`] can be.
     pub enum SpiceSecurity {
         Any = "any", Secure = "secure", Insecure = "insecure",
     }
-    /// What [`InputSource::grab`] can be.
+    /// What `grab` of [`InputSource`] can be.
     pub enum InputSourceGrab {
         All = "all",
     }
-    /// What [`InputSource::grab_toggle`] can be.
+    /// What `grabToggle` of [`InputSource`] can be.
     pub enum InputSourceGrabToggle {
         CtrlCtrl = "ctrl-ctrl", AltAlt = "alt-alt", ShiftShift = "shift-shift", MetaMeta = "meta-meta",
         Scrolllock = "scrolllock", CtrlScrolllock = "ctrl-scrolllock",
     }
-    /// What [`Listen::r#type`] can be.
+    /// What `type` of [`Listen`] can be.
     pub enum ListenType {
         Address = "address", Network = "network", Socket = "socket", None = "none",
     }
-    /// What [`SpiceChannel::name`] can be.
+    /// What `name` of [`SpiceChannel`] can be.
     pub enum SpiceChannelName {
         Main = "main", Display = "display", Inputs = "inputs", Cursor = "cursor", Playback = "playback",
         Record = "record", Smartcard = "smartcard", Usbredir = "usbredir",
     }
-    /// What [`SpiceImage::compression`] can be.
+    /// What `compression` of [`SpiceImage`] can be.
     pub enum SpiceImageCompression {
         AutoGlz = "auto_glz", AutoLz = "auto_lz", Quic = "quic", Glz = "glz", Lz = "lz", Off = "off",
     }
-    /// What [`SpiceCompression::compression`] can be.
+    /// What `compression` of [`SpiceCompression`] can be.
     pub enum SpiceCompressionWhen {
         Auto = "auto", Never = "never", Always = "always",
     }
-    /// What [`SpiceStreaming::mode`] can be.
+    /// What `mode` of [`SpiceStreaming`] can be.
     pub enum SpiceStreamingMode {
         Filter = "filter", All = "all", Off = "off",
     }
-    /// What [`MouseMode::mode`], [`ReservationsSource::mode`] can be.
+    /// What `mode` of [`MouseMode`] and [`ReservationsSource`](crate::domain::ReservationsSource) can be.
     pub enum MouseOwner {
         Server = "server", Client = "client",
     }
-    /// What [`VideoDriver::name`] can be.
+    /// What `name` of [`VideoDriver`] can be.
     pub enum VideoDriverName {
         Qemu = "qemu", Vhostuser = "vhostuser",
     }
-    /// What [`VideoDriver::vgaconf`] can be.
+    /// What `vgaconf` of [`VideoDriver`] can be.
     pub enum VideoDriverVgaconf {
         Io = "io", On = "on", Off = "off",
     }
-    /// What [`VideoModel::r#type`] can be.
+    /// What `type` of [`VideoModel`] can be.
     pub enum VideoModelType {
         Vga = "vga", Cirrus = "cirrus", Vmvga = "vmvga", Xen = "xen", Vbox = "vbox", Virtio = "virtio", Gop = "gop",
         None = "none", Bochs = "bochs", Ramfb = "ramfb", Qxl = "qxl",

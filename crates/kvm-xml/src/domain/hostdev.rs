@@ -101,26 +101,26 @@ pub struct IscsiHost {
 }
 
 closed! {
-    /// What [`Hostdev::mode`] can be.
+    /// What `mode` of [`Hostdev`] can be.
     pub enum HostdevMode {
         Subsystem = "subsystem", Capabilities = "capabilities",
     }
-    /// What [`Hostdev::r#type`] can be.
+    /// What `type` of [`Hostdev`] can be.
     pub enum HostdevType {
         Pci = "pci", Usb = "usb", Scsi = "scsi", ScsiHost = "scsi_host", Mdev = "mdev", Storage = "storage",
         Misc = "misc", Net = "net",
     }
-    /// What [`Hostdev::model`] can be.
+    /// What `model` of [`Hostdev`] can be.
     pub enum HostdevModel {
         Virtio = "virtio", VirtioTransitional = "virtio-transitional",
         VirtioNonTransitional = "virtio-non-transitional", VfioPci = "vfio-pci", VfioCcw = "vfio-ccw",
         VfioAp = "vfio-ap",
     }
-    /// What [`HostdevSource::guest_reset`] can be.
+    /// What `guestReset` of [`HostdevSource`] can be.
     pub enum HostdevSourceGuestReset {
         Off = "off", Uninitialized = "uninitialized", On = "on",
     }
-    /// What [`HostdevSource::protocol`] can be.
+    /// What `protocol` of [`HostdevSource`] can be.
     pub enum HostdevSourceProtocol {
         Adapter = "adapter", Iscsi = "iscsi", Vhost = "vhost",
     }

@@ -274,58 +274,58 @@ pub struct OffloadsGuest {
 }
 
 closed! {
-    /// What [`Interface::r#type`] can be.
+    /// What `type` of [`Interface`] can be.
     pub enum InterfaceType {
         Bridge = "bridge", Ethernet = "ethernet", Vhostuser = "vhostuser", Network = "network", Direct = "direct",
         User = "user", Internal = "internal", Mcast = "mcast", Client = "client", Udp = "udp", Server = "server",
         Hostdev = "hostdev", Vdpa = "vdpa", Null = "null", Vds = "vds",
     }
-    /// What [`InterfaceSource::mac_table_manager`], [`Bridge::mac_table_manager`] can be.
+    /// What `macTableManager` of [`InterfaceSource`] and [`Bridge`](crate::network::Bridge) can be.
     pub enum MacTableManager {
         Kernel = "kernel", Libvirt = "libvirt",
     }
-    /// What [`InterfaceSource::r#type`], [`ReservationsSource::r#type`] can be.
+    /// What `type` of [`InterfaceSource`] and [`ReservationsSource`](crate::domain::ReservationsSource) can be.
     pub enum UnixSocket {
         Unix = "unix",
     }
-    /// What [`InterfaceSource::mode`] can be.
+    /// What `mode` of [`InterfaceSource`] can be.
     pub enum InterfaceSourceMode {
         Vepa = "vepa", Bridge = "bridge", Private = "private", Passthrough = "passthrough", Server = "server",
         Client = "client",
     }
-    /// What [`LinkState::state`] can be.
+    /// What `state` of [`LinkState`] can be.
     pub enum Link {
         Up = "up", Down = "down",
     }
-    /// What [`InterfaceMac::r#type`] can be.
+    /// What `type` of [`InterfaceMac`] can be.
     pub enum MacType {
         Generated = "generated", Static = "static",
     }
-    /// What [`InterfaceIp::family`], [`Route::family`], [`NetworkIp::family`] can be.
+    /// What `family` of [`InterfaceIp`], [`Route`](crate::common::Route) and [`NetworkIp`](crate::network::NetworkIp) can be.
     pub enum IpFamily {
         Ipv4 = "ipv4", Ipv6 = "ipv6",
     }
-    /// What [`PortForward::proto`], [`DnsSrv::protocol`] can be.
+    /// What `proto` of [`PortForward`]; `protocol` of [`DnsSrv`](crate::network::DnsSrv) can be.
     pub enum IpProtocol {
         Tcp = "tcp", Udp = "udp",
     }
-    /// What [`InterfaceBackend::r#type`] can be.
+    /// What `type` of [`InterfaceBackend`] can be.
     pub enum InterfaceBackendType {
         Default = "default", Passt = "passt",
     }
-    /// What [`InterfaceDriver::name`] can be.
+    /// What `name` of [`InterfaceDriver`] can be.
     pub enum InterfaceDriverName {
         Kvm = "kvm", Vfio = "vfio", Xen = "xen", Qemu = "qemu", Vhost = "vhost",
     }
-    /// What [`InterfaceDriver::txmode`] can be.
+    /// What `txmode` of [`InterfaceDriver`] can be.
     pub enum InterfaceDriverTxmode {
         Iothread = "iothread", Timer = "timer",
     }
-    /// What [`Teaming::r#type`] can be.
+    /// What `type` of [`Teaming`] can be.
     pub enum TeamingType {
         Persistent = "persistent", Transient = "transient",
     }
-    /// What [`InterfaceSourceAddress::r#type`] can be.
+    /// What `type` of [`InterfaceSourceAddress`] can be.
     pub enum InterfaceSourceAddressType {
         Pci = "pci", Usb = "usb",
     }

@@ -142,19 +142,19 @@ pub struct MemoryBase {
 }
 
 closed! {
-    /// What [`MemoryBackingSource::r#type`] can be.
+    /// What `type` of [`MemoryBackingSource`] can be.
     pub enum MemoryBackingSourceType {
         File = "file", Anonymous = "anonymous", Memfd = "memfd",
     }
-    /// What [`MemoryBackingAccess::mode`], [`MemoryDevice::access`], [`NumaCell::mem_access`] can be.
+    /// What `mode` of [`MemoryBackingAccess`]; `access` of [`MemoryDevice`]; `memAccess` of [`NumaCell`](crate::domain::NumaCell) can be.
     pub enum MemoryAccess {
         Shared = "shared", Private = "private",
     }
-    /// What [`MemoryAllocation::mode`] can be.
+    /// What `mode` of [`MemoryAllocation`] can be.
     pub enum MemoryAllocationMode {
         Immediate = "immediate", Ondemand = "ondemand",
     }
-    /// What [`MemoryDevice::model`] can be.
+    /// What `model` of [`MemoryDevice`] can be.
     pub enum MemoryDeviceModel {
         Dimm = "dimm", Nvdimm = "nvdimm", VirtioPmem = "virtio-pmem", VirtioMem = "virtio-mem", SgxEpc = "sgx-epc",
     }

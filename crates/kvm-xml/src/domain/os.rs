@@ -252,11 +252,11 @@ pub struct AcpiTable {
 }
 
 closed! {
-    /// What [`Sysinfo::r#type`] can be.
+    /// What `type` of [`Sysinfo`] can be.
     pub enum SysinfoType {
         Smbios = "smbios", Fwcfg = "fwcfg",
     }
-    /// What [`Os::firmware`] can be.
+    /// What `firmware` of [`Os`] can be.
     pub enum OsFirmware {
         Bios = "bios", Efi = "efi",
     }
@@ -264,50 +264,50 @@ closed! {
     pub enum OsTypeName {
         Xen = "xen", Linux = "linux", Xenpvh = "xenpvh", Hvm = "hvm", Exe = "exe",
     }
-    /// What [`Loader::r#type`] can be.
+    /// What `type` of [`Loader`] can be.
     pub enum LoaderType {
         Rom = "rom", Pflash = "pflash",
     }
-    /// What [`Loader::format`], [`Nvram::template_format`], [`Nvram::format`] can be.
+    /// What `format` of [`Loader`] and [`Nvram`]; `templateFormat` of [`Nvram`] can be.
     pub enum FirmwareFormat {
         Raw = "raw", Qcow2 = "qcow2",
     }
-    /// What [`Nvram::r#type`], [`Disk::r#type`], [`Mirror::r#type`] can be.
+    /// What `type` of [`Nvram`], [`Disk`](crate::domain::Disk), [`Mirror`](crate::domain::Mirror), [`BackingStore`](crate::domain::BackingStore) and [`DataStore`](crate::domain::DataStore) can be.
     pub enum DiskType {
         File = "file", Block = "block", Dir = "dir", Network = "network", Volume = "volume", Nvme = "nvme",
         Vhostuser = "vhostuser", Vhostvdpa = "vhostvdpa",
     }
-    /// What [`BootDevice::dev`] can be.
+    /// What `dev` of [`BootDevice`] can be.
     pub enum BootDev {
         Hd = "hd", Fd = "fd", Cdrom = "cdrom", Network = "network",
     }
-    /// What [`Smbios::mode`] can be.
+    /// What `mode` of [`Smbios`] can be.
     pub enum SmbiosMode {
         Emulate = "emulate", Host = "host", Sysinfo = "sysinfo",
     }
-    /// What [`BiosEntry::name`] can be.
+    /// What `name` of [`BiosEntry`] can be.
     pub enum BiosEntryName {
         Vendor = "vendor", Version = "version", Date = "date", Release = "release",
     }
-    /// What [`SystemEntry::name`] can be.
+    /// What `name` of [`SystemEntry`] can be.
     pub enum SystemEntryName {
         Manufacturer = "manufacturer", Product = "product", Version = "version", Serial = "serial", Uuid = "uuid",
         Sku = "sku", Family = "family",
     }
-    /// What [`BaseBoardEntry::name`] can be.
+    /// What `name` of [`BaseBoardEntry`] can be.
     pub enum BaseBoardEntryName {
         Manufacturer = "manufacturer", Product = "product", Version = "version", Serial = "serial", Asset = "asset",
         Location = "location",
     }
-    /// What [`ChassisEntry::name`] can be.
+    /// What `name` of [`ChassisEntry`] can be.
     pub enum ChassisEntryName {
         Manufacturer = "manufacturer", Version = "version", Serial = "serial", Asset = "asset", Sku = "sku",
     }
-    /// What [`FirmwareFeature::name`] can be.
+    /// What `name` of [`FirmwareFeature`] can be.
     pub enum FirmwareFeatureName {
         EnrolledKeys = "enrolled-keys", SecureBoot = "secure-boot",
     }
-    /// What [`AcpiTable::r#type`] can be.
+    /// What `type` of [`AcpiTable`] can be.
     pub enum AcpiTableType {
         Raw = "raw", Rawset = "rawset", Slic = "slic", Msdm = "msdm",
     }

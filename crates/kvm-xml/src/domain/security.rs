@@ -78,15 +78,15 @@ pub struct DeviceSeclabel {
 }
 
 closed! {
-    /// What [`Seclabel::r#type`] can be.
+    /// What `type` of [`Seclabel`] can be.
     pub enum SeclabelType {
         Dynamic = "dynamic", Static = "static", None = "none",
     }
-    /// What [`LaunchSecurity::r#type`] can be.
+    /// What `type` of [`LaunchSecurity`] can be.
     pub enum LaunchSecurityType {
         Sev = "sev", SevSnp = "sev-snp", S390Pv = "s390-pv",
     }
-    /// What [`KeywrapCipher::name`] can be.
+    /// What `name` of [`KeywrapCipher`] can be.
     pub enum KeywrapCipherName {
         Aes = "aes", Dea = "dea",
     }

@@ -72,27 +72,27 @@ pub struct TpmProfile {
 }
 
 closed! {
-    /// What [`Tpm::model`] can be.
+    /// What `model` of [`Tpm`] can be.
     pub enum TpmModel {
         TpmTis = "tpm-tis", TpmCrb = "tpm-crb", TpmSpapr = "tpm-spapr", SpaprTpmProxy = "spapr-tpm-proxy",
     }
-    /// What [`TpmBackend::r#type`] can be.
+    /// What `type` of [`TpmBackend`] can be.
     pub enum TpmBackendType {
         Passthrough = "passthrough", Emulator = "emulator", External = "external",
     }
-    /// What [`TpmBackend::version`] can be.
+    /// What `version` of [`TpmBackend`] can be.
     pub enum TpmBackendVersion {
         V1_2 = "1.2", V2_0 = "2.0",
     }
-    /// What [`TpmSource::r#type`] can be.
+    /// What `type` of [`TpmSource`] can be.
     pub enum TpmSourceType {
         File = "file", Dir = "dir", Unix = "unix",
     }
-    /// What [`TpmSource::mode`] can be.
+    /// What `mode` of [`TpmSource`] can be.
     pub enum TpmSourceMode {
         Connect = "connect",
     }
-    /// What [`TpmProfile::remove_disabled`] can be.
+    /// What `removeDisabled` of [`TpmProfile`] can be.
     pub enum RemoveDisabled {
         Check = "check", FipsHost = "fips-host",
     }

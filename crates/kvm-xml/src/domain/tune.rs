@@ -181,8 +181,8 @@ pub struct IothreadPin {
 #[derive(Clone, Default, Xml)]
 pub struct VcpuSched {
     pub vcpus: Option<CpuSet>,
-    pub priority: Option<u16>,
     pub scheduler: Option<Scheduler>,
+    pub priority: Option<u16>,
     pub _extra: Extra,
 }
 
@@ -290,15 +290,15 @@ pub struct MemoryTuneMonitor {
 }
 
 closed! {
-    /// What [`VcpuSched::scheduler`], [`IothreadSched::scheduler`], [`EmulatorSched::scheduler`] can be.
+    /// What `scheduler` of [`VcpuSched`], [`IothreadSched`] and [`EmulatorSched`] can be.
     pub enum Scheduler {
         Batch = "batch", Idle = "idle", Fifo = "fifo", Rr = "rr",
     }
-    /// What [`NumatuneMemory::mode`], [`Memnode::mode`] can be.
+    /// What `mode` of [`NumatuneMemory`] and [`Memnode`] can be.
     pub enum NumatuneMode {
         Strict = "strict", Preferred = "preferred", Interleave = "interleave", Restrictive = "restrictive",
     }
-    /// What [`PerfEvent::name`] can be.
+    /// What `name` of [`PerfEvent`] can be.
     pub enum PerfEventName {
         Cmt = "cmt", Mbmt = "mbmt", Mbml = "mbml", CpuCycles = "cpu_cycles", Instructions = "instructions",
         CacheReferences = "cache_references", CacheMisses = "cache_misses",
@@ -308,7 +308,7 @@ closed! {
         ContextSwitches = "context_switches", CpuMigrations = "cpu_migrations", PageFaultsMin = "page_faults_min",
         PageFaultsMaj = "page_faults_maj", AlignmentFaults = "alignment_faults", EmulationFaults = "emulation_faults",
     }
-    /// What [`CacheTuneCache::r#type`], [`CacheBank::r#type`], [`CacheControl::r#type`] can be.
+    /// What `type` of [`CacheTuneCache`], [`CacheBank`](crate::capabilities::CacheBank) and [`CacheControl`](crate::capabilities::CacheControl) can be.
     pub enum CacheType {
         Both = "both", Code = "code", Data = "data",
     }

@@ -17,6 +17,10 @@ pub(crate) struct Source<'a> {
     /// The namespace declarations in scope, with the depth of their element.
     namespaces: Vec<(usize, &'a str, Cow<'a, str>)>,
     depth: usize,
+    /// While an element is read that will be kept as text: how many declarations stand outside of it, and the prefixes
+    /// that it takes from them.
+    outside: Option<usize>,
+    borrowed: Vec<&'a str>,
 }
 
 /// A piece of a document.
@@ -64,7 +68,16 @@ impl<'a> Source<'a> {
         }
         let mut reader = Reader::from_str(text);
         reader.config_mut().check_comments = true;
-        Ok(Self { text, reader, start: 0, max_depth: options.max_depth, namespaces: Vec::new(), depth: 0 })
+        Ok(Self {
+            text,
+            reader,
+            start: 0,
+            max_depth: options.max_depth,
+            namespaces: Vec::new(),
+            depth: 0,
+            outside: None,
+            borrowed: Vec::new(),
+        })
     }
 
     /// The next token. Tags are counted: an end that is missing or too many is an error.
@@ -174,18 +187,52 @@ impl<'a> Source<'a> {
     }
 
     /// The namespace that a prefix stands for.
-    pub(crate) fn namespace(&self, prefix: &str) -> Result<&str, XmlError> {
+    pub(crate) fn namespace(&mut self, prefix: &'a str) -> Result<&str, XmlError> {
         if prefix == "xml" {
             return Ok("http://www.w3.org/XML/1998/namespace");
         }
-        let found = self.namespaces.iter().rev().find(|(_, name, _)| *name == prefix);
-        found
-            .map(|(_, _, uri)| uri.as_ref())
-            .ok_or_else(|| self.error(format!("the prefix {} has no namespace", quote(prefix))))
+        let Some(found) = self.namespaces.iter().rposition(|(_, name, _)| *name == prefix) else {
+            return Err(self.error(format!("the prefix {} has no namespace", quote(prefix))));
+        };
+        if self.outside.is_some_and(|outside| found < outside) && !self.borrowed.contains(&prefix) {
+            self.borrowed.push(prefix);
+        }
+        Ok(self.namespaces.get(found).map_or("", |(_, _, uri)| uri))
     }
 
-    /// Reads to the end of an element that nobody knows, and returns it as it stands.
-    pub(crate) fn skip(&mut self, tag: &Tag<'a>) -> Result<&'a str, XmlError> {
+    /// Reads something with `read` from `tag` on and returns it as text that can stand alone: it declares the prefixes
+    /// that it takes from elements around it.
+    pub(crate) fn keep<T>(
+        &mut self,
+        tag: &Tag<'a>,
+        read: impl FnOnce(&mut Self) -> Result<T, XmlError>,
+    ) -> Result<(T, Cow<'a, str>), XmlError> {
+        let outermost = self.outside.is_none();
+        if outermost {
+            self.outside = Some(self.namespaces.len());
+        }
+        let done = read(self)?;
+        let raw = self.since(tag.start);
+        if !outermost {
+            return Ok((done, Cow::Borrowed(raw)));
+        }
+        self.outside = None;
+        let borrowed = std::mem::take(&mut self.borrowed);
+        let name = 1 + tag.name.len();
+        let (Some(head), Some(tail), false) = (raw.get(..name), raw.get(name..), borrowed.is_empty()) else {
+            return Ok((done, Cow::Borrowed(raw)));
+        };
+        let mut text = head.to_owned();
+        for prefix in borrowed {
+            let uri = self.namespace(prefix)?;
+            text.push_str(&format!(" xmlns:{prefix}=\"{}\"", quick_xml::escape::escape(uri)));
+        }
+        text.push_str(tail);
+        Ok((done, Cow::Owned(text)))
+    }
+
+    /// Reads to the end of an element that nobody knows.
+    pub(crate) fn skip(&mut self, tag: &Tag<'a>) -> Result<(), XmlError> {
         let mut open = 0_usize;
         self.check(tag)?;
         if tag.empty {
@@ -204,7 +251,7 @@ impl<'a> Source<'a> {
                 Token::Text(_) | Token::Aside => {}
             }
         }
-        Ok(self.since(tag.start))
+        Ok(())
     }
 
     /// Checks the names in a tag: those of a known element need no check.

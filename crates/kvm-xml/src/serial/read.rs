@@ -99,11 +99,13 @@ impl<'de> Visitor<'de> for Entry<'_> {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.leaf(&value.to_string(), Format::PLAIN)
+        let format = self.field.format.decimal();
+        self.leaf(&value.to_string(), format)
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.leaf(&value.to_string(), Format::PLAIN)
+        let format = self.field.format.decimal();
+        self.leaf(&value.to_string(), format)
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {

@@ -1,0 +1,201 @@
+//! One host that all cases share, and that is left as it was found.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kvm_core::{
+    Clock, ErrorKind, Host, Keep, NetworkName, PoolName, PowerAction, Result, SystemClock, VmFilter, VmId, VmName,
+    VmRef,
+};
+use kvm_xml::pool::{PoolTarget, PoolType};
+use kvm_xml::{Domain, Network, StoragePool};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use uuid::Uuid;
+
+use crate::rig::{Bench, Rig, Setup, Time};
+
+/// A real host, to be shared by all cases. What they make has names that begin with `kvmc`.
+#[async_trait]
+pub trait SharedHost: Send + Sync + 'static {
+    /// Connects; called once for each case, in the case's own runtime.
+    async fn connect(&self) -> Result<Host>;
+
+    /// As [`Bench::machine`].
+    fn machine(&self, name: &VmName, id: &VmId) -> Domain;
+
+    /// A directory on the host, below which pools are made. The hypervisor has to reach it, and it should have the
+    /// host to itself.
+    fn pools(&self) -> &Path;
+
+    /// As [`Bench::actions`].
+    fn actions(&self) -> Vec<PowerAction>;
+
+    /// As [`Bench::sequences`].
+    fn sequences(&self) -> u32;
+
+    /// As [`Bench::patience`].
+    fn patience(&self) -> Duration;
+
+    /// Defines a machine past every check of ours, by the hypervisor's own means.
+    async fn plant(&self, host: &Host, document: &Domain) -> Result<()>;
+
+    /// As [`Bench::interrupt`].
+    async fn interrupt(&self, host: &Host) -> Result<()>;
+}
+
+/// A rig that has all cases share one host. Cases run side by side under names of their own; those that plant names,
+/// which cannot be their own, take turns.
+pub fn on_shared(host: impl SharedHost) -> impl Rig {
+    SharedRig { host: Arc::new(host), turn: Arc::default() }
+}
+
+struct SharedRig {
+    host: Arc<dyn SharedHost>,
+    turn: Arc<Mutex<()>>,
+}
+
+struct SharedBench {
+    shared: Arc<dyn SharedHost>,
+    host: Host,
+    prefix: String,
+    planted: Vec<VmId>,
+    pools: PathBuf,
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+#[async_trait]
+impl Rig for SharedRig {
+    fn time(&self) -> Time {
+        Time::Real
+    }
+
+    fn limit(&self) -> Duration {
+        self.host.patience() * 20
+    }
+
+    async fn bench(&self, setup: &Setup) -> Result<Box<dyn Bench>> {
+        let turn = if setup.planted.is_empty() { None } else { Some(Arc::clone(&self.turn).lock_owned().await) };
+        let host = self.host.connect().await?;
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}::{}", setup.group, setup.case).as_bytes());
+        let mark = u32::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
+        let mut bench = SharedBench {
+            shared: Arc::clone(&self.host),
+            host,
+            prefix: format!("kvmc{mark:08x}-"),
+            planted: Vec::new(),
+            pools: self.host.pools().to_owned(),
+            _turn: turn,
+        };
+        // What an earlier run left when it was killed.
+        bench.sweep().await?;
+        for name in &setup.planted {
+            let id = VmId::from(Uuid::new_v5(&digest, name.as_bytes()));
+            let mut document = self.host.machine(&VmName::parse(&format!("{}planted", bench.prefix))?, &id);
+            document.name = Some(name.clone());
+            bench.remove(&id).await?;
+            bench.planted.push(id);
+            self.host.plant(&bench.host, &document).await?;
+        }
+        Ok(Box::new(bench))
+    }
+}
+
+impl SharedBench {
+    /// Removes everything that is this case's.
+    async fn sweep(&self) -> Result<()> {
+        let ours = |name: &str| name.starts_with(&self.prefix);
+        for vm in self.host.hypervisor.list(&VmFilter::all()).await? {
+            if ours(vm.name.as_str()) || self.planted.contains(&vm.id) {
+                self.remove(&vm.id).await?;
+            }
+        }
+        for network in self.host.networks.list().await?.into_iter().filter(|network| ours(network.name.as_str())) {
+            if network.active {
+                self.host.networks.stop(&network.name).await?;
+            }
+            self.host.networks.undefine(&network.name).await?;
+        }
+        for pool in self.host.storage.pools().await?.into_iter().filter(|pool| ours(pool.name.as_str())) {
+            if !pool.active {
+                self.host.storage.start_pool(&pool.name).await?;
+            }
+            for volume in self.host.storage.volumes(&pool.name).await? {
+                self.host.storage.delete_volume(&pool.name, &volume.name).await?;
+            }
+            self.host.storage.stop_pool(&pool.name).await?;
+            self.host.storage.undefine_pool(&pool.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a machine, whatever it does; one that is not there is fine.
+    async fn remove(&self, id: &VmId) -> Result<()> {
+        let hypervisor = &self.host.hypervisor;
+        match hypervisor.find(&VmRef::Id(*id)).await {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            found => {
+                if found?.state.is_active() {
+                    hypervisor.power(id, PowerAction::PowerOff).await?;
+                }
+            }
+        }
+        hypervisor.undefine(id, Keep::NOTHING).await
+    }
+}
+
+#[async_trait]
+impl Bench for SharedBench {
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &SystemClock
+    }
+
+    fn patience(&self) -> Duration {
+        self.shared.patience()
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn machine(&self, name: &VmName, id: &VmId) -> Domain {
+        self.shared.machine(name, id)
+    }
+
+    fn pool(&self, name: &PoolName) -> StoragePool {
+        StoragePool {
+            r#type: Some(PoolType::Dir),
+            name: Some(name.as_str().to_owned()),
+            target: Some(PoolTarget {
+                path: Some(self.pools.join(name.as_str()).to_string_lossy().into_owned()),
+                ..PoolTarget::default()
+            }),
+            ..StoragePool::default()
+        }
+    }
+
+    fn network(&self, name: &NetworkName) -> Network {
+        Network { name: Some(name.as_str().to_owned()), ..Network::default() }
+    }
+
+    fn actions(&self) -> Vec<PowerAction> {
+        self.shared.actions()
+    }
+
+    fn sequences(&self) -> u32 {
+        self.shared.sequences()
+    }
+
+    async fn interrupt(&self) -> Result<()> {
+        self.shared.interrupt(&self.host).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.sweep().await
+    }
+}
