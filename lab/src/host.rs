@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kvm_core::{ConnectOptions, Host, Target};
 use kvm_libvirt::{Config, Libvirt};
 use kvm_ssh::LocalTransport;
+use tokio::time::timeout;
 
 use crate::kvmctl::Kvmctl;
 use crate::lab::Lab;
@@ -16,6 +18,8 @@ use crate::program::{Ended, Program};
 
 /// Where the pool `default` of every host has its files.
 const IMAGES: &str = "/var/lib/libvirt/images";
+/// How long libvirtd may think before it counts as hung.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Where libvirt and tests put files that are named after a machine.
 const NAMED_AFTER_MACHINES: [&str; 3] = [IMAGES, "/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/qemu/save"];
 
@@ -144,6 +148,16 @@ impl LabHost {
         self.try_virsh(arguments).await.succeeded()
     }
 
+    /// Defines a machine without asking us, as another program would.
+    ///
+    /// # Panics
+    /// When libvirt refuses it.
+    pub async fn define_by_hand(&self, document: &str) {
+        let file = tempfile::NamedTempFile::new().and_then(|file| fs::write(file.path(), document).map(|()| file));
+        let file = file.unwrap_or_else(|e| panic!("no temporary file: {e}"));
+        self.virsh(&["define", &file.path().to_string_lossy()]).await;
+    }
+
     async fn try_virsh(&self, arguments: &[&str]) -> Ended {
         let uri = format!("qemu+unix:///system?socket={}", self.socket().display());
         Program::new([&["virsh", "-q", "-c", &uri], arguments].concat()).run().await
@@ -181,12 +195,13 @@ impl LabHost {
         format!("default/{volume}")
     }
 
-    /// Lets its daemons run, whatever was done to them.
+    /// Has libvirtd run and answer, whatever was done to it.
     pub(crate) async fn mend(&self) {
-        for daemon in ["libvirtd", "virtlogd"] {
+        let answers = timeout(ANSWER, self.try_virsh(&["uri"])).await.is_ok_and(|ended| ended.code == Some(0));
+        if !answers {
             // One that was killed cannot be continued, and is started next.
-            let _killed = self.script("fault.sh", &["cont", &self.name, daemon]).run().await;
-            self.fault(&["start", daemon]).await;
+            let _killed = self.script("fault.sh", &["cont", &self.name, "libvirtd"]).run().await;
+            self.fault(&["start", "libvirtd"]).await;
         }
     }
 
@@ -218,7 +233,8 @@ impl LabHost {
             }
         }
         self.virsh(&["pool-refresh", "default"]).await;
-        for place in std::mem::take(&mut *lock(&self.small_disks)) {
+        let small_disks = std::mem::take(&mut *lock(&self.small_disks));
+        for place in small_disks {
             self.exec(&["umount", &place]).await.succeeded();
         }
     }

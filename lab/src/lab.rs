@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::LabHost;
-use crate::wait::eventually;
+use crate::wait::{PAUSE, moment_passes, within};
 
 /// Where `lab/up.sh` puts a lab that nobody gave a place.
 const DEFAULT: &str = "/var/tmp/kvm-manager-lab";
@@ -60,9 +60,18 @@ impl Lab {
     /// # Panics
     /// When none becomes free within ten minutes.
     pub async fn take_host(&self) -> LabHost {
-        let (host, _) = eventually(QUEUE, "a free host of the lab", async || self.try_take_host()).await;
+        let host = within(QUEUE, "a free host of the lab", self.free_host()).await;
         host.mend().await;
         host
+    }
+
+    async fn free_host(&self) -> LabHost {
+        loop {
+            if let Some(host) = self.try_take_host() {
+                return host;
+            }
+            moment_passes(PAUSE).await;
+        }
     }
 
     fn try_take_host(&self) -> Option<LabHost> {

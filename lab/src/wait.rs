@@ -7,7 +7,7 @@ use kvm_core::{Clock as _, SystemClock};
 use tokio::time::{Instant, timeout};
 
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Looks again and again until there is something to see, and gives it with the time that it took.
 ///
@@ -24,7 +24,7 @@ async fn poll<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
         if let Some(seen) = look().await {
             return seen;
         }
-        SystemClock.sleep(PAUSE).await;
+        moment_passes(PAUSE).await;
     }
 }
 
@@ -39,7 +39,7 @@ pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output =
     }
 }
 
-/// Lets time pass, to choose the moment at which something is broken. Nothing is ever waited for like this.
+/// Lets time pass: between two looks, or to choose the moment at which something is broken.
 pub async fn moment_passes(length: Duration) {
     SystemClock.sleep(length).await;
 }

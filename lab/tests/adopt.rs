@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use kvm_core::inputs::{Row, Verdict, rows};
 use kvm_core::text::{printable, printable_within};
 use kvm_core::{Entropy as _, SeededEntropy};
-use kvm_lab::{Kvmctl, LabHost, on_a_host};
+use kvm_lab::{Kvmctl, on_a_host};
 use serde_json::{Value, json};
 
 /// Exit code of input that is refused.
@@ -25,13 +25,6 @@ fn document(name: &str, uuid: &str) -> String {
     )
 }
 
-/// Defines a machine without asking us.
-async fn plant(host: &LabHost, kvmctl: &Kvmctl, name: &str, uuid: &str) {
-    host.will_make(uuid);
-    let file = kvmctl.give("planted.xml", document(name, uuid));
-    host.virsh(&["define", &file.to_string_lossy()]).await;
-}
-
 /// The machine with this uuid in a list.
 fn with_id<'a>(list: &'a Value, uuid: &str) -> Option<&'a Value> {
     list.as_array().unwrap_or_else(|| panic!("no list: {list}")).iter().find(|vm| vm["id"] == uuid)
@@ -44,7 +37,8 @@ fn a_machine_with_a_name_that_nobody_should_choose_is_listed_shown_started_and_d
         let planted: Vec<(Row, String)> =
             names(Verdict::Adopt).map(|row| (row, entropy.uuid().to_string())).collect();
         for (row, uuid) in &planted {
-            plant(host, &kvmctl, row.text().unwrap(), uuid).await;
+            host.will_make(uuid);
+            host.define_by_hand(&document(row.text().unwrap(), uuid)).await;
         }
         let mut findings = Findings::default();
 

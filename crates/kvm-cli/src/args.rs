@@ -14,7 +14,7 @@ Examples:
   kvmctl -c mock:///demo vm list                        try it on a simulated host";
 
 const SEE_ALSO: &str = "\
-`kvmctl help exit-codes`, `help selectors` and `help targets` explain what is common to all commands.";
+Common to all commands: kvmctl help configuration, exit-codes, selectors, targets.";
 
 /// Virtual machines on libvirt hosts.
 #[derive(Debug, Parser)]
@@ -158,7 +158,7 @@ pub enum Command {
     /// Write the man pages into a directory.
     #[command(hide = true)]
     Man(man::Args),
-    /// Explain a command, or a topic: exit-codes, selectors, targets.
+    /// Explain a command, or a topic: configuration, exit-codes, selectors, targets.
     Help(help::Args),
 }
 

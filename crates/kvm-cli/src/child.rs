@@ -18,8 +18,8 @@ pub(crate) async fn edit(session: &Session, file: &Path) -> Result<()> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error::new(ErrorKind::Cancelled, format!("the editor ended with {status}"))),
-        Err(e) => {
-            Err(Error::new(ErrorKind::NotFound, format!("cannot run the editor {program}")).during("edit").with_source(e))
-        }
+        Err(e) => Err(Error::new(ErrorKind::NotFound, format!("cannot run the editor {program}"))
+            .during("edit")
+            .with_source(e)),
     }
 }

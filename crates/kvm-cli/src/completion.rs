@@ -6,6 +6,7 @@ use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Zsh};
 use kvm_core::{ErrorKind, Result, VmFilter};
 
 use crate::args::{self, Global};
+use crate::environment;
 use crate::printer::Printer;
 use crate::session::Session;
 
@@ -51,6 +52,9 @@ pub(crate) fn run(args: &Args, printer: &mut Printer) -> Result<Option<ErrorKind
 /// Answers a completion script and gives `true`, when that is who started the program.
 #[must_use]
 pub fn answer_completion() -> bool {
+    if environment::variable(VARIABLE).is_none() {
+        return false;
+    }
     let completion = CompleteEnv::with_factory(args::Args::command).var(VARIABLE).bin(PROGRAM);
     // A candidate that cannot be found is no reason to write into the user's command line.
     completion.try_complete(std::env::args_os(), std::path::absolute(".").ok().as_deref()).unwrap_or(true)
@@ -63,7 +67,9 @@ pub(crate) fn vm_names() -> Vec<CompletionCandidate> {
 
 fn names() -> Option<Vec<String>> {
     let global = args::Args::try_parse_from([PROGRAM, "doctor"]).ok()?.global.or_environment();
-    let asked = connect_flag(std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()));
+    // The words so far stand behind `--`.
+    let words = std::env::args_os().filter_map(|word| word.into_string().ok()).skip_while(|word| word != "--").skip(1);
+    let asked = connect_flag(words);
     let global = Global { connect: asked.or(global.connect), ..global };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let names = runtime.block_on(async {
@@ -82,7 +88,9 @@ fn connect_flag(words: impl Iterator<Item = String>) -> Option<String> {
         if word == "-c" || word == "--connect" {
             return words.next();
         }
-        if let Some(target) = word.strip_prefix("--connect=").or_else(|| word.strip_prefix("-c").filter(|t| !t.is_empty())) {
+        if let Some(target) =
+            word.strip_prefix("--connect=").or_else(|| word.strip_prefix("-c").filter(|t| !t.is_empty()))
+        {
             return Some(target.to_owned());
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kvm_core::{Clock, ConnectOptions, Dial, Error, ErrorKind, Host, Resource, Result, Scope, Target, Transport as _, Via};
+use kvm_core::{Clock, ConnectOptions, Dial, Error, ErrorKind, Host, Resource, Result, Scope, Target, Transport, Via};
 use kvm_ssh::LocalTransport;
 
 use crate::environment;
@@ -122,22 +122,31 @@ pub(crate) async fn open(address: &Address, state: &Path, clock: Arc<dyn Clock>)
     })
 }
 
+/// Lets connections close before the process ends, which may crash otherwise. Not for long: a host that hangs never
+/// closes its own.
+pub fn settle() {
+    #[cfg(feature = "libvirt")]
+    kvm_libvirt::settle(std::time::Duration::from_secs(1));
+}
+
 #[cfg(feature = "libvirt")]
 async fn libvirt(target: &Target, options: &ConnectOptions) -> Result<Host> {
     let libvirt = kvm_libvirt::Libvirt::connect(target, options, kvm_libvirt::Config::default()).await?;
-    Ok(Host {
-        hypervisor: libvirt.clone(),
-        storage: libvirt.clone(),
-        networks: libvirt,
-        transport: Arc::new(LocalTransport::new()),
-    })
+    let transport: Arc<dyn Transport> = match target.host() {
+        Some(host) => Arc::new(kvm_ssh::NoTransport::to(host)),
+        None => Arc::new(LocalTransport::new()),
+    };
+    Ok(Host { hypervisor: libvirt.clone(), storage: libvirt.clone(), networks: libvirt, transport })
 }
 
 #[cfg(not(feature = "libvirt"))]
 async fn libvirt(target: &Target, _: &ConnectOptions) -> Result<Host> {
-    Err(Error::new(ErrorKind::Unsupported, format!("this kvmctl was built without libvirt, so it cannot open {target}"))
-        .on(Resource::Host(target.to_string()))
-        .during("connect"))
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("this kvmctl was built without libvirt, so it cannot open {target}"),
+    )
+    .on(Resource::Host(target.to_string()))
+    .during("connect"))
 }
 
 #[cfg(test)]

@@ -32,18 +32,14 @@ impl Directories {
             None => Ok(own),
         };
         let state_home = xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state"));
-        Ok(Self {
-            config: or(config, xdg.config_dir().join(FOLDER))?,
-            state: or(state, state_home.join(FOLDER))?,
-        })
+        Ok(Self { config: or(config, xdg.config_dir().join(FOLDER))?, state: or(state, state_home.join(FOLDER))? })
     }
 }
 
 /// A path that means the same wherever it is used.
 pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf> {
-    std::path::absolute(&path).map_err(|e| {
-        Error::invalid("path", format!("{} cannot be made absolute", path.display())).with_source(e)
-    })
+    std::path::absolute(&path)
+        .map_err(|e| Error::invalid("path", format!("{} cannot be made absolute", path.display())).with_source(e))
 }
 
 /// Who runs this, for journals and logs: the account of the process, which an environment variable cannot change.

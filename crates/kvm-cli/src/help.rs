@@ -12,12 +12,41 @@ use crate::printer::Printer;
     after_long_help = "Library: none, this is all about the command line"
 )]
 pub struct Args {
-    /// A command, or exit-codes, selectors, targets.
+    /// A command, or configuration, exit-codes, selectors, targets.
     #[arg(value_name = "COMMAND|TOPIC")]
     words: Vec<String>,
 }
 
-const TOPICS: [(&str, &str); 3] = [("exit-codes", EXIT_CODES), ("selectors", SELECTORS), ("targets", TARGETS)];
+const TOPICS: [(&str, &str); 4] =
+    [("configuration", CONFIGURATION), ("exit-codes", EXIT_CODES), ("selectors", SELECTORS), ("targets", TARGETS)];
+
+/// The topic `configuration`.
+const CONFIGURATION: &str = "\
+Configuration is below $XDG_CONFIG_HOME/kvm-manager (~/.config/kvm-manager), or where --config or KVM_CONFIG say.
+Every key is optional, and an unknown one is an error.
+
+config.toml:
+
+  connect = \"lab1\"                  # target or alias when nothing else says one
+
+  [policy]                          # what may be created
+  allowed_paths = [\"/srv/iso\"]      # files below may be disks, ISOs and kernels, beside volumes of active pools
+  memory_percent = 100              # most memory of one VM, in percent of the host's
+  default_pool = \"default\"          # where new disks go
+  default_network = \"default\"       # where new VMs are plugged in
+
+hosts.toml has a section for each host:
+
+  [lab1]
+  target = \"qemu+ssh://root@lab1.example/system\"
+  identity = \"/home/me/.ssh/lab\"    # private key, for SSH
+  known_hosts = \"/home/me/.ssh/lab_hosts\"
+  # socket = \"/run/...\"             # libvirt's socket, for targets on this machine
+  # pki = \"/home/me/pki\"            # directory of certificates, for TLS
+
+Operations, locks and simulated hosts are below $XDG_STATE_HOME/kvm-manager (~/.local/state/kvm-manager), or where
+--state or KVM_STATE say.
+";
 
 /// The topic `exit-codes`.
 pub(crate) const EXIT_CODES: &str = "\
@@ -111,4 +140,26 @@ fn of_command(words: &[String]) -> Result<String> {
         })?;
     }
     Ok(command.render_long_help().ansi().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines of the topic that stand between two of its headings.
+    fn example(from: &str, to: &str) -> String {
+        let text = CONFIGURATION.split(from).nth(1).unwrap();
+        text.split(to).next().unwrap().lines().filter(|line| line.starts_with("  ")).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_configuration_that_is_explained_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.toml"), example("config.toml:", "hosts.toml has")).unwrap();
+        std::fs::write(dir.path().join("hosts.toml"), example("hosts.toml has", "Operations,")).unwrap();
+        let settings = crate::Settings::read(dir.path()).unwrap();
+        assert_eq!(settings.config.connect.as_deref(), Some("lab1"));
+        assert!(settings.config.policy.default_pool.is_some());
+        assert!(settings.hosts["lab1"].known_hosts.is_some());
+    }
 }

@@ -2,6 +2,8 @@
 
 use kvm_core::{Error, ErrorKind, Resource};
 
+use crate::environment;
+
 /// A line or a few that say what to do; `None` when nothing is known that would work.
 #[must_use]
 pub(crate) fn of(error: &Error) -> Option<String> {
@@ -16,10 +18,12 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::NotFound, "resolve-alias", _) => {
             Some("add the host to hosts.toml, or give its target: kvmctl help targets".to_owned())
         }
+        (ErrorKind::Busy, "console", _) => Some("--take-over disconnects whoever has it open".to_owned()),
         (ErrorKind::Denied, "confirm", _) => {
             Some("run it again with --yes when that is what you want".to_owned())
         }
-        (ErrorKind::NotFound, _, Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
+        // Not from a later look at a VM that was found: what it lacks is then something of its own.
+        (ErrorKind::NotFound, "", Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
         (ErrorKind::NotFound, _, Some(Resource::Pool(name))) => Some(format!(
             "kvmctl pool list shows what is there; to make it: kvmctl pool create {} --target /var/lib/libvirt/images",
             word(name)
@@ -70,6 +74,9 @@ fn connect(kind: ErrorKind, host: &str) -> Option<String> {
              kvmctl doctor looks for the cause"
                 .to_owned(),
         ),
+        ErrorKind::Unavailable if host == "qemu:///session" && environment::is_root() => {
+            Some("root has no session; use qemu:///system, or run kvmctl as an ordinary user".to_owned())
+        }
         ErrorKind::Unavailable if host == "qemu:///session" => {
             Some("libvirt starts it by itself where it is installed; kvmctl doctor looks for the cause".to_owned())
         }
@@ -77,9 +84,9 @@ fn connect(kind: ErrorKind, host: &str) -> Option<String> {
             Some(name) => format!("can you log in there? ssh {name} virsh version"),
             None => "is the host up, and does libvirtd listen there? kvmctl doctor looks for the cause".to_owned(),
         }),
-        ErrorKind::Unsupported => {
-            Some("build it with the feature libvirt, or try the simulated host: kvmctl -c mock:///demo vm list".to_owned())
-        }
+        ErrorKind::Unsupported => Some(
+            "build it with the feature libvirt, or try the simulated host: kvmctl -c mock:///demo vm list".to_owned(),
+        ),
         _ => None,
     }
 }

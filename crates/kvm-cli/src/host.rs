@@ -28,8 +28,7 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Example:\n  kvmctl host list",
-    after_long_help = "Columns: alias, target, identity, known-hosts.\n\nhosts.toml has a section per host:\n  [lab1]\n  \
-        target = \"qemu+ssh://root@lab1.example/system\"\n  identity = \"/home/me/.ssh/lab\"\n\nLibrary: kvm_cli::Settings::read"
+    after_long_help = "Columns: alias, target, identity, known-hosts.\n\nhosts.toml: kvmctl help configuration.\n\nLibrary: kvm_cli::Settings::read"
 )]
 pub struct List {
     #[command(flatten)]
@@ -92,7 +91,8 @@ impl Outcome for Hosts {
         }
         let mut table = Table::new(&self.columns);
         for row in &self.hosts {
-            let path = |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |p| p.display().to_string());
+            let path =
+                |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |p| p.display().to_string());
             let cell = |column: &Column| match column.key {
                 "alias" => Cell::new(&row.alias),
                 "target" => Cell::new(&row.entry.target),
@@ -116,7 +116,8 @@ struct Shown {
 impl Outcome for Shown {
     fn text(&self, page: &mut Page<'_>) {
         let host = &self.capabilities;
-        let guests: Vec<_> = host.guests.iter().map(|g| format!("{} {} ({})", g.os_type, g.arch, g.virt_type)).collect();
+        let guests: Vec<_> =
+            host.guests.iter().map(|g| format!("{} {} ({})", g.os_type, g.arch, g.virt_type)).collect();
         let features: Vec<_> = host
             .features
             .iter()

@@ -1,42 +1,58 @@
 //! Ctrl-C: first politely, then at once.
 
-use kvm_core::{Error, ErrorKind};
+use std::io;
+
+use kvm_core::{Error, ErrorKind, Progress, Reporter as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::session::Session;
 
-/// Waits for requests to stop. The first one while an operation runs cancels it; any other one ends the wait, with
-/// the error that says what is left.
-///
-/// Never returns when signals cannot be listened to: the system's own answer, which ends the process, is then in place.
-pub(crate) async fn forced(session: &Session) -> Error {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    loop {
-        next(&mut interrupt, &mut terminate).await;
-        if session.child_has_terminal() {
-            continue;
-        }
-        let stopped = Error::new(ErrorKind::Cancelled, "stopped");
-        match session.progress.running() {
-            None => return stopped,
-            Some(id) if session.cancel.is_cancelled() => {
-                return stopped.with_detail(format!(
-                    "operation {id} is left as it is; take it back: kvmctl op undo {id}, or do the rest: kvmctl op resume {id}"
-                ));
+/// Requests to stop, from when this is made.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Requests {
+    /// Listens from now on; without it a request would end the process in the middle of an operation.
+    pub(crate) fn listen() -> Result<Self> {
+        let refused = |e: io::Error| Error::internal("signals cannot be listened to").with_source(e);
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
+            terminate: signal(SignalKind::terminate()).map_err(refused)?,
+        })
+    }
+
+    /// Waits for requests to stop. The first one while an operation runs cancels it; any other one ends the wait, with
+    /// the error that says what is left.
+    pub(crate) async fn forced(mut self, session: &Session) -> Error {
+        loop {
+            self.next().await;
+            if session.child_has_terminal() {
+                continue;
             }
-            Some(id) => {
-                session.progress.say(&format!("cancelling operation {id}; Ctrl-C again stops at once"));
-                session.cancel.cancel();
+            let stopped = Error::new(ErrorKind::Cancelled, "stopped");
+            match session.progress.running() {
+                None => return stopped,
+                Some(id) if session.cancel.is_cancelled() => {
+                    return stopped.with_detail(format!(
+                        "operation {id} is left as it is; take it back: kvmctl op undo {id}, or do the rest: kvmctl op resume {id}"
+                    ));
+                }
+                Some(id) => {
+                    let message = format!("cancelling operation {id}; Ctrl-C again stops at once");
+                    session.progress.report(&Progress::Warning { message });
+                    session.cancel.cancel();
+                }
             }
         }
     }
-}
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

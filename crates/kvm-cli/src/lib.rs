@@ -40,7 +40,7 @@ mod vol;
 
 pub use args::{Args, Command, Format, Global, LogFormat};
 pub use completion::answer_completion;
-pub use connect::Address;
+pub use connect::{Address, settle};
 pub use environment::Directories;
 pub use exit::{FOUND, SUCCESS, exit_code};
 pub use printer::{Align, Cell, Column, Failure, Look, Outcome, Page, Printer, ProgressView, Table};

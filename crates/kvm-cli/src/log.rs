@@ -45,5 +45,6 @@ pub(crate) fn start(global: &Global) -> Result<()> {
         _ => layer.boxed(),
     };
     let subscriber = Registry::default().with(layer.with_filter(filter));
-    tracing::subscriber::set_global_default(subscriber).map_err(|e| Error::internal("there are two logs").with_source(e))
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|e| Error::internal("there are two logs").with_source(e))
 }

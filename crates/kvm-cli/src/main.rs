@@ -25,5 +25,6 @@ fn main() -> ExitCode {
     let code = runtime.block_on(kvm_cli::run(args, &mut printer));
     // Not waited for: a thread that reads the terminal, or a host that hangs, would hold the process.
     runtime.shutdown_background();
+    kvm_cli::settle();
     ExitCode::from(code)
 }

@@ -97,7 +97,8 @@ async fn open(session: &Session, id: &OpId) -> Result<OpView> {
     match view.status.is_open() {
         true => Ok(view),
         false => {
-            let error = Error::new(ErrorKind::InvalidState, format!("operation {id} is {} already", view.status.as_str()));
+            let error =
+                Error::new(ErrorKind::InvalidState, format!("operation {id} is {} already", view.status.as_str()));
             Err(error.on(Resource::Operation(id.to_string())))
         }
     }

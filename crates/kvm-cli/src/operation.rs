@@ -88,7 +88,11 @@ impl DoneForm {
     /// Says what was done and how it can be looked at.
     pub(crate) fn text(&self, what: &str, page: &mut Page<'_>) {
         for other in &self.recovered {
-            page.done(format_args!("finished the interrupted operation {} first: {}", other.operation, other.status.as_str()));
+            page.done(format_args!(
+                "finished the interrupted operation {} first: {}",
+                other.operation,
+                other.status.as_str()
+            ));
         }
         let took = text::duration(std::time::Duration::from_secs_f64(self.took_seconds));
         page.done(format_args!("{what} in {took}   (operation {0}, kvmctl op show {0})", self.operation));

@@ -7,9 +7,8 @@ const MOST_PIXELS: u64 = 1 << 26;
 
 /// Writes a binary pixmap (`P6`, as QEMU gives it) as PNG. `Corrupt` when it is none.
 pub(crate) fn ppm_to_png(ppm: &[u8]) -> Result<Vec<u8>> {
-    let (width, height, pixels) = read_ppm(ppm).ok_or_else(|| {
-        Error::new(ErrorKind::Corrupt, "the hypervisor gave a picture that cannot be read")
-    })?;
+    let (width, height, pixels) = read_ppm(ppm)
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the hypervisor gave a picture that cannot be read"))?;
     let mut png = Vec::new();
     let mut encoder = png::Encoder::new(&mut png, width, height);
     encoder.set_color(png::ColorType::Rgb);
@@ -66,7 +65,14 @@ mod tests {
 
     #[test]
     fn what_is_no_pixmap_is_corrupt_and_allocates_nothing() {
-        let lies = [&b"P6 4294967295 4294967295 255\nxx"[..], b"P6 2 2 255\nxx", b"P5 1 1 255\nx", b"P6 1", b"", b"P6 0 0 255\n"];
+        let lies = [
+            &b"P6 4294967295 4294967295 255\nxx"[..],
+            b"P6 2 2 255\nxx",
+            b"P5 1 1 255\nx",
+            b"P6 1",
+            b"",
+            b"P6 0 0 255\n",
+        ];
         for bad in lies {
             assert_eq!(ppm_to_png(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:?}");
         }

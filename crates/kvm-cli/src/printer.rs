@@ -155,15 +155,19 @@ impl Printer {
 
     /// Says something beside the result. Silent with `--quiet`.
     pub fn note(&mut self, text: &str) {
-        if !self.quiet {
-            self.complain(&format!("note: {text}\n"));
+        if self.quiet {
+            return;
+        }
+        match self.format {
+            Format::Json => self.complain(&format!("{}\n", serde_json::json!({ "note": text }))),
+            Format::Table | Format::Yaml => self.complain(&format!("note: {text}\n")),
         }
     }
 
     /// Says something beside the result that only `-v` asks for.
     pub fn explain(&mut self, text: &str) {
         if self.verbose {
-            self.complain(&format!("note: {text}\n"));
+            self.note(text);
         }
     }
 
@@ -206,8 +210,13 @@ impl Printer {
             io::stdin().lock().read_line(&mut line).map(|_| line)
         });
         let line = read.await.map_err(|e| Error::internal("the question was not answered").with_source(e))?;
-        let line = line.map_err(|e| Error::new(ErrorKind::Cancelled, "the question was not answered").with_source(e))?;
-        Ok(line.trim().to_owned())
+        let unanswered = || Error::new(ErrorKind::Cancelled, "the question was not answered");
+        match line {
+            // The end of input is no answer, not even an empty one.
+            Ok(line) if line.is_empty() => Err(unanswered()),
+            Ok(line) => Ok(line.trim().to_owned()),
+            Err(e) => Err(unanswered().with_source(e)),
+        }
     }
 
     /// Shows what is about to happen, before a question about it.

@@ -3,9 +3,10 @@
 use kvm_core::{ErrorKind, Result};
 
 use crate::args::{Args, Command};
+use crate::interrupt::Requests;
 use crate::printer::{Failure, Printer};
 use crate::session::Session;
-use crate::{completion, doctor, events, exit, help, host, interrupt, log, man, net, op, pool, vm, vol};
+use crate::{completion, doctor, events, exit, help, host, log, man, net, op, pool, vm, vol};
 
 /// Does what was asked, prints what came of it, and gives the exit code.
 pub async fn run(args: Args, printer: &mut Printer) -> u8 {
@@ -30,11 +31,13 @@ async fn start(args: Args, printer: &mut Printer) -> Result<u8> {
     let global = args.global.or_environment();
     log::start(&global)?;
     let session = Session::new(&global, printer.progress())?;
+    let requests = Requests::listen()?;
     let result = tokio::select! {
         biased;
         done = command(args.command, &session, printer) => done,
-        stopped = interrupt::forced(&session) => Err(stopped),
+        stopped = requests.forced(&session) => Err(stopped),
     };
+    session.progress.over();
     Ok(result.unwrap_or_else(|error| {
         printer.failure(&Failure { subject: session.subject(), error: &error });
         exit::exit_code(error.kind())

@@ -1,8 +1,8 @@
 //! What one run of the program works with: settings, open hosts, and the way to carry out plans.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use kvm_core::op::{Catalogue, Direction, Executor, FileStore, OpId, Outcome, Plan, RunContext};

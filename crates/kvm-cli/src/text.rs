@@ -46,7 +46,9 @@ mod tests {
 
     #[test]
     fn times_are_written_in_one_form() {
-        for (millis, text) in [(7, "7 ms"), (400, "0.4 s"), (12_000, "12 s"), (64_000, "1 m 04 s"), (12_000_000, "3 h 20 m")] {
+        for (millis, text) in
+            [(7, "7 ms"), (400, "0.4 s"), (12_000, "12 s"), (64_000, "1 m 04 s"), (12_000_000, "3 h 20 m")]
+        {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
     }

@@ -232,7 +232,8 @@ impl<T: Deed> Outcome for Batch<T> {
     }
 
     fn failures<'a>(&'a self) -> Vec<Failure<'a>> {
-        let failed = |item: &'a Item<T>| item.result.as_ref().err().map(|error| Failure { subject: Some(&item.name), error });
+        let failed =
+            |item: &'a Item<T>| item.result.as_ref().err().map(|error| Failure { subject: Some(&item.name), error });
         self.results.iter().filter_map(failed).collect()
     }
 }

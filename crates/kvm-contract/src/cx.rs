@@ -17,6 +17,9 @@ use uuid::Uuid;
 use crate::case::Failure;
 use crate::rig::Bench;
 
+/// After this time a guest that did not shut down is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 /// A case's view of its host.
 pub(crate) struct Cx {
     bench: Box<dyn Bench>,
@@ -131,9 +134,22 @@ impl Cx {
         Ok(self.find(id).await?.state)
     }
 
-    /// Waits for a state as long as guests may take.
-    pub(crate) async fn until(&self, id: &VmId, state: VmState) -> Result<VmSummary> {
-        self.hypervisor().wait_for(id, &[state], self.patience(), self.clock()).await
+    /// Asks a guest to shut down until it has done so: one that is not up yet hears nothing.
+    pub(crate) async fn shut_down(&self, id: &VmId) -> Result<VmSummary> {
+        let mut left = self.patience();
+        loop {
+            match self.power(id, PowerAction::Shutdown).await {
+                // It has begun, or is over by now.
+                Err(e) if e.kind() != ErrorKind::InvalidState => return Err(e),
+                _ => {}
+            }
+            let wait = left.min(ASK_AGAIN);
+            left -= wait;
+            match self.hypervisor().wait_for(id, &[VmState::Off], wait, self.clock()).await {
+                Err(e) if e.kind() == ErrorKind::Timeout && !left.is_zero() => {}
+                other => return other,
+            }
+        }
     }
 
     /// The machines of this case, in the order of the list.

@@ -11,7 +11,7 @@ use kvm_core::{
 };
 use kvm_xml::pool::{PoolTarget, PoolType};
 use kvm_xml::{Domain, Network, StoragePool};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use crate::rig::{Bench, Rig, Setup, Time};
@@ -46,14 +46,21 @@ pub trait SharedHost: Send + Sync + 'static {
 }
 
 /// A rig that has all cases share one host. Cases run side by side under names of their own; those that plant names,
-/// which cannot be their own, take turns.
+/// which cannot be their own, take turns, and one that breaks the connection has the host to itself.
 pub fn on_shared(host: impl SharedHost) -> impl Rig {
-    SharedRig { host: Arc::new(host), turn: Arc::default() }
+    SharedRig { host: Arc::new(host), turn: Arc::default(), presence: Arc::default() }
 }
 
 struct SharedRig {
     host: Arc<dyn SharedHost>,
     turn: Arc<Mutex<()>>,
+    presence: Arc<RwLock<()>>,
+}
+
+/// A case's share of the host.
+enum Presence {
+    Among(#[expect(dead_code, reason = "held, not used")] OwnedRwLockReadGuard<()>),
+    Alone(#[expect(dead_code, reason = "held, not used")] OwnedRwLockWriteGuard<()>),
 }
 
 struct SharedBench {
@@ -63,6 +70,8 @@ struct SharedBench {
     planted: Vec<VmId>,
     pools: PathBuf,
     _turn: Option<OwnedMutexGuard<()>>,
+    everybody: Arc<RwLock<()>>,
+    presence: Mutex<Option<Presence>>,
 }
 
 #[async_trait]
@@ -77,6 +86,7 @@ impl Rig for SharedRig {
 
     async fn bench(&self, setup: &Setup) -> Result<Box<dyn Bench>> {
         let turn = if setup.planted.is_empty() { None } else { Some(Arc::clone(&self.turn).lock_owned().await) };
+        let presence = Presence::Among(Arc::clone(&self.presence).read_owned().await);
         let host = self.host.connect().await?;
         let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}::{}", setup.group, setup.case).as_bytes());
         let mark = u32::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
@@ -87,6 +97,8 @@ impl Rig for SharedRig {
             planted: Vec::new(),
             pools: self.host.pools().to_owned(),
             _turn: turn,
+            everybody: Arc::clone(&self.presence),
+            presence: Mutex::new(Some(presence)),
         };
         // What an earlier run left when it was killed.
         bench.sweep().await?;
@@ -192,6 +204,10 @@ impl Bench for SharedBench {
     }
 
     async fn interrupt(&self) -> Result<()> {
+        let mut presence = self.presence.lock().await;
+        // Others leave first, and none comes.
+        drop(presence.take());
+        *presence = Some(Presence::Alone(Arc::clone(&self.everybody).write_owned().await));
         self.shared.interrupt(&self.host).await
     }
 

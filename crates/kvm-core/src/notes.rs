@@ -42,14 +42,15 @@ pub enum Protection {
 }
 
 impl VmNotes {
-    /// Reads the notes of a document. What another program wrote there and is no valid note is left out.
+    /// Reads the notes of a document. A title or description that another program wrote is kept as it is, so that
+    /// writing the notes back loses nothing; a tag that is none is left out.
     #[must_use]
     pub fn of(doc: &Domain) -> Self {
         let ours = doc.metadata.as_ref().and_then(|m| m.get(METADATA_NAMESPACE));
         let attribute = |name: &str| ours.and_then(|element: &Fragment| element.attribute(name));
         Self {
-            title: doc.title.as_deref().and_then(|t| Title::parse(t).ok()),
-            description: doc.description.as_deref().and_then(|d| Description::parse(d).ok()),
+            title: doc.title.as_deref().and_then(|t| Title::adopt(t).ok()),
+            description: doc.description.as_deref().and_then(|d| Description::adopt(d).ok()),
             tags: attribute("tags").unwrap_or_default().split(',').filter_map(|tag| Tag::parse(tag).ok()).collect(),
             protection: if attribute("protection").as_deref() == Some("on") { Protection::On } else { Protection::Off },
         }
@@ -144,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_valid_note_is_left_out() {
+    fn what_another_program_wrote_is_kept_and_a_tag_that_is_none_is_left_out() {
         let doc = Domain::from_xml(
             "<domain><title>\u{202e}evil</title><metadata><k:notes xmlns:k='urn:kvm-manager:metadata:1' \
              tags='b,a,,=x,a' protection='perhaps'/></metadata></domain>",
         )
         .unwrap();
         let notes = VmNotes::of(&doc);
-        assert_eq!(notes.title, None);
+        assert_eq!(notes.title.unwrap().as_str(), "\u{202e}evil");
         assert_eq!(notes.tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(notes.protection, Protection::Off);
     }

@@ -69,6 +69,9 @@ mod tests {
 
     use super::*;
 
+    const UNKNOWN_KEY: &str = "libssh transport error: No user interaction callback provided: Can't verify the session \
+        host key";
+
     fn kind_of(to: Kind, code: sys::virErrorNumber, os_error: Option<i32>, message: &str) -> ErrorKind {
         kind(to, &LibvirtError::new(code, sys::VIR_FROM_RPC, message, os_error))
     }
@@ -88,11 +91,11 @@ mod tests {
         for (text, kind) in [
             ("Cannot recv data: Host key verification failed.: Connection reset by peer", ErrorKind::Denied),
             ("Cannot recv data: root@h: Permission denied (publickey).: Connection reset by peer", ErrorKind::Denied),
-            ("libssh transport error: Can't verify the session host key", ErrorKind::Denied),
             ("Cannot recv data: ssh: connect to host h port 22: Connection refused: x", ErrorKind::Unavailable),
         ] {
             assert_eq!(kind_of(Kind::Ssh, sys::VIR_ERR_SYSTEM_ERROR, reset, text), kind, "{text}");
         }
+        assert_eq!(kind_of(Kind::Ssh, sys::VIR_ERR_LIBSSH, None, UNKNOWN_KEY), ErrorKind::Denied);
         let refused = kind_of(Kind::Tls, sys::VIR_ERR_SYSTEM_ERROR, Some(libc::EIO), "");
         assert_eq!(refused, ErrorKind::Denied);
         let elsewhere = kind_of(Kind::Tls, sys::VIR_ERR_SYSTEM_ERROR, reset, "Host key verification failed");

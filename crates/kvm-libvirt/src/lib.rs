@@ -28,7 +28,7 @@
 //! dies with its connection, has one. A lost connection is opened again by the next call, and in the background while
 //! anybody listens to events: their stream says [`Disconnected`](kvm_core::Event::Disconnected) and
 //! [`Resynced`](kvm_core::Event::Resynced). When the last handle is dropped, threads and connections end; one thread
-//! of the process stays, which runs libvirt's event loop.
+//! of the process stays, which runs libvirt's event loop. A program calls [`settle`] before it ends.
 //!
 //! Every error is of one kind of [`kvm_core::ErrorKind`] with words of our own; libvirt's words are its source, a
 //! [`LibvirtError`]. Where libvirt's number leaves open what went wrong, this crate looks again at what is true, and
@@ -38,6 +38,7 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod busy;
 mod capability;
 mod config;
 mod connect;
@@ -64,6 +65,7 @@ mod storage;
 mod task;
 mod volume;
 
+pub use busy::settle;
 pub use config::{Config, Keepalive};
 pub use error::LibvirtError;
 pub use libvirt::Libvirt;

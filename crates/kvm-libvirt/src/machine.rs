@@ -1,12 +1,11 @@
 //! A machine's handle, and what several calls ask of it.
 
-use kvm_core::{VmId, VmState};
+use kvm_core::{Error, Resource, VmId, VmState};
 use virt::domain::Domain;
 use virt::sys;
 
 use crate::error::LibvirtError;
 use crate::task::{Failure, Task};
-use kvm_core::Resource;
 
 /// A machine that was looked up.
 pub(crate) struct Machine {
@@ -28,7 +27,7 @@ impl Task<'_> {
     }
 
     /// The error for what needs a running machine.
-    pub(crate) fn not_running(&self) -> kvm_core::Error {
+    pub(crate) fn not_running(&self) -> Error {
         self.invalid_state("is not running")
     }
 

@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::busy::Busy;
+
 /// What a thread runs. It must not hold what only an asynchronous task may drop.
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -85,7 +87,7 @@ impl Pool {
             return Err(Refused::Stuck(state.lost));
         }
         let ticket = Arc::new(Ticket::default());
-        state.queue.push_back((Arc::clone(&ticket), work));
+        state.queue.push_back((Arc::clone(&ticket), counted(work)));
         if let Err(e) = self.0.staff(&mut state)
             && state.threads == 0
         {
@@ -98,7 +100,7 @@ impl Pool {
     /// Drops a value on one of the threads, because dropping it talks to the host.
     pub(crate) fn discard<T: Send + 'static>(&self, value: T) {
         let mut state = self.0.lock();
-        state.queue.push_back((Arc::default(), Box::new(move || drop(value))));
+        state.queue.push_back((Arc::default(), counted(Box::new(move || drop(value)))));
         if let Err(e) = self.0.staff(&mut state) {
             tracing::warn!(error = %e, pool = self.0.name, "no thread to clean up with; a later call will do it");
         }
@@ -174,6 +176,15 @@ impl Shared {
             }
         }
     }
+}
+
+/// Work that counts as such until it has ended or is dropped.
+fn counted(work: Work) -> Work {
+    let busy = Busy::begin();
+    Box::new(move || {
+        let _busy = busy;
+        work();
+    })
 }
 
 /// Runs work that nobody gave up. `false` when its thread was written off in the meantime.

@@ -30,13 +30,14 @@ fn change(task: &Task<'_>, id: &VmId, action: PowerAction) -> Result<(), Failure
     }
     request(task, &machine, action).map_err(|e| {
         // Its kind may be known, and else somebody may have been faster than we.
-        if e.kind().is_some() {
+        if e.kind().is_some() && !keeps_off(action, &e) {
             return e.into();
         }
         match machine.state() {
             Ok(now) if !allows(now, action) => wrong_state(task, now).with_source(e).into(),
+            Ok(_) => refused(task, action, e),
             Err(gone) if gone.kind() == Some(ErrorKind::NotFound) => task.not_found().with_source(e).into(),
-            _ => refused(task, e),
+            Err(_) => e.into(),
         }
     })
 }
@@ -99,13 +100,29 @@ fn wrong_state(task: &Task<'_>, state: VmState) -> kvm_core::Error {
 
 /// A machine in the right state that the host could not move: a disk that is missing is a system error like any
 /// other, and what it says is that the machine cannot do this as it is.
-fn refused(task: &Task<'_>, e: LibvirtError) -> Failure {
+fn refused(task: &Task<'_>, action: PowerAction, e: LibvirtError) -> Failure {
     match e.os_error() {
         Some(libc::ENOENT | libc::ENOTDIR | libc::EISDIR) => {
             task.invalid_state("refers to a file that is not there").with_source(e).into()
         }
+        _ if keeps_off(action, &e) => task.invalid_state("cannot start").with_source(e).into(),
         _ => e.into(),
     }
+}
+
+/// Whether a start went wrong over what the machine's definition asks of this host: a processor that it does not have, a
+/// port that is taken, a bridge, network or volume that is not there. libvirt uses many numbers for it. What is left out
+/// says something else of the host: no permission, no room, no memory, no such call.
+fn keeps_off(action: PowerAction, e: &LibvirtError) -> bool {
+    matches!(action, PowerAction::Start | PowerAction::StartPaused)
+        && match e.kind() {
+            None | Some(ErrorKind::InvalidInput) => true,
+            Some(ErrorKind::NotFound) => !e.is(sys::VIR_ERR_NO_DOMAIN),
+            Some(ErrorKind::Unsupported) => {
+                e.is(sys::VIR_ERR_CONFIG_UNSUPPORTED) || e.is(sys::VIR_ERR_CPU_INCOMPATIBLE)
+            }
+            Some(_) => false,
+        }
 }
 
 #[cfg(test)]
@@ -138,6 +155,38 @@ mod tests {
         for state in VmState::ALL {
             assert_eq!(allows(state, PowerAction::Resume), state == VmState::Paused, "{state}");
             assert_eq!(allows(state, PowerAction::DiscardSaved), state == VmState::Saved, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_fails_over_the_definition_is_told_from_one_that_fails_over_the_host() {
+        let keeps_off = |action, code, os_error| {
+            keeps_off(action, &LibvirtError::new(code, sys::VIR_FROM_QEMU, "any text", os_error))
+        };
+        for (code, os_error) in [
+            (sys::VIR_ERR_INTERNAL_ERROR, None),
+            (sys::VIR_ERR_OPERATION_FAILED, None),
+            (sys::VIR_ERR_OPERATION_INVALID, None),
+            (sys::VIR_ERR_SYSTEM_ERROR, Some(libc::EADDRINUSE)),
+            (sys::VIR_ERR_SYSTEM_ERROR, Some(libc::ENODEV)),
+            (sys::VIR_ERR_CONFIG_UNSUPPORTED, None),
+            (sys::VIR_ERR_CPU_INCOMPATIBLE, None),
+            (sys::VIR_ERR_NO_NETWORK, None),
+            (sys::VIR_ERR_NO_STORAGE_VOL, None),
+        ] {
+            assert!(keeps_off(PowerAction::Start, code, os_error), "{code}");
+            assert!(keeps_off(PowerAction::StartPaused, code, os_error), "{code}");
+            assert!(!keeps_off(PowerAction::Resume, code, os_error), "{code}");
+        }
+        for (code, os_error) in [
+            (sys::VIR_ERR_NO_DOMAIN, None),
+            (sys::VIR_ERR_NO_SUPPORT, None),
+            (sys::VIR_ERR_OPERATION_DENIED, None),
+            (sys::VIR_ERR_OPERATION_TIMEOUT, None),
+            (sys::VIR_ERR_SYSTEM_ERROR, Some(libc::EACCES)),
+            (sys::VIR_ERR_SYSTEM_ERROR, Some(libc::ENOSPC)),
+        ] {
+            assert!(!keeps_off(PowerAction::Start, code, os_error), "{code}");
         }
     }
 }

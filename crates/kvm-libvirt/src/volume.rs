@@ -12,6 +12,9 @@ use crate::libvirt::Libvirt;
 use crate::storage::{self, check_active, lookup};
 use crate::task::{Failure, Task};
 
+/// Room for the tables of an empty volume that grows.
+const TABLES: Bytes = Bytes::from_mib(1);
+
 impl Libvirt {
     pub(crate) async fn list_volumes(&self, pool: &PoolName) -> Result<Vec<VolumeInfo>> {
         let name = pool.clone();
@@ -49,7 +52,7 @@ impl Libvirt {
             check()?;
             let volume = StorageVol::create_xml(&pool, &doc.to_xml(), 0).map_err(|e| {
                 looked_again(e, check, |e| {
-                    looked_again(e, || check_active(task, &pool), |e| no_space(task, &pool, &doc, e))
+                    looked_again(e, || check_active(task, &pool), |e| explain(task, &pool, &name, &doc, e))
                 })
             })?;
             describe(task, &pool_name, &volume)?.ok_or_else(|| task.not_found().into())
@@ -137,19 +140,78 @@ fn bytes(size: Option<&kvm_xml::value::Size>) -> Bytes {
     Bytes::new(size.and_then(kvm_xml::value::Size::bytes).unwrap_or(0))
 }
 
-/// Whether the pool has less than what the volume takes at once: not every driver says so by a number.
-fn no_space(task: &Task<'_>, pool: &StoragePool, doc: &StorageVolume, e: LibvirtError) -> Failure {
+/// Why a volume could not be made. Not every driver says by a number that the pool is full, so its space is looked at.
+fn explain(task: &Task<'_>, pool: &StoragePool, name: &VolumeName, doc: &StorageVolume, e: LibvirtError) -> Failure {
     if !matches!(e.kind(), None | Some(ErrorKind::NoSpace)) {
         return refused(task, e);
     }
-    // What is not said is allocated in full.
-    let needed = bytes(doc.allocation.as_ref().or(doc.capacity.as_ref()));
-    match pool.info() {
-        Ok(space) if needed > Bytes::new(space.available) => {
-            let message = format!("no room for {}", task.resource());
-            let detail = format!("needs {needed}, pool has {} left", Bytes::new(space.available));
-            task.error(ErrorKind::NoSpace, message).with_detail(detail).with_source(e).into()
-        }
-        _ => refused(task, e),
+    // libvirt counts a pool's space and volumes only now and then. Busy pools refuse; then the last count has to do.
+    if let Err(e) = pool.refresh(0) {
+        tracing::debug!(error = %e, "a pool is not counted again");
+    }
+    let needed = needed(doc);
+    let left = pool.info().map(|space| Bytes::new(space.available));
+    let is_full = e.kind() == Some(ErrorKind::NoSpace) || left.as_ref().is_ok_and(|left| needed > *left);
+    if !is_full {
+        return refused(task, e);
+    }
+    remove_remains(pool, name, &e);
+    let error = task.error(ErrorKind::NoSpace, format!("no room for {}", task.resource()));
+    match left {
+        Ok(left) => error.with_detail(format!("needs {needed}, pool has {left} left")),
+        Err(_) => error,
+    }
+    .with_source(e)
+    .into()
+}
+
+/// What a volume takes at once. What is not said is allocated in full; but formats other than raw grow, whatever is
+/// said, and begin with tables that take less than [`TABLES`].
+fn needed(doc: &StorageVolume) -> Bytes {
+    let format = doc.target.as_ref().and_then(|target| target.format.as_ref()?.r#type.as_ref());
+    match format {
+        Some(format) if format.to_string() != "raw" => TABLES,
+        _ => bytes(doc.allocation.as_ref().or(doc.capacity.as_ref())).max(TABLES),
+    }
+}
+
+/// Removes what is left of a volume that did not fit.
+///
+/// It was not there before: the pool did not list it, and libvirt checks that the file is not there before it makes
+/// one. When that is what it refused, the file is somebody's. Of what is no file it checks nothing, and leaves nothing.
+fn remove_remains(pool: &StoragePool, name: &VolumeName, e: &LibvirtError) {
+    if e.is(sys::VIR_ERR_OPERATION_INVALID) || e.os_error() == Some(libc::EEXIST) {
+        return;
+    }
+    let removed = match optional(pool.lookup_storage_vol_by_name(name.as_str())) {
+        Ok(Some(volume)) => match volume.info() {
+            Ok(info) if info.kind == sys::VIR_STORAGE_VOL_FILE => volume.delete(0).map_err(LibvirtError::from),
+            other => other.map(drop).map_err(LibvirtError::from),
+        },
+        Ok(None) => Ok(()),
+        Err(e) => Err(e),
+    };
+    if let Err(e) = removed {
+        tracing::warn!(error = %e, volume = %name, "what is left of a volume that did not fit cannot be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed_by(rest: &str) -> Bytes {
+        needed(&StorageVolume::from_xml(&format!("<volume><name>v</name>{rest}</volume>")).unwrap())
+    }
+
+    #[test]
+    fn only_raw_volumes_take_their_size_at_once() {
+        let capacity = "<capacity unit='GiB'>8</capacity>";
+        let qcow2 = "<target><format type='qcow2'/></target>";
+        assert_eq!(needed_by(capacity), Bytes::from_gib(8));
+        assert_eq!(needed_by(&format!("{capacity}<allocation unit='GiB'>2</allocation>")), Bytes::from_gib(2));
+        assert_eq!(needed_by(&format!("{capacity}<allocation>0</allocation>")), TABLES);
+        assert_eq!(needed_by(&format!("{capacity}{qcow2}")), TABLES);
+        assert_eq!(needed_by(&format!("{capacity}<target><format type='raw'/></target>")), Bytes::from_gib(8));
     }
 }

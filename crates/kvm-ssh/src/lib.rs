@@ -1,7 +1,7 @@
 //! Ways to a host's operating system: its programs, sockets and files.
 //!
-//! [`LocalTransport`] is this machine itself. It implements [`kvm_core::Transport`], so that whatever is written
-//! against the trait works the same wherever the host is.
+//! [`LocalTransport`] is this machine itself, [`NoTransport`] a host of which only the hypervisor is reached. Both
+//! implement [`kvm_core::Transport`], so that whatever is written against the trait works the same wherever the host is.
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,5 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod local;
+mod none;
 
 pub use local::LocalTransport;
+pub use none::NoTransport;

@@ -135,7 +135,8 @@ pub(crate) fn assemble(
         target: host.target.clone(),
         locks: vec![LockKey { host: host.host_key(), vm: id }],
         lines,
-        reversible: steps.len(),
+        // A machine that has started may have been used: whoever died then, it is not taken away again.
+        reversible: steps.len() - usize::from(machine.start.is_wanted()),
         steps,
     }
 }

@@ -14,7 +14,7 @@ use crate::create::{CreatePlan, Machine, assemble, check_free_id, check_free_nam
 use crate::place::{Places, known, volume_name};
 use crate::policy::PlanContext;
 use crate::spec::Start;
-use crate::usage::Usage;
+use crate::usage::{Usage, normal};
 
 mod allow;
 mod check;
@@ -196,8 +196,10 @@ fn rewrite_notes(document: &mut Domain) -> Result<()> {
 
 async fn disks(host: &Host, document: &Domain, usage: &Usage) -> Result<Vec<PlanLine>> {
     let mut lines = Vec::new();
-    let sources: Vec<_> = document.devices.iter().flat_map(|d| &d.disk).filter_map(|d| d.source.as_ref()).collect();
-    for source in sources {
+    let mut writable = BTreeSet::new();
+    let disks: Vec<_> = document.devices.iter().flat_map(|d| &d.disk).collect();
+    for disk in disks {
+        let Some(source) = &disk.source else { continue };
         let Some(path) = source.file.as_ref().or(source.dev.as_ref()) else {
             if let (Some(pool), Some(volume)) = (&source.pool, &source.volume) {
                 lines.push(PlanLine::new("use", "volume", format!("{pool}/{volume}")));
@@ -205,6 +207,10 @@ async fn disks(host: &Host, document: &Domain, usage: &Usage) -> Result<Vec<Plan
             continue;
         };
         let path = DiskPath::adopt(path)?;
+        let is_fixed = disk.readonly || disk.device == Some(kvm_xml::domain::DiskDevice::Cdrom);
+        if !is_fixed && !writable.insert(normal(path.as_str())) {
+            return Err(Error::invalid("disk_path", format!("two disks are {path}")));
+        }
         let line = match host.storage.volume_at(&path).await {
             Ok(volume) => PlanLine::new("use", "volume", volume_name(&volume)),
             Err(e) if e.kind() == ErrorKind::NotFound => PlanLine::new("use", "file", path.as_str()),

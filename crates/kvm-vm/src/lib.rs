@@ -4,7 +4,7 @@
 //!   before anything is written, and give a plan that an executor carries out and can take back. [`decode`] makes its
 //!   steps again after a crash.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
-//!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory`] everything there is.
+//!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
 //! - **Change in one call**: [`change_notes`], [`shutdown`], [`prepare_edit`].
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
 //!

@@ -194,7 +194,7 @@ impl Mentions {
 fn volume_of(element: &dyn Element) -> Option<String> {
     let text = |key: &str| {
         let slot = element.slot(element.shape().position(key)?);
-        let Item::Leaf(leaf) = (slot.count() > 0).then(|| slot.item(0))? else { return None };
+        let Item::Leaf(leaf) = slot.item(0)? else { return None };
         match leaf.scalar() {
             Scalar::Str(text) => Some(text.to_owned()),
             _ => None,

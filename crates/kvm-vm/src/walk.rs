@@ -34,7 +34,7 @@ fn element(node: &dyn Element, path: &mut String, visit: &mut dyn FnMut(&str, Fo
                 *path += &format!("/{prefix}{}", field.name);
             }
         }
-        for item in (0..slot.count()).map(|i| slot.item(i)) {
+        for item in slot.items() {
             match item {
                 Item::Element(child) => element(child, path, visit),
                 Item::Flag => visit(path, Found::Value("")),

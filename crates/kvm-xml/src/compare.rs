@@ -11,7 +11,7 @@ pub(crate) fn equal(a: &dyn Element, b: &dyn Element) -> bool {
         let (x, y) = (a.slot(index), b.slot(index));
         let count = x.count();
         count == y.count()
-            && (0..count).all(|item| equal_items(x.item(item), y.item(item)))
+            && x.items().zip(y.items()).all(|(a, b)| equal_items(a, b))
             && (count > 0 || a.extra().written_at(index, 0) == b.extra().written_at(index, 0))
     }) && a.extra().nodes() == b.extra().nodes()
         && unknown_attributes(a).count() == unknown_attributes(b).count()
@@ -45,10 +45,9 @@ pub(crate) fn debug(element: &dyn Element, f: &mut fmt::Formatter<'_>) -> fmt::R
         } else if field.secret {
             show.field(field.key, &format_args!("***"));
         } else if field.many {
-            let items: Vec<Shown<'_>> = (0..slot.count()).map(|item| Shown(slot.item(item))).collect();
-            show.field(field.key, &items);
-        } else {
-            show.field(field.key, &Shown(slot.item(0)));
+            show.field(field.key, &slot.items().map(Shown).collect::<Vec<_>>());
+        } else if let Some(item) = slot.item(0) {
+            show.field(field.key, &Shown(item));
         }
         debug_assert!(index >= shape.attributes || field.place == Place::Attribute);
     }

@@ -53,24 +53,20 @@ fn elements(before: &dyn Element, after: &dyn Element, path: &str, changes: &mut
             |item, position| if field.many { format!("{path}[{}]", label(item, position)) } else { path.clone() };
         let (old, new) = (before.slot(index), after.slot(index));
         let mut left: HashMap<String, VecDeque<usize>> = HashMap::new();
-        for item in 0..new.count() {
-            left.entry(label(new.item(item), item)).or_default().push_back(item);
+        let mut new: Vec<Option<Item<'_>>> = new.items().map(Some).collect();
+        for (position, item) in new.iter().flatten().enumerate() {
+            left.entry(label(*item, position)).or_default().push_back(position);
         }
-        let mut met = vec![false; new.count()];
-        for (position, item) in (0..old.count()).map(|item| (item, old.item(item))) {
+        for (position, item) in old.items().enumerate() {
             let name = name(item, position);
-            match left.get_mut(&label(item, position)).and_then(VecDeque::pop_front) {
-                Some(other) => {
-                    if let Some(met) = met.get_mut(other) {
-                        *met = true;
-                    }
-                    compare(item, new.item(other), field, &name, changes);
-                }
+            let other = left.get_mut(&label(item, position)).and_then(VecDeque::pop_front);
+            match other.and_then(|other| new.get_mut(other)?.take()) {
+                Some(other) => compare(item, other, field, &name, changes),
                 None => changes.push(Change { path: name, before: Some(show(item, field)), after: None }),
             }
         }
-        for (position, _) in met.iter().enumerate().filter(|(_, met)| !**met) {
-            let (name, item) = (name(new.item(position), position), new.item(position));
+        for (position, item) in new.into_iter().enumerate().filter_map(|(position, item)| Some((position, item?))) {
+            let name = name(item, position);
             changes.push(Change { path: name, before: None, after: Some(show(item, field)) });
         }
         odd(before, after, index, &path, changes);
@@ -150,7 +146,7 @@ fn key(item: Item<'_>) -> Option<String> {
     let mut steps = element.shape().key.split('.').peekable();
     while let Some(step) = steps.next() {
         let slot = element.slot(element.shape().position(step)?);
-        match (slot.count() > 0).then(|| slot.item(0))? {
+        match slot.item(0)? {
             Item::Element(child) => element = child,
             Item::Leaf(leaf) if steps.peek().is_none() => return Some(text(&leaf.scalar(), Format::PLAIN)),
             _ => return None,
@@ -186,7 +182,7 @@ fn leaves(element: &dyn Element, path: &str, values: &mut Vec<String>) {
     for (index, field) in element.shape().fields.iter().enumerate() {
         let slot = element.slot(index);
         let path = join(path, field.key);
-        for item in (0..slot.count()).map(|item| slot.item(item)) {
+        for item in slot.items() {
             match item {
                 Item::Element(child) => leaves(child, &path, values),
                 Item::Flag => values.push(path.clone()),

@@ -76,6 +76,8 @@ pub trait Document: Element + Default {
     }
 
     /// Writes the document as libvirt does, indented by two spaces, with a line end at the end.
+    ///
+    /// A field that was given a character which XML does not have (U+0000, say) makes a document that nobody can read.
     #[must_use]
     fn to_xml(&self) -> String {
         write::document(self, Self::ROOT)

@@ -25,8 +25,8 @@ pub trait Element {
 pub trait Slot {
     /// How many items it holds.
     fn count(&self) -> usize;
-    /// The item at `index`, which is below [`count`](Self::count).
-    fn item(&self, index: usize) -> Item<'_>;
+    /// The item at `index`; `None` past the last one.
+    fn item(&self, index: usize) -> Option<Item<'_>>;
     /// The element at `index`, to change it; `None` for other items.
     fn element_mut(&mut self, index: usize) -> Option<&mut dyn Element>;
     /// Reads a leaf from its text and adds it; `Err` when it does not fit the type, or when there is one already.
@@ -37,6 +37,13 @@ pub trait Slot {
     fn agrees(&self, index: usize, text: &str, format: Format) -> bool;
     /// Removes all items.
     fn clear(&mut self);
+}
+
+impl<'a> dyn Slot + 'a {
+    /// All items.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        (0..).map_while(|index| self.item(index))
+    }
 }
 
 /// One thing that a field holds.
@@ -325,8 +332,8 @@ impl<T: Value> Slot for Option<T> {
     fn count(&self) -> usize {
         usize::from(self.is_some())
     }
-    fn item(&self, _: usize) -> Item<'_> {
-        self.as_ref().map_or(Item::Flag, Value::item)
+    fn item(&self, index: usize) -> Option<Item<'_>> {
+        self.as_ref().filter(|_| index == 0).map(Value::item)
     }
     fn element_mut(&mut self, _: usize) -> Option<&mut dyn Element> {
         self.as_mut()?.as_element_mut()
@@ -382,8 +389,8 @@ impl<T: Value> Slot for Vec<T> {
     fn count(&self) -> usize {
         self.len()
     }
-    fn item(&self, index: usize) -> Item<'_> {
-        self.get(index).map_or(Item::Flag, Value::item)
+    fn item(&self, index: usize) -> Option<Item<'_>> {
+        self.get(index).map(Value::item)
     }
     fn element_mut(&mut self, index: usize) -> Option<&mut dyn Element> {
         self.get_mut(index)?.as_element_mut()
@@ -424,8 +431,8 @@ impl Slot for bool {
     fn count(&self) -> usize {
         usize::from(*self)
     }
-    fn item(&self, _: usize) -> Item<'_> {
-        Item::Flag
+    fn item(&self, index: usize) -> Option<Item<'_>> {
+        (*self && index == 0).then_some(Item::Flag)
     }
     fn element_mut(&mut self, _: usize) -> Option<&mut dyn Element> {
         None

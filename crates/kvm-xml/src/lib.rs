@@ -24,6 +24,9 @@
 //! what would have been valid. Both refuse what no document needs: document types, entities, more than a mebibyte, more
 //! than 256 levels.
 //!
+//! [`diff`] says in words what differs between two documents, [`Document::redact`] takes secrets out of one, and [`Metadata`]
+//! is the place for what belongs to neither libvirt nor this crate.
+//!
 //! With the feature `serde` every type is `Serialize` and `Deserialize` under the names of its fields.
 #![forbid(unsafe_code)]
 

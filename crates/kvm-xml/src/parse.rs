@@ -178,7 +178,7 @@ impl<'a> Parser<'a> {
         {
             if !field.format_in(target).plain && target.extra().written_at(index, 0).is_none() {
                 let mut text = String::new();
-                if let Item::Leaf(leaf) = target.slot(index).item(0) {
+                if let Some(Item::Leaf(leaf)) = target.slot(index).item(0) {
                     leaf.scalar().render(Format::PLAIN, &mut text);
                     target.extra_mut().push_written(index, 0, &text);
                 }
@@ -314,8 +314,7 @@ impl<'a> Parser<'a> {
         let raw = raw.get(..pending.end - pending.start).unwrap_or(raw);
         match shape.text_field() {
             Some((index, field)) if !children.any => {
-                // Beside child elements, the white space around a text is indentation.
-                let text = if last { &*pending.text } else { pending.text.trim_ascii() };
+                let text = if last { &*pending.text } else { without_indentation(&pending.text) };
                 match target.slot_mut(index).read(text, field.format) {
                     Ok(Spelling::Usual) => {}
                     Err(expected) if self.strict => {
@@ -395,6 +394,16 @@ fn leaf_content<'a>(source: &mut Source<'a>, tag: &Tag<'a>, strict: bool) -> Res
             Token::End => return Ok(content),
             Token::Eof => return Err(source.unfinished(tag.name)),
         }
+    }
+}
+
+/// A text in front of child elements, without the line ends and spaces that only lay them out.
+fn without_indentation(text: &str) -> &str {
+    let start = text.len() - text.trim_ascii_start().len();
+    let text = if text.get(..start).is_some_and(|space| space.contains('\n')) { text.trim_ascii_start() } else { text };
+    match text.rsplit_once('\n') {
+        Some((before, space)) if space.trim_ascii().is_empty() => before,
+        _ => text,
     }
 }
 

@@ -27,14 +27,10 @@ impl Writer {
         self.out.push_str(name);
         for (index, field) in shape.fields.iter().enumerate().take(shape.attributes) {
             let slot = element.slot(index);
-            if slot.count() == 0 && extra.is_empty() {
-                continue;
-            }
-            let written = extra.written_at(index, 0);
-            let format = field.format_in(element);
-            match (slot.item(0), written.filter(|text| slot.agrees(0, text, format))) {
-                (_, Some(text)) => self.attribute(field.name, text),
-                (Item::Leaf(leaf), None) => {
+            match (slot.item(0), extra.written_at(index, 0)) {
+                (None, None) => {}
+                (_, Some(text)) if slot.agrees(0, text, field.format_in(element)) => self.attribute(field.name, text),
+                (Some(Item::Leaf(leaf)), _) => {
                     self.open_attribute(field.name);
                     self.leaf(leaf, field, element);
                     self.out.push('\'');
@@ -86,10 +82,9 @@ impl Writer {
         self.out.push('>');
         if let Some((index, field)) = element.shape().text_field() {
             let slot = element.slot(index);
-            let written = element.extra().written_at(index, 0).filter(|text| slot.agrees(0, text, field.format));
-            match (slot.item(0), written) {
-                (_, Some(text)) => escape(text, Place::Text, &mut self.out),
-                (Item::Leaf(leaf), None) => self.leaf(leaf, field, element),
+            match (slot.item(0), element.extra().written_at(index, 0)) {
+                (_, Some(text)) if slot.agrees(0, text, field.format) => escape(text, field.place, &mut self.out),
+                (Some(Item::Leaf(leaf)), _) => self.leaf(leaf, field, element),
                 _ => {}
             }
         }
@@ -113,15 +108,12 @@ impl Writer {
             }
             return;
         }
-        for (index, field) in
-            shape.fields.iter().enumerate().skip(shape.attributes).filter(|(_, field)| field.place == Place::Child)
-        {
-            let count = element.slot(index).count();
-            for item in 0..count {
-                self.child(element, index, field, item, depth);
-            }
-            if count == 0 && !extra.is_empty() {
-                self.child(element, index, field, 0, depth);
+        for (index, field) in shape.fields.iter().enumerate().skip(shape.attributes) {
+            if field.place == Place::Child {
+                let mut item = 0;
+                while self.child(element, index, field, item, depth) {
+                    item += 1;
+                }
             }
         }
         for node in extra.nodes() {
@@ -129,23 +121,20 @@ impl Writer {
         }
     }
 
-    /// Writes one item of a field, or what stood in its place when the field is empty.
-    fn child(&mut self, element: &dyn Element, index: usize, field: &Field, item: usize, depth: usize) {
+    /// Writes one item of a field, or what stood in its place when the field is empty; `false` past the last one.
+    fn child(&mut self, element: &dyn Element, index: usize, field: &Field, item: usize, depth: usize) -> bool {
         let slot = element.slot(index);
-        let written = element.extra().written_at(index, item);
-        if item >= slot.count() && written.is_none() {
-            return;
+        let found = slot.item(item);
+        let written = element.extra().written_at(index, item).filter(|_| found.is_some() || item == 0);
+        if let Some(raw) = written
+            && text_of(raw).is_some_and(|text| slot.agrees(item, &text, field.format))
+        {
+            self.raw(raw, depth);
+            return true;
         }
-        if let Some(raw) = written {
-            if text_of(raw).is_some_and(|text| slot.agrees(item, &text, field.format)) {
-                return self.raw(raw, depth);
-            }
-            if item >= slot.count() {
-                return;
-            }
-        }
+        let Some(found) = found else { return false };
         let name = self.qualified(field);
-        match slot.item(item) {
+        match found {
             Item::Element(child) => self.element(child, &name, depth),
             Item::Flag => {
                 self.indent(depth);
@@ -170,6 +159,7 @@ impl Writer {
                 }
             }
         }
+        true
     }
 
     fn leaf(&mut self, leaf: &dyn crate::element::Leaf, field: &Field, element: &dyn Element) {
@@ -267,6 +257,9 @@ fn raw_attributes(xml: &str) -> &str {
 
 /// Escapes as libvirt does, which makes no difference between quotes in attributes and in texts.
 fn escape(text: &str, place: Place, out: &mut String) {
+    if !text.bytes().any(|byte| matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | b'\r' | b'\n' | b'\t')) {
+        return out.push_str(text);
+    }
     let mut from = 0;
     for (index, byte) in text.bytes().enumerate() {
         let reference = match byte {

@@ -223,3 +223,10 @@ fn a_device_is_a_document_of_its_own() {
     assert_eq!(nic.to_xml(), text);
     assert_eq!(Interface::from_xml_strict(text).expect("valid"), nic);
 }
+
+#[test]
+fn documents_and_errors_cross_threads() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<Domain>();
+    crosses::<kvm_xml::XmlError>();
+}

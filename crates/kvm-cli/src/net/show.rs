@@ -9,7 +9,10 @@ use crate::session::Session;
 
 /// Arguments of `net show`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  kvmctl net show default", after_long_help = "Library: kvm_core::Networks::find, ::definition")]
+#[command(
+    before_help = "Example:\n  kvmctl net show default",
+    after_long_help = "Library: kvm_core::Networks::find, ::definition"
+)]
 pub struct Args {
     #[command(flatten)]
     one: One,

@@ -53,11 +53,23 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         for (i, (was, is)) in seen.iter_mut().zip(&view.steps).enumerate().filter(|(_, (was, is))| *was != *is) {
             *was = *is;
             let title = view.header.steps.get(i).map(|step| step.title.clone()).unwrap_or_default();
-            printer.item(&News { operation: operation.clone(), step: Some(i), state: Some(*is), title, status: view.status })?;
+            printer.item(&News {
+                operation: operation.clone(),
+                step: Some(i),
+                state: Some(*is),
+                title,
+                status: view.status,
+            })?;
         }
         if view.status != OpStatus::Running {
             let title = view.header.title.clone();
-            printer.item(&News { operation: operation.clone(), step: None, state: None, title, status: view.status })?;
+            printer.item(&News {
+                operation: operation.clone(),
+                step: None,
+                state: None,
+                title,
+                status: view.status,
+            })?;
             return match view.error {
                 None => Ok(None),
                 Some(e) => Err(Error::new(e.kind, e.message).on(Resource::Operation(operation.to_string()))),

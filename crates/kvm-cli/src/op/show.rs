@@ -82,7 +82,8 @@ impl Outcome for Shown {
             let lines: Vec<&str> = std::iter::once(&error.message).chain(&error.causes).map(String::as_str).collect();
             fields.push(("error", Some(lines.join("\n"))));
         }
-        let steps: Vec<_> = self.steps.iter().map(|step| format!("{:9}  {}", super::word(step.state), step.title)).collect();
+        let steps: Vec<_> =
+            self.steps.iter().map(|step| format!("{:9}  {}", super::word(step.state), step.title)).collect();
         fields.push(("steps", Some(steps.join("\n"))));
         page.fields(&fields);
         if matches!(self.status, OpStatus::Interrupted | OpStatus::NeedsAttention) {

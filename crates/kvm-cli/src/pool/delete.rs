@@ -24,7 +24,8 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     let info = connection.host.storage.find_pool(&pool).await?;
     if !session.yes {
         let target = info.target.as_ref().map(|t| format!("  keep    data        {}", t.as_str())).unwrap_or_default();
-        printer.preview(&format!("delete pool {pool} on {}\n  remove  definition  {pool}\n{target}", connection.label()));
+        printer
+            .preview(&format!("delete pool {pool} on {}\n  remove  definition  {pool}\n{target}", connection.label()));
     }
     confirm(session, printer, "Type the name to delete it: ", pool.as_str()).await?;
     connection.host.storage.undefine_pool(&pool).await?;

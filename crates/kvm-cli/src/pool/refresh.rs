@@ -7,7 +7,10 @@ use crate::session::Session;
 
 /// Arguments of `pool refresh`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  kvmctl pool refresh images", after_long_help = "Library: kvm_core::Storage::refresh_pool")]
+#[command(
+    before_help = "Example:\n  kvmctl pool refresh images",
+    after_long_help = "Library: kvm_core::Storage::refresh_pool"
+)]
 pub struct Args {
     #[command(flatten)]
     one: One,

@@ -9,7 +9,10 @@ use crate::session::Session;
 
 /// Arguments of `pool show`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  kvmctl pool show images", after_long_help = "Library: kvm_core::Storage::find_pool, ::volumes")]
+#[command(
+    before_help = "Example:\n  kvmctl pool show images",
+    after_long_help = "Library: kvm_core::Storage::find_pool, ::volumes"
+)]
 pub struct Args {
     #[command(flatten)]
     one: One,

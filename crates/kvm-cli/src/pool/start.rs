@@ -7,7 +7,10 @@ use crate::session::Session;
 
 /// Arguments of `pool start`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  kvmctl pool start images", after_long_help = "Library: kvm_core::Storage::start_pool")]
+#[command(
+    before_help = "Example:\n  kvmctl pool start images",
+    after_long_help = "Library: kvm_core::Storage::start_pool"
+)]
 pub struct Args {
     #[command(flatten)]
     one: One,

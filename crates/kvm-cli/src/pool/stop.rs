@@ -7,7 +7,10 @@ use crate::session::Session;
 
 /// Arguments of `pool stop`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  kvmctl pool stop images", after_long_help = "Library: kvm_core::Storage::stop_pool")]
+#[command(
+    before_help = "Example:\n  kvmctl pool stop images",
+    after_long_help = "Library: kvm_core::Storage::stop_pool"
+)]
 pub struct Args {
     #[command(flatten)]
     one: One,

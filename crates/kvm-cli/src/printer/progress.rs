@@ -51,14 +51,6 @@ impl ProgressView {
     pub fn running(&self) -> Option<OpId> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-
-    /// Says something while the operation runs.
-    pub fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| complain(text)),
-            None => complain(text),
-        }
-    }
 }
 
 impl fmt::Debug for ProgressView {

@@ -112,15 +112,21 @@ impl Table {
     }
 
     pub(super) fn render(&self, look: &Look) -> String {
-        let cells: Vec<Vec<(String, Style)>> = self.rows.iter().map(|row| {
-            row.iter().map(|cell| {
-                let text = match &cell.text {
-                    Some(text) => printable(text).to_string(),
-                    None => look.unknown().to_owned(),
-                };
-                (text, cell.style)
-            }).collect()
-        }).collect();
+        let cells: Vec<Vec<(String, Style)>> = self
+            .rows
+            .iter()
+            .map(|row| {
+                row.iter()
+                    .map(|cell| {
+                        let text = match &cell.text {
+                            Some(text) => printable(text).to_string(),
+                            None => look.unknown().to_owned(),
+                        };
+                        (text, cell.style)
+                    })
+                    .collect()
+            })
+            .collect();
         let heading = |i: usize| if self.header { self.columns[i].title.width() } else { 0 };
         let mut widths: Vec<usize> = (0..self.columns.len())
             .map(|i| cells.iter().map(|row| row[i].0.width()).max().unwrap_or(0).max(heading(i)))
@@ -143,9 +149,8 @@ impl Table {
     fn fit(&self, widths: &mut [usize], terminal: usize) {
         let gaps = GAP * widths.len().saturating_sub(1);
         while widths.iter().sum::<usize>() + gaps > terminal {
-            let widest = (0..widths.len())
-                .filter(|i| self.columns[*i].cut && widths[*i] > KEEP)
-                .max_by_key(|i| widths[*i]);
+            let widest =
+                (0..widths.len()).filter(|i| self.columns[*i].cut && widths[*i] > KEEP).max_by_key(|i| widths[*i]);
             let Some(widest) = widest else { return };
             widths[widest] -= 1;
         }
@@ -202,7 +207,8 @@ pub(crate) fn choose(known: &[Column], asked: &[String]) -> Result<Vec<Column>> 
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 3] = [Column::left("name", "NAME"), Column::right("cpus", "CPUS"), Column::wide("tags", "TAGS")];
+    const COLUMNS: [Column; 3] =
+        [Column::left("name", "NAME"), Column::right("cpus", "CPUS"), Column::wide("tags", "TAGS")];
 
     fn table() -> Table {
         let mut table = Table::new(&COLUMNS);

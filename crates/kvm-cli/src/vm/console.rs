@@ -53,7 +53,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     let unsupported = || Error::new(ErrorKind::Unsupported, "this host has no serial consoles");
     let console = connection.host.hypervisor.console().ok_or_else(unsupported)?;
     let access = if args.take_over { ConsoleAccess::TakeOver } else { ConsoleAccess::Exclusive };
-    let mut stream = console.open_serial(&vm.id, access).await?;
+    let mut stream = console.open_serial(&vm.id, access).await.map_err(|e| e.during("console"))?;
     let terminal = match std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !args.read_only {
         true => {
             printer.note(&format!("connected to {}; {} leaves", vm.name, args.escape));
@@ -70,8 +70,10 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     let was_terminal = terminal.is_some();
     drop(terminal);
     match (left?, &args.until) {
-        (Left::Time, Some(until)) => Err(Error::new(ErrorKind::Timeout, format!("the guest did not say {until:?} in time"))
-            .on(Resource::Vm(vm.name.into()))),
+        (Left::Time, Some(until)) => {
+            Err(Error::new(ErrorKind::Timeout, format!("the guest did not say {until:?} in time"))
+                .on(Resource::Vm(vm.name.into())))
+        }
         (Left::Closed, Some(until)) => {
             Err(Error::new(ErrorKind::Unavailable, format!("the console was closed before the guest said {until:?}"))
                 .on(Resource::Vm(vm.name.into())))

@@ -14,7 +14,8 @@ pub(super) struct RawTerminal {
 impl RawTerminal {
     /// Takes the terminal of standard input.
     pub(super) fn enter() -> Result<Self> {
-        let refused = |e: rustix::io::Errno| Error::new(ErrorKind::Unavailable, "the terminal cannot be used").with_source(e);
+        let refused =
+            |e: rustix::io::Errno| Error::new(ErrorKind::Unavailable, "the terminal cannot be used").with_source(e);
         let stdin = rustix::stdio::stdin();
         let before = tcgetattr(stdin).map_err(refused)?;
         let mut raw = before.clone();

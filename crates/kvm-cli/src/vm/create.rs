@@ -50,7 +50,8 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         Some(path) => {
             flags.only_what_xml_does_not_say()?;
             let xml = text::read_user_file(&path).await?;
-            let options = ImportOptions { name, autostart: flags.autostart(), start: flags.start(), ..ImportOptions::default() };
+            let options =
+                ImportOptions { name, autostart: flags.autostart(), start: flags.start(), ..ImportOptions::default() };
             let connection = session.host().await?;
             kvm_vm::plan_import(&connection.host, &xml, &options, &session.plan_context()).await?
         }
@@ -122,7 +123,8 @@ mod tests {
     #[test]
     fn yaml_and_json_give_the_same_specification() {
         let yaml = read_spec("name: web\nmemory: 4GiB\ndisks:\n  - size: 20GiB\ntags: [prod]\n").unwrap();
-        let json = read_spec(r#"{"name": "web", "memory": "4GiB", "disks": [{"size": "20GiB"}], "tags": ["prod"]}"#).unwrap();
+        let json =
+            read_spec(r#"{"name": "web", "memory": "4GiB", "disks": [{"size": "20GiB"}], "tags": ["prod"]}"#).unwrap();
         assert_eq!(yaml, json);
     }
 

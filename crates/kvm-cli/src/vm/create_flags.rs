@@ -2,8 +2,8 @@
 
 use kvm_core::{Autostart, Bytes, Description, DiskPath, Error, Protection, Result, Tag, Title, VcpuCount, VmId};
 use kvm_vm::{
-    Arch, BootDevice, CpuMode, CreateSpec, DiskSpec, Firmware, Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType,
-    NicSpec, OsHint, Start,
+    Arch, BootDevice, CpuMode, CreateSpec, DiskSpec, Firmware, Graphics, ImageRef, KernelCmdline, KernelSpec,
+    MachineType, NicSpec, OsHint, Start,
 };
 
 use crate::args::one_of;
@@ -131,7 +131,10 @@ impl Flags {
         Self { autostart: false, start: false, start_paused: false, ..self.clone() }.apply_to(&mut spec);
         match spec == untouched {
             true => Ok(()),
-            false => Err(Error::invalid("from-xml", "the XML says what the VM is like; only --start, --start-paused and --autostart go with it")),
+            false => Err(Error::invalid(
+                "from-xml",
+                "the XML says what the VM is like; only --start, --start-paused and --autostart go with it",
+            )),
         }
     }
 

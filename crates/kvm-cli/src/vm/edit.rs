@@ -52,7 +52,15 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
             let prepared = async {
                 child::edit(session, file.path()).await?;
                 let after = read(file.path())?;
-                kvm_vm::prepare_edit(&connection.host, &vm.id, &before, &after, &options, &session.settings.config.policy).await
+                kvm_vm::prepare_edit(
+                    &connection.host,
+                    &vm.id,
+                    &before,
+                    &after,
+                    &options,
+                    &session.settings.config.policy,
+                )
+                .await
             };
             match prepared.await {
                 Ok(edit) => return agree(edit, session, printer).await,

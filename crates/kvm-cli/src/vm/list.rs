@@ -107,9 +107,10 @@ impl Row {
             "cpu" => Cell::maybe(wide.and_then(|w| w.cpu_percent).map(|cpu| format!("{cpu:.1}"))),
             // The others stand in `vm show` and in JSON.
             "address" => Cell::maybe(wide.and_then(|w| w.addresses.as_ref()?.first()).map(|a| a.address)),
-            "tags" => Cell::maybe(wide.and_then(|w| w.tags.as_ref()).map(|tags| {
-                tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>().join(", ")
-            })),
+            "tags" => Cell::maybe(
+                wide.and_then(|w| w.tags.as_ref())
+                    .map(|tags| tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>().join(", ")),
+            ),
             "autostart" => Cell::maybe(vm.autostart.map(yes_no)),
             "persistent" => Cell::new(yes_no(vm.persistent)),
             "saved" => Cell::new(yes_no(vm.has_saved_state)),

@@ -61,7 +61,8 @@ pub(super) async fn change_with_loss(
         for name in &picked {
             printer.preview(&format!("  {action}  {}", kvm_core::text::printable(&name.label)));
         }
-        let answer = printer.ask(&format!("Guests lose what they did not write. {action} {} VMs? [y/N] ", picked.len())).await?;
+        let answer =
+            printer.ask(&format!("Guests lose what they did not write. {action} {} VMs? [y/N] ", picked.len())).await?;
         if !matches!(answer.as_str(), "y" | "Y" | "yes") {
             return Err(Error::new(ErrorKind::Cancelled, "nothing was done"));
         }

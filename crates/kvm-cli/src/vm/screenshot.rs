@@ -41,11 +41,16 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<Taken> {
     let (connection, vm) = args.vm.find(session).await?;
     let unsupported = || Error::new(ErrorKind::Unsupported, "this host takes no pictures of screens");
     let console = connection.host.hypervisor.console().ok_or_else(unsupported)?;
-    let shot = console.screenshot(&vm.id, args.screen).await?;
+    let shot = console.screenshot(&vm.id, args.screen).await.map_err(|e| e.during("screenshot"))?;
     let png = match shot.format {
         ScreenshotFormat::Png => shot.data,
         ScreenshotFormat::Ppm => picture::ppm_to_png(&shot.data)?,
-        other => return Err(Error::new(ErrorKind::Unsupported, format!("pictures of the form {other:?} are not known here"))),
+        other => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("pictures of the form {other:?} are not known here"),
+            ));
+        }
     };
     let file = environment::absolute(args.file)?;
     LocalTransport::new().write_file(&file, &png, 0o644).await?;

@@ -31,7 +31,8 @@ impl Disk {
                 _ => None,
             };
             let in_pool = source.and_then(|s| Some(format!("{}/{}", s.pool.as_ref()?, s.volume.as_ref()?)));
-            let on_network = source.and_then(|s| Some(format!("{}:{}", s.protocol?, s.name.as_deref().unwrap_or_default())));
+            let on_network =
+                source.and_then(|s| Some(format!("{}:{}", s.protocol?, s.name.as_deref().unwrap_or_default())));
             disks.push(Self {
                 target: disk.target.as_ref().and_then(|t| t.dev.as_ref()).map(ToString::to_string),
                 bus: disk.target.as_ref().and_then(|t| t.bus).map(|bus| bus.as_str()),
@@ -87,7 +88,10 @@ impl Nic {
             mac: nic.mac.as_ref().and_then(|m| m.address).map(|a| a.to_string()),
             model: nic.model.as_ref().and_then(|m| m.r#type.clone()),
             kind: nic.r#type.map(|kind| kind.as_str()),
-            source: nic.source.as_ref().and_then(|s| s.network.clone().or_else(|| s.bridge.clone()).or_else(|| s.dev.clone())),
+            source: nic
+                .source
+                .as_ref()
+                .and_then(|s| s.network.clone().or_else(|| s.bridge.clone()).or_else(|| s.dev.clone())),
             device: nic.target.as_ref().and_then(|t| t.dev.clone()),
         })
         .collect()

@@ -9,7 +9,10 @@ use crate::session::Session;
 
 /// Arguments of `vol show`.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  kvmctl vol show default/web.qcow2", after_long_help = "Library: kvm_core::Storage::find_volume")]
+#[command(
+    before_help = "Example:\n  kvmctl vol show default/web.qcow2",
+    after_long_help = "Library: kvm_core::Storage::find_volume"
+)]
 pub struct Args {
     /// Pool and name.
     #[arg(value_name = "POOL/VOLUME")]

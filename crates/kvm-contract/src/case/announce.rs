@@ -101,7 +101,7 @@ cases! { CASES in "events" on Cx;
     async fn an_obeyed_shutdown_is_heard_as_stopped(cx) {
         let id = cx.running("a").await?;
         let mut events = cx.hypervisor().events().await?;
-        cx.power(&id, PowerAction::Shutdown).await?;
+        cx.shut_down(&id).await?;
         let seen = cx.changes_until(&mut events, &id, VmChange::Stopped).await?;
         holds("not as a power off", !seen.contains(&VmChange::PoweredOff))
     }

@@ -73,9 +73,7 @@ cases! { CASES in "power" on Cx;
     /// A guest that obeys a shutdown is off after a while.
     async fn a_shutdown_is_obeyed(cx) {
         let id = cx.running("a").await?;
-        cx.power(&id, Shutdown).await?;
-        cx.until(&id, VmState::Off).await?;
-        Ok(())
+        same("state", cx.shut_down(&id).await?.state, VmState::Off)
     }
 
     /// Power off stops a machine at once, running or paused.

@@ -116,7 +116,7 @@ async fn perform(cx: &Cx, stage: &Stage, operation: Operation) -> Result<()> {
             let id = stage.id(cx, slot);
             host.power(&id, action).await?;
             if action == PowerAction::Shutdown {
-                cx.until(&id, VmState::Off).await?;
+                cx.shut_down(&id).await?;
             }
             Ok(())
         }

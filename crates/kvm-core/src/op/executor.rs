@@ -214,32 +214,31 @@ impl Executor {
 
     /// `None`: back before the point of no return, forward after it.
     async fn finish_locked(&self, id: &OpId, asked: Option<Direction>, cx: RunContext<'_>) -> Result<OpStatus> {
-        let (view, mut journal) = self.store.take_over(id).await?;
+        let (view, journal) = self.store.take_over(id).await?;
         let on = || Resource::Operation(id.to_string());
         if !view.status.is_open() {
             return Err(
                 Error::new(ErrorKind::InvalidState, format!("operation {id} is {}", view.status.as_str())).on(on())
             );
         }
-        let direction = match (asked, view.is_committed()) {
-            (None, true) => Direction::Forward,
-            (None, false) => Direction::Back,
-            (Some(Direction::Back), true) => {
-                return Err(Error::new(
-                    ErrorKind::InvalidState,
-                    format!("operation {id} is past its point of no return"),
-                )
-                .on(on())
-                .with_detail("it can only be resumed"));
-            }
-            (Some(asked), _) => asked,
-        };
         let mut steps = Vec::with_capacity(view.header.steps.len());
         for step in &view.header.steps {
             steps.push(self.catalogue.decode(&view.header.kind, &step.name, &step.data)?);
         }
-        journal.append(&self.entry(Record::TakenOver { owner: self.owner.clone() })).await?;
-        Run { executor: self, cx, steps, view, journal }.drive(direction).await
+        let mut run = Run { executor: self, cx, steps, view, journal };
+        run.settle().await?;
+        let direction = match (asked, run.view.is_committed()) {
+            (None, true) => Direction::Forward,
+            (None, false) => Direction::Back,
+            (Some(Direction::Back), true) => {
+                return Err(Error::new(ErrorKind::InvalidState, format!("operation {id} is past its point of no return"))
+                    .on(on())
+                    .with_detail("it can only be resumed"));
+            }
+            (Some(asked), _) => asked,
+        };
+        run.append(Record::TakenOver { owner: self.owner.clone() }).await?;
+        run.drive(direction).await
     }
 
     fn entry(&self, record: Record) -> Entry {
@@ -386,6 +385,20 @@ impl Run<'_> {
                 other => Self::obey(other, Moment::After, i)?,
             };
         }
+        let irreversible = i >= self.view.header.reversible;
+        let mut maybe = true;
+        if let Err(error) = &result {
+            // What somebody else made in the meantime is not ours to take back.
+            maybe = error.kind() != ErrorKind::AlreadyExists;
+            if irreversible && maybe {
+                // One that has not happened is not behind us; one whose answer was lost may simply be done.
+                let seen = self.probe(i, &never).await.ok();
+                maybe = seen != Some(Probe::Pending);
+                if seen == Some(Probe::Done) && matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) {
+                    result = Ok(());
+                }
+            }
+        }
         match result {
             Ok(()) => {
                 self.append(Record::Done { step: i }).await?;
@@ -393,12 +406,21 @@ impl Run<'_> {
                 Ok(())
             }
             Err(error) => {
-                // What somebody else made in the meantime is not ours to take back.
-                let maybe = error.kind() != ErrorKind::AlreadyExists;
                 self.failed(i, &error, maybe).await?;
                 Err(error.into())
             }
         }
+    }
+
+    /// Looks which irreversible steps that were under way have not happened: the point of no return is before them.
+    async fn settle(&mut self) -> Result<()> {
+        for i in self.view.header.reversible..self.steps.len() {
+            if self.view.steps[i] == StepState::Unknown && self.probe(i, &CancellationToken::new()).await? == Probe::Pending
+            {
+                self.view.steps[i] = StepState::Failed;
+            }
+        }
+        Ok(())
     }
 
     /// Takes back what was done or may have been, last first. Goes on after an undo that went wrong, so that as

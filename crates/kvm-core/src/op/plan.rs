@@ -21,7 +21,7 @@ pub struct Plan {
     pub lines: Vec<PlanLine>,
     /// The steps, in order.
     pub steps: Vec<Box<dyn Step>>,
-    /// How many of the steps can be taken back. Once the one after these has begun, the operation only goes forward.
+    /// How many of the steps can be taken back. Once the one after these has happened, the operation only goes forward.
     pub reversible: usize,
 }
 

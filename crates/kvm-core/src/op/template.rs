@@ -85,7 +85,7 @@ impl Bench<'_> {
     /// The step fails: either all is undone, or a resume after the point of no return gets to the end.
     async fn failing(&mut self, fault: Fault, name: &str) -> Result<()> {
         let (rig, plan) = self.begin([fault]).await?;
-        let committed = fault.step >= plan.reversible;
+        let committed = fault.commits(plan.reversible);
         let error = rig.run(plan).await.err().ok_or_else(|| fault.broke(name, "did not fail"))?;
         if error.kind() != ErrorKind::Internal || !error.message().starts_with("injected") {
             return Err(fault.broke(name, "failed elsewhere").with_source(error));
@@ -105,7 +105,7 @@ impl Bench<'_> {
     async fn dying(&mut self, fault: Fault, name: &str) -> Result<()> {
         for direction in [Direction::Forward, Direction::Back] {
             let (rig, plan) = self.begin([fault]).await?;
-            let committed = fault.step >= plan.reversible;
+            let committed = fault.commits(plan.reversible);
             rig.run(plan).await.err().ok_or_else(|| fault.broke(name, "did not die"))?;
             match (direction, committed) {
                 (Direction::Forward, _) => {
@@ -180,6 +180,11 @@ struct Fault {
 }
 
 impl Fault {
+    /// Whether an irreversible step has happened when this fault strikes.
+    fn commits(self, reversible: usize) -> bool {
+        self.step > reversible || (self.step == reversible && self.moment == Moment::After)
+    }
+
     fn broke(self, name: &str, why: &str) -> Error {
         Error::internal(format!("{:?} at {:?} of step {} ({name}): {why}", self.verdict, self.moment, self.step))
     }

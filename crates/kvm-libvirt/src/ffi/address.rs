@@ -6,6 +6,13 @@ use virt::sys;
 use super::{check, copy_text, drain_array};
 use crate::error::LibvirtError;
 
+/// Leases of the host's own DHCP servers.
+pub(crate) const LEASE: sys::virDomainInterfaceAddressesSource = sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE;
+/// The guest's agent.
+pub(crate) const AGENT: sys::virDomainInterfaceAddressesSource = sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT;
+/// The host's neighbour table.
+pub(crate) const ARP: sys::virDomainInterfaceAddressesSource = sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP;
+
 /// A network device with its addresses, as one source knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
@@ -53,10 +60,3 @@ unsafe fn copy_interface(interface: &sys::virDomainInterface) -> Interface {
         }
     }
 }
-
-/// The number of a source, as libvirt's interface takes it.
-pub(crate) const LEASE: sys::virDomainInterfaceAddressesSource = sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE;
-/// The guest's agent.
-pub(crate) const AGENT: sys::virDomainInterfaceAddressesSource = sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT;
-/// The host's neighbour table.
-pub(crate) const ARP: sys::virDomainInterfaceAddressesSource = sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP;

@@ -1,10 +1,13 @@
 //! libvirt's default event loop on one thread, for the life of the process.
 
+use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use virt::{error::clear_error_callback, event};
+use virt::{error::clear_error_callback, event, sys};
 
+use super::{lend, release};
 use crate::error::LibvirtError;
 
 /// What starting the loop came to, for every connection of this process.
@@ -31,6 +34,31 @@ fn start() -> Result<(), StartError> {
     std::thread::Builder::new().name("libvirt-events".into()).spawn(run).map_err(|e| StartError::Thread(e.kind()))?;
     Ok(())
 }
+
+/// Waits until the loop has done everything that it was told before, but at most `limit`. Gives whether it has.
+///
+/// A connection's socket is freed by the loop, after the connection is closed. What a timer holds is freed in the same
+/// way and order, so a timer that is taken away at once shows when the loop is past the sockets.
+pub(crate) fn flush(limit: Duration) -> bool {
+    if !matches!(STARTED.get(), Some(Ok(()))) {
+        return true;
+    }
+    let (held, freed) = mpsc::channel::<()>();
+    let opaque = lend(held);
+    // SAFETY: the loop is registered; the callback uses nothing, and libvirt gives the pointer to `release` once.
+    let timer = unsafe { sys::virEventAddTimeout(-1, Some(never), opaque, Some(release::<mpsc::Sender<()>>)) };
+    if timer < 0 {
+        // SAFETY: libvirt took nothing.
+        unsafe { release::<mpsc::Sender<()>>(opaque) };
+        return false;
+    }
+    // SAFETY: the timer is ours and there.
+    unsafe { sys::virEventRemoveTimeout(timer) };
+    freed.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
+}
+
+/// The callback of a timer that never fires.
+unsafe extern "C" fn never(_: c_int, _: *mut c_void) {}
 
 fn run() {
     loop {

@@ -288,6 +288,22 @@ async fn a_volume_that_was_written_to_survives_the_undo_of_an_old_operation() {
     assert_eq!(bench.mock.read_at("/images/a.img", 0, 1).unwrap(), [7]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_somebody_started_survives_the_undo_of_an_old_operation() {
+    let bench = Bench::new();
+    let create = planned(&bench, r#"{"name": "a", "disks": [{"size": "1G"}]}"#).await.unwrap();
+    let cancel = CancellationToken::new();
+    let executor = bench.executor().with_hook(std::sync::Arc::new(DieAfter("define")));
+    executor.run(create.plan, context(&bench.host, &cancel)).await.unwrap_err();
+    bench.host.hypervisor.power(&create.id, kvm_core::PowerAction::Start).await.unwrap();
+    let before = bench.picture().await;
+    let open = kvm_core::op::Store::unfinished(&bench.store).await.unwrap();
+    let id = &open[0].header.id;
+    let e = bench.executor().finish(id, Direction::Back, context(&bench.host, &cancel)).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidState);
+    assert_eq!(bench.picture().await, before);
+}
+
 struct Template {
     mock: Mutex<Option<Mock>>,
 }

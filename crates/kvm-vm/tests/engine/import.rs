@@ -76,6 +76,17 @@ async fn an_ordinary_document_is_taken_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_libvirt_makes_of_our_own_document_is_taken_in_again() {
+    // As libvirt 11.3 gave it back, with all the addresses, controllers and firmware that it chose.
+    let bench = Bench::new();
+    let xml = include_str!("golden/libvirt.xml");
+    let import = plan_import(&bench.host, xml, &ImportOptions::default(), &bench.cx()).await.unwrap();
+    assert!(!import.document.to_xml().contains("nvram"), "the host has a place of its own for it");
+    bench.run(import.plan).await.unwrap();
+    assert_eq!(bench.vm("web01").await.state, VmState::Off);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_strangers_may_not_ask_for_is_refused_with_its_place() {
     let bench = Bench::new();
     let disk = |attributes: &str, source: &str| {
@@ -240,6 +251,15 @@ async fn what_is_taken_or_missing_is_named() {
         let said = refused(&bench, &document("", "").replace(from, to)).await;
         assert!(said.starts_with(wanted), "{wanted}\n{said}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_image_is_no_two_disks() {
+    let bench = Bench::new();
+    let twice = "<disk type='file'><source file='/images//free.qcow2'/><target dev='vdb' bus='virtio'/></disk>";
+    let options = ImportOptions { trust: Trust::Full, ..ImportOptions::default() };
+    let e = plan_import(&bench.host, &document("", twice), &options, &bench.cx()).await.unwrap_err();
+    assert_eq!(said(&e), "invalid_input [field disk_path]: two disks are /images//free.qcow2");
 }
 
 #[tokio::test(start_paused = true)]

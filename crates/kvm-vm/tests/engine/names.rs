@@ -1,11 +1,16 @@
 //! Every input of the corpus that can enter here: what is refused writes nothing, what is taken lives a whole life.
 
 use kvm_core::inputs::{Row, Verdict, rows};
-use kvm_core::{ErrorKind, Resource, Result, VmName};
-use kvm_vm::{CreateSpec, DeleteOptions, Running, Volumes, plan_create, plan_delete, plan_import, resolve};
+use kvm_core::{Autostart, ErrorKind, PowerAction, Resource, Result, VmName};
+use kvm_vm::{
+    CreateSpec, DeleteOptions, ImportOptions, Running, Trust, Volumes, plan_create, plan_delete, plan_import, resolve,
+};
+use kvm_xml::{Document as _, Domain, StoragePool};
 use serde_json::{Value, json};
 
 use crate::support::{Bench, said};
+
+const ALL: DeleteOptions = DeleteOptions { volumes: Volumes::Delete, running: Running::PowerOff };
 
 fn read(value: &Value) -> Result<CreateSpec> {
     CreateSpec::read(value)
@@ -58,7 +63,7 @@ async fn what_the_corpus_refuses_is_refused_by_name_and_writes_nothing() {
                 Ok(spec) => plan_create(&bench.host, &spec, &bench.cx()).await.map(drop),
                 Err(e) => Err(e),
             };
-            let e = result.expect_err(&format!("{kind}, line {}: {value}", row.line));
+            let Err(e) = result else { panic!("{kind}, line {}: {value}", row.line) };
             assert!(e.resource().is_some(), "{kind}, line {}: {}", row.line, said(&e));
             refused += 1;
         }
@@ -78,43 +83,58 @@ async fn what_the_corpus_adopts_is_refused_for_something_new() {
     }
 }
 
+/// Created, found, renamed there and back, exported, deleted, imported, and deleted with its volume.
+async fn whole_life(bench: &Bench, row: &Row) -> Result<()> {
+    let name = row.text().unwrap();
+    let mut value = specification("vm_name", row).unwrap();
+    value["disks"] = json!([{"size": "1M"}]);
+    bench.run(plan_create(&bench.host, &read(&value)?, &bench.cx()).await?.plan).await?;
+    let vm = resolve(&bench.host, name).await?;
+    assert_eq!(vm.name, *name);
+
+    bench.host.hypervisor.rename(&vm.id, &VmName::parse("between")?).await?;
+    bench.host.hypervisor.rename(&vm.id, &vm.name).await?;
+
+    let exported = kvm_vm::export(&bench.host, &vm.id, kvm_core::Secrets::Hide).await?;
+    bench.run(plan_delete(&bench.host, &vm, &DeleteOptions::default()).await?).await?;
+    let import = plan_import(&bench.host, &exported, &ImportOptions::default(), &bench.cx()).await?;
+    bench.run(import.plan).await?;
+
+    let vm = resolve(&bench.host, name).await?;
+    bench.run(plan_delete(&bench.host, &vm, &ALL).await?).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn names_that_are_taken_live_from_create_to_delete() {
     let mut lived = 0;
     for row in rows("vm_name").iter().filter(|row| row.verdict == Verdict::Accept) {
         let bench = Bench::empty();
         let pool = "<pool type='dir'><name>default</name><target><path>/images</path></target></pool>";
-        let pool: kvm_xml::StoragePool = kvm_xml::Document::from_xml(pool).unwrap();
-        bench.host.storage.create_pool(&pool, kvm_core::Autostart::On).await.unwrap();
+        bench.host.storage.create_pool(&StoragePool::from_xml(pool).unwrap(), Autostart::On).await.unwrap();
         let before = bench.picture().await;
-        let name = row.text().unwrap();
-        let on = |step: &str| format!("line {} ({}): {step}", row.line, row.why);
-
-        let mut value = specification("vm_name", row).unwrap();
-        value["disks"] = json!([{"size": "1M"}]);
-        let create = plan_create(&bench.host, &read(&value).unwrap(), &bench.cx()).await.expect(&on("plan"));
-        bench.run(create.plan).await.expect(&on("create"));
-        let vm = resolve(&bench.host, name).await.expect(&on("find"));
-        assert_eq!(vm.name, *name, "{}", on("show"));
-
-        // Under another name and back: both directions of a rename.
-        let other = VmName::parse("between").unwrap();
-        bench.host.hypervisor.rename(&vm.id, &other).await.expect(&on("rename"));
-        bench.host.hypervisor.rename(&vm.id, &vm.name).await.expect(&on("rename back"));
-
-        let exported = kvm_vm::export(&bench.host, &vm.id, kvm_core::Secrets::Hide).await.expect(&on("export"));
-        let kept = DeleteOptions::default();
-        bench.run(plan_delete(&bench.host, &vm, &kept).await.unwrap()).await.expect(&on("delete"));
-        let import = plan_import(&bench.host, &exported, &Default::default(), &bench.cx()).await.expect(&on("import"));
-        bench.run(import.plan).await.expect(&on("import"));
-        let vm = resolve(&bench.host, name).await.expect(&on("find again"));
-
-        let all = DeleteOptions { volumes: Volumes::Delete, running: Running::Refuse };
-        bench.run(plan_delete(&bench.host, &vm, &all).await.unwrap()).await.expect(&on("delete again"));
-        assert_eq!(bench.picture().await, before, "{}", on("nothing is left"));
+        let life = whole_life(&bench, row).await;
+        life.unwrap_or_else(|e| panic!("line {} ({}): {}", row.line, row.why, said(&e)));
+        assert_eq!(bench.picture().await, before, "line {}", row.line);
         lived += 1;
     }
     assert!(lived > 50, "only {lived} names were tried");
+}
+
+/// Found, started, shown safely, and deleted.
+async fn second_half_of_life(bench: &Bench, name: &str) -> Result<()> {
+    let vm = resolve(&bench.host, name).await?;
+    bench.host.hypervisor.power(&vm.id, PowerAction::Start).await?;
+    let vm = resolve(&bench.host, name).await?;
+    let plan = plan_delete(&bench.host, &vm, &ALL).await?;
+    let shown = plan.to_string();
+    assert!(!shown.contains(['\u{202e}', '\u{200b}', '\t', '\u{9b}']), "{shown:?}");
+    bench.run(plan).await
+}
+
+fn nameless() -> Domain {
+    let xml = "<domain type='kvm'><uuid>8fbf2b8e-3b3c-4b1e-9a51-000000000001</uuid><memory>1048576</memory>\
+               <vcpu>1</vcpu><os><type arch='x86_64'>hvm</type></os></domain>";
+    Domain::from_xml(xml).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,23 +144,10 @@ async fn names_that_exist_already_are_found_started_and_deleted() {
         let Some(name) = row.text() else { continue };
         let bench = Bench::empty();
         let before = bench.picture().await;
-        let mut document: kvm_xml::Domain = kvm_xml::Document::from_xml(
-            "<domain type='kvm'><uuid>8fbf2b8e-3b3c-4b1e-9a51-000000000001</uuid><memory>1048576</memory>\
-             <vcpu>1</vcpu><os><type arch='x86_64'>hvm</type></os></domain>",
-        )
-        .unwrap();
-        document.name = Some(name.to_owned());
-        bench.mock.plant(&kvm_xml::Document::to_xml(&document)).unwrap();
-        let on = |step: &str| format!("line {} ({}): {step}", row.line, row.why);
-        let vm = resolve(&bench.host, name).await.expect(&on("find"));
-        bench.host.hypervisor.power(&vm.id, kvm_core::PowerAction::Start).await.expect(&on("start"));
-        let vm = resolve(&bench.host, name).await.unwrap();
-        let options = DeleteOptions { volumes: Volumes::Delete, running: Running::PowerOff };
-        let plan = plan_delete(&bench.host, &vm, &options).await.expect(&on("plan"));
-        let shown = plan.to_string();
-        assert!(!shown.contains(['\u{202e}', '\u{200b}', '\t', '\u{9b}']), "{}: {shown:?}", on("shown safely"));
-        bench.run(plan).await.expect(&on("delete"));
-        assert_eq!(bench.picture().await, before, "{}", on("nothing is left"));
+        bench.mock.plant(&Domain { name: Some(name.to_owned()), ..nameless() }.to_xml()).unwrap();
+        let life = second_half_of_life(&bench, name).await;
+        life.unwrap_or_else(|e| panic!("line {} ({}): {}", row.line, row.why, said(&e)));
+        assert_eq!(bench.picture().await, before, "line {}", row.line);
         adopted += 1;
     }
     assert!(adopted > 20, "only {adopted} names were tried");
@@ -151,14 +158,9 @@ async fn a_document_with_a_hostile_name_is_not_imported() {
     for row in rows("vm_name").iter().filter(|row| row.verdict != Verdict::Accept) {
         let Some(name) = row.text() else { continue };
         let bench = Bench::empty();
-        let mut document: kvm_xml::Domain = kvm_xml::Document::from_xml(
-            "<domain type='kvm'><memory>1048576</memory><vcpu>1</vcpu><os><type arch='x86_64'>hvm</type></os></domain>",
-        )
-        .unwrap();
-        document.name = Some(name.to_owned());
-        let xml = kvm_xml::Document::to_xml(&document);
-        for trust in [kvm_vm::Trust::Checked, kvm_vm::Trust::Full] {
-            let options = kvm_vm::ImportOptions { trust, ..Default::default() };
+        let xml = Domain { name: Some(name.to_owned()), ..nameless() }.to_xml();
+        for trust in [Trust::Checked, Trust::Full] {
+            let options = ImportOptions { trust, ..ImportOptions::default() };
             let e = plan_import(&bench.host, &xml, &options, &bench.cx()).await.unwrap_err();
             assert_eq!(e.kind(), ErrorKind::InvalidInput, "line {}: {e:?}", row.line);
             assert!(matches!(e.resource(), Some(Resource::Field(_))), "line {}: {e:?}", row.line);

@@ -185,7 +185,7 @@ closed! {
     /// What `name` of [`SerialModel`] can be.
     pub enum SerialModelName {
         IsaSerial = "isa-serial", UsbSerial = "usb-serial", PciSerial = "pci-serial", SpaprVty = "spapr-vty",
-        Pl011 = "pl011", V16550a = "16550a", Sclpconsole = "sclpconsole", Sclplmconsole = "sclplmconsole",
+        Pl011 = "pl011", Uart16550a = "16550a", Sclpconsole = "sclpconsole", Sclplmconsole = "sclplmconsole",
         IsaDebugcon = "isa-debugcon",
     }
 }

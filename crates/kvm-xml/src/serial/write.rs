@@ -49,8 +49,7 @@ enum Entry<'a> {
 
 /// An item of a field. A number is a number however it was spelt; other values are texts, spelt as they were.
 fn entry(element: &dyn Element, index: usize, item: usize) -> Entry<'_> {
-    let slot = element.slot(index);
-    let found = slot.item(item);
+    let found = element.slot(index).item(item).unwrap_or(Item::Flag);
     match (found, spelling(element, index, item)) {
         (Item::Leaf(leaf), Some(text)) if matches!(leaf.scalar(), Scalar::Str(_) | Scalar::String(_)) => {
             Entry::Spelt(text)

@@ -1,0 +1,150 @@
+//! Every hostile input through every door of the command line: flags, specification files, XML files.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use clap::Parser as _;
+use kvm_cli::{Address, Args, Settings};
+use kvm_core::ConnectOptions;
+use kvm_core::inputs::{Row, Verdict, rows};
+
+/// Reads a command line that ends in `flag` with the input behind it.
+fn parse(words: &[&str], flag: &str, row: &Row) -> Result<Args, clap::Error> {
+    let mut last = OsString::from(flag);
+    last.push(OsStr::from_bytes(&row.value));
+    let words = std::iter::once(OsString::from("kvmctl")).chain(words.iter().map(OsString::from));
+    Args::try_parse_from(words.chain([last]))
+}
+
+#[track_caller]
+fn check(kind: &str, words: &[&str], flag: &str) {
+    for row in rows(kind) {
+        let parsed = parse(words, flag, &row);
+        let expected = row.verdict == Verdict::Accept;
+        assert_eq!(
+            parsed.is_ok(),
+            expected,
+            "line {} ({}): {:?}",
+            row.line,
+            row.why,
+            parsed.err().map(|e| e.to_string())
+        );
+    }
+}
+
+#[test]
+fn flags_that_name_something_new_refuse_what_is_not_accepted() {
+    check("vm_name", &["vm", "create", "--"], "");
+    check("vm_name", &["vm", "rename", "web", "--"], "");
+    check("vm_name", &["vm", "import", "web.xml"], "--name=");
+}
+
+#[test]
+fn flags_that_name_a_vm_take_whatever_may_exist() {
+    for row in rows("vm_name") {
+        let parsed = parse(&["vm", "show", "--"], "", &row);
+        match row.verdict {
+            Verdict::Accept | Verdict::Adopt => assert!(parsed.is_ok(), "line {}: {:?}", row.line, parsed.err()),
+            // One slash stands between a host and its VM.
+            Verdict::Reject if row.value.contains(&b'/') => {}
+            Verdict::Reject => assert!(parsed.is_err(), "line {}", row.line),
+        }
+    }
+}
+
+#[test]
+fn flags_that_describe_a_vm_keep_to_the_verdicts() {
+    let create = ["vm", "create", "web"];
+    check("description", &create, "--description=");
+    check("memory", &create, "--memory=");
+    check("vcpu", &create, "--vcpus=");
+    check("size", &create, "--disk=");
+    check("uuid", &create, "--uuid=");
+    check("mac", &create, "--network=user,mac=");
+    check("label", &create, "--tag=");
+    check("label", &["vm", "tag", "web"], "--add=");
+    check("description", &["vm", "describe", "web"], "--description=");
+    check("size", &["vol", "create", "default/a", "--"], "");
+    check("pool_name", &["pool", "create", "--target=/srv/x", "--"], "");
+}
+
+#[test]
+fn networks_are_named_as_they_exist() {
+    for row in rows("network_name") {
+        let parsed = parse(&["vm", "create", "web"], "--network=network=", &row);
+        assert_eq!(parsed.is_ok(), row.verdict != Verdict::Reject, "line {} ({})", row.line, row.why);
+    }
+}
+
+#[test]
+fn targets_keep_to_the_verdicts() {
+    for row in rows("libvirt_uri") {
+        let target = row.text().map(|text| Address::parse(text, &ConnectOptions::default(), &Settings::default()));
+        let accepted = target.is_some_and(|target| target.is_ok());
+        assert_eq!(accepted, row.verdict == Verdict::Accept, "line {} ({})", row.line, row.why);
+    }
+}
+
+/// Runs the program on an empty simulated host and gives its exit code.
+#[expect(clippy::disallowed_methods, reason = "a test of the program starts it")]
+fn exit_code(home: &Path, args: &[&OsStr]) -> i32 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvmctl"));
+    command.args(["-c", "mock:///empty"]).args(args).env_clear().env("HOME", home);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    status.code().unwrap()
+}
+
+/// Asks for a dry run with a file in which the name stands, for every name.
+fn check_file(verb: [&str; 3], text: impl Fn(&str) -> String) {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("vm");
+    for row in rows("vm_name") {
+        match row.text() {
+            Some(name) => std::fs::write(&file, text(name)).unwrap(),
+            None => std::fs::write(&file, &row.value).unwrap(),
+        }
+        let mut args: Vec<&OsStr> = verb.iter().filter(|word| !word.is_empty()).map(OsStr::new).collect();
+        args.extend([file.as_os_str(), OsStr::new("--dry-run")]);
+        let expected = if row.verdict == Verdict::Accept { 0 } else { 2 };
+        assert_eq!(exit_code(home.path(), &args), expected, "line {} ({})", row.line, row.why);
+    }
+}
+
+#[test]
+fn specification_files_keep_to_the_verdicts() {
+    check_file(["vm", "create", "--file"], |name| serde_json::json!({"name": name, "nics": []}).to_string());
+}
+
+#[test]
+fn xml_files_keep_to_the_verdicts() {
+    check_file(["vm", "import", ""], |name| {
+        let name = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        format!(
+            "<domain type='kvm'><name>{name}</name><memory unit='MiB'>512</memory><vcpu>1</vcpu>\
+             <os><type arch='x86_64'>hvm</type></os></domain>"
+        )
+    });
+}
+
+#[test]
+fn no_disk_path_outside_the_allowed_places_is_planned() {
+    let home = tempfile::tempdir().unwrap();
+    for row in rows("disk_path") {
+        let mut disk = OsString::from("--kernel=");
+        disk.push(OsStr::from_bytes(&row.value));
+        if row.value.contains(&0) {
+            continue; // No argument of a program can hold it.
+        }
+        let args = ["vm", "create", "x", "--network=none", "--dry-run"].map(OsStr::new);
+        let code = exit_code(home.path(), &[&args[..], &[&disk]].concat());
+        match row.verdict {
+            // Taken as a path; whether there is such a file is another question.
+            Verdict::Accept => {
+                assert!(parse(&["vm", "create", "x"], "--kernel=", &row).is_ok(), "line {} ({})", row.line, row.why);
+            }
+            _ => assert_ne!(code, 0, "line {} ({})", row.line, row.why),
+        }
+    }
+}

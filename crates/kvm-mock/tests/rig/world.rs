@@ -1,0 +1,117 @@
+//! The simulated host as the contract suite takes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kvm_contract::{Bench, Rig, Setup, Time};
+use kvm_core::{Clock, Host, NetworkName, PoolName, PowerAction, Result, VmId, VmName};
+use kvm_mock::{Mock, TokioClock};
+use kvm_xml::{Document as _, Domain, Network, StoragePool};
+
+/// A world of its own for each case, in paused time.
+pub struct MockRig;
+
+struct MockBench {
+    mock: Mock,
+    host: Host,
+    clock: Arc<TokioClock>,
+}
+
+#[async_trait]
+impl Rig for MockRig {
+    fn time(&self) -> Time {
+        Time::Paused
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(365 * 24 * 3600)
+    }
+
+    async fn bench(&self, setup: &Setup) -> Result<Box<dyn Bench>> {
+        let clock = Arc::new(TokioClock::starting_at("2030-01-01T00:00:00Z".parse().expect("a time")));
+        let mock = Mock::empty(clock.clone())?;
+        let host = mock.host();
+        let default = Network::from_xml(
+            "<network><name>default</name><forward mode='nat'/><ip address='192.168.122.1' prefix='24'>\
+             <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>",
+        );
+        host.networks.define(&default.expect("a network")).await?;
+        host.networks.start(&NetworkName::parse("default")?).await?;
+        for (index, name) in setup.planted.iter().enumerate() {
+            let mut document = machine();
+            document.name = Some(name.clone());
+            document.uuid = Some(uuid::Uuid::from_u128(0x4b1e_0000_4000_8000_0000_0000_0001 + index as u128));
+            mock.plant(&document.to_xml())?;
+        }
+        Ok(Box::new(MockBench { mock, host, clock }))
+    }
+}
+
+fn machine() -> Domain {
+    let document = Domain::from_xml(
+        "<domain type='kvm'><memory unit='MiB'>256</memory><vcpu>1</vcpu>\
+         <os><type arch='x86_64' machine='q35'>hvm</type></os>\
+         <devices>\
+           <interface type='network'><source network='default'/></interface>\
+           <serial type='pty'/><graphics type='vnc'/><video><model type='vga'/></video>\
+           <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>\
+         </devices></domain>",
+    );
+    document.expect("a domain")
+}
+
+#[async_trait]
+impl Bench for MockBench {
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn prefix(&self) -> &str {
+        ""
+    }
+
+    fn machine(&self, name: &VmName, id: &VmId) -> Domain {
+        Domain { name: Some(name.as_str().to_owned()), uuid: Some((*id).into()), ..machine() }
+    }
+
+    fn pool(&self, name: &PoolName) -> StoragePool {
+        let xml = format!("<pool type='dir'><name>{name}</name><target><path>/pools/{name}</path></target></pool>");
+        StoragePool::from_xml(&xml).expect("a pool")
+    }
+
+    fn network(&self, name: &NetworkName) -> Network {
+        let xml = format!(
+            "<network><name>{name}</name><ip address='10.1.2.1' prefix='24'>\
+             <dhcp><range start='10.1.2.2' end='10.1.2.99'/></dhcp></ip></network>"
+        );
+        Network::from_xml(&xml).expect("a network")
+    }
+
+    fn actions(&self) -> Vec<PowerAction> {
+        use PowerAction as A;
+        let all = [A::Start, A::StartPaused, A::Shutdown, A::PowerOff, A::Reboot, A::Reset, A::Suspend, A::Resume];
+        all.into_iter().chain([A::Save, A::DiscardSaved]).collect()
+    }
+
+    fn sequences(&self) -> u32 {
+        200
+    }
+
+    async fn interrupt(&self) -> Result<()> {
+        self.mock.disconnect()?;
+        self.mock.reconnect()
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
