@@ -38,14 +38,7 @@ pub struct LabHost {
 impl LabHost {
     pub(crate) fn new(lab: Lab, name: &str, lock: File) -> Self {
         let address = lab.address(name);
-        Self {
-            lab,
-            name: name.to_owned(),
-            address,
-            made: Mutex::default(),
-            small_disks: Mutex::default(),
-            _lock: lock,
-        }
+        Self { lab, name: name.to_owned(), address, made: Mutex::default(), small_disks: Mutex::default(), _lock: lock }
     }
 
     /// The lab that it belongs to.
@@ -214,7 +207,8 @@ impl LabHost {
             if made.contains(uuid) || made.contains(name.trim_start()) {
                 // One that is off cannot be stopped.
                 let _off = self.try_virsh(&["destroy", uuid]).await;
-                let everything = ["--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm"];
+                let everything =
+                    ["--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm"];
                 self.virsh(&[&["undefine", uuid], &everything[..]].concat()).await;
             }
         }

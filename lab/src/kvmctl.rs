@@ -56,7 +56,8 @@ impl Kvmctl {
     /// When it cannot be written.
     pub fn give(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.home.path().join(name);
-        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
+        let written =
+            path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
         written.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         path
     }
@@ -154,10 +155,12 @@ fn checked(ended: Ended) -> Ended {
     ended
 }
 
-/// The program, which stands in the directory above the one of the tests.
+/// The program, which stands beside this one, or above where cargo puts tests.
 fn binary() -> PathBuf {
     let here = std::env::current_exe().unwrap_or_else(|e| panic!("no own path: {e}"));
-    let binary = here.parent().and_then(Path::parent).map(|dir| dir.join("kvmctl")).unwrap_or_default();
+    let dir = here.parent().unwrap_or(&here);
+    let dir = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
+    let binary = dir.join("kvmctl");
     assert!(binary.is_file(), "{} is missing; first: cargo build --package kvm-cli", binary.display());
     binary
 }

@@ -8,7 +8,7 @@
 //!     let before = host.stock().await;
 //!     let name = host.unique("web");
 //!     host.kvmctl().ok(&["vm", "create", &name, "--disk", "64M"]).await;
-//!     host.kvmctl().ok(&["vm", "delete", &name, "--yes"]).await;
+//!     host.kvmctl().ok(&["vm", "delete", &name, "--delete-volumes", "--yes"]).await;
 //!     host.assert_as(&before).await;
 //! });
 //! # }
@@ -31,7 +31,7 @@ mod program;
 mod stock;
 mod wait;
 
-pub use frame::on_a_host;
+pub use frame::{on_a_host, on_a_host_within};
 pub use host::LabHost;
 pub use kvmctl::Kvmctl;
 pub use lab::Lab;

@@ -103,11 +103,7 @@ impl LabHost {
     }
 
     async fn try_stock(&self, host: &Host) -> Result<Stock> {
-        Ok(Stock {
-            inventory: kvm_vm::inventory(host).await?,
-            files: self.files().await,
-            processes: self.processes(),
-        })
+        Ok(Stock { inventory: kvm_vm::inventory(host).await?, files: self.files().await, processes: self.processes() })
     }
 
     async fn files(&self) -> BTreeMap<String, String> {

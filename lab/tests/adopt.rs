@@ -34,8 +34,7 @@ fn with_id<'a>(list: &'a Value, uuid: &str) -> Option<&'a Value> {
 fn a_machine_with_a_name_that_nobody_should_choose_is_listed_shown_started_and_deleted() {
     on_a_host(async |host| {
         let (before, kvmctl, entropy) = (host.stock().await, host.kvmctl(), SeededEntropy::new(4));
-        let planted: Vec<(Row, String)> =
-            names(Verdict::Adopt).map(|row| (row, entropy.uuid().to_string())).collect();
+        let planted: Vec<(Row, String)> = names(Verdict::Adopt).map(|row| (row, entropy.uuid().to_string())).collect();
         for (row, uuid) in &planted {
             host.will_make(uuid);
             host.define_by_hand(&document(row.text().unwrap(), uuid)).await;

@@ -103,7 +103,9 @@ fn an_unknown_name_suggests_the_one_that_was_meant_and_a_taken_one_is_refused() 
         let other = host.unique("other");
         let disk = format!("size=8M,name={vm}.qcow2");
         let create = [&["vm", "create", &other, "--disk", &disk], &SMALL[..]].concat();
-        kvmctl.fails(&create, ALREADY_EXISTS, &vm, "volume=").await;
+        let taken = kvmctl.run(&create).await;
+        assert_eq!(taken.code, Some(ALREADY_EXISTS), "{taken}");
+        assert!(taken.stderr.contains("to use it, say volume="), "{taken}");
         host.assert_as(&before).await;
     });
 }
@@ -132,7 +134,7 @@ fn a_full_pool_is_told_before_and_during_the_work_and_nothing_is_left() {
         host.assert_as(&before).await;
         // And the hint works.
         kvmctl.ok(&overcommitted).await;
-        kvmctl.ok(&["vm", "delete", &vm, "--yes"]).await;
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
         host.virsh(&["pool-refresh", &pool]).await;
         host.assert_as(&before).await;
     });

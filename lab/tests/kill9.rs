@@ -96,7 +96,7 @@ fn create(vm: &str) -> Vec<&str> {
 }
 
 fn delete(vm: &str) -> Vec<&str> {
-    vec!["vm", "delete", vm, "--yes"]
+    vec!["vm", "delete", vm, "--delete-volumes", "--yes"]
 }
 
 /// Moments within a time, always the same ones.

@@ -84,11 +84,18 @@ fn a_guest_with_a_disk_is_created_booted_watched_changed_and_deleted_without_a_t
         let shown = show(&kvmctl, &vm).await;
         assert_eq!(shown["state"], "running");
         let address = &shown["addresses"][0];
-        assert_eq!((&address["address"], &address["source"]), (&field(&announced, "ip").into(), &"lease".into()), "{shown}");
+        assert_eq!(
+            (&address["address"], &address["source"]),
+            (&field(&announced, "ip").into(), &"lease".into()),
+            "{shown}"
+        );
         assert!(shown["stats"]["cpu_time_seconds"].as_f64() > Some(0.1), "{shown}");
         assert!(shown["stats"]["disks"]["vda"]["read_bytes"].as_u64() > Some(1 << 20), "{shown}");
         let listed = kvmctl.json(&["vm", "list", "--select", "state=running"]).await;
-        assert!(listed.as_array().is_some_and(|vms| vms.iter().any(|listed| listed["name"] == vm.as_str())), "{listed}");
+        assert!(
+            listed.as_array().is_some_and(|vms| vms.iter().any(|listed| listed["name"] == vm.as_str())),
+            "{listed}"
+        );
 
         // A picture of its screen.
         let png = kvmctl.home().join("screen.png");
@@ -134,9 +141,10 @@ fn a_guest_with_a_disk_is_created_booted_watched_changed_and_deleted_without_a_t
         // It goes with its disk, after a plan that says so.
         let plan = kvmctl.json(&["vm", "delete", &renamed, "--dry-run"]).await;
         let plan = &plan[0]["lines"];
-        let removes = |what: &str| plan.as_array().unwrap().iter().any(|line| line["action"] == "remove" && line["name"] == what);
+        let removes =
+            |what: &str| plan.as_array().unwrap().iter().any(|line| line["action"] == "remove" && line["name"] == what);
         assert!(removes(&format!("default/{vm}.qcow2")), "{plan}");
-        kvmctl.ok(&["vm", "delete", &renamed, "--yes"]).await;
+        kvmctl.ok(&["vm", "delete", &renamed, "--delete-volumes", "--yes"]).await;
         host.assert_as(&before).await;
     });
 }
@@ -158,7 +166,7 @@ fn a_guest_with_uefi_boots_and_its_variables_go_with_it() {
 
         let running = kvmctl.run(&["vm", "delete", &vm, "--yes"]).await;
         assert_eq!(running.code, Some(5), "{running}");
-        kvmctl.ok(&["vm", "delete", &vm, "--yes", "--power-off"]).await;
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes", "--power-off"]).await;
         host.assert_as(&before).await;
     });
 }
@@ -186,7 +194,7 @@ fn a_guest_with_a_kernel_of_the_host_boots_and_finds_its_new_disk() {
         assert_eq!(serial.command("cat /sys/block/vda/size").await, (64 << 11).to_string());
         serial.leave().await;
         kvmctl.ok(&["vm", "power-off", &vm]).await;
-        kvmctl.ok(&["vm", "delete", &vm, "--yes"]).await;
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
         host.assert_as(&before).await;
     });
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use kvm_core::{ErrorKind, Event, EventStream, Hypervisor as _, PowerAction, VmChange, VmFilter, VmId, VmRef, VmSummary};
+use kvm_core::{
+    ErrorKind, Event, EventStream, Hypervisor as _, PowerAction, VmChange, VmFilter, VmId, VmRef, VmSummary,
+};
 use kvm_lab::{LabHost, Own, eventually, on_a_host, within};
 use kvm_libvirt::{Config, Keepalive, Libvirt};
 use rustix::process::Signal;
@@ -61,7 +63,8 @@ fn fifty_deaths_of_libvirtd_leave_events_lists_threads_and_descriptors_as_they_w
             next(&mut events, EVENTS, "the return of the connection", |e| *e == Event::Resynced).await;
             // Seen by libvirt's own client as well, so the event is libvirt's and not one that we remember.
             host.virsh(&["desc", &paused, "--live", &format!("cycle {cycle}")]).await;
-            let told = |e: &Event| matches!(e, Event::Vm(e) if e.name.as_str() == paused && e.what == VmChange::NotesChanged);
+            let told =
+                |e: &Event| matches!(e, Event::Vm(e) if e.name.as_str() == paused && e.what == VmChange::NotesChanged);
             next(&mut events, EVENTS.saturating_sub(returned.elapsed()), "a new event", told).await;
             let same = async || (list(&libvirt).await.as_ref() == Some(&expected)).then_some(());
             eventually(LIST.saturating_sub(returned.elapsed()), "the list that was there before", same).await;
@@ -96,9 +99,18 @@ fn a_hanging_libvirtd_costs_a_call_its_deadline_and_no_more() {
         host.fault(&["stop", "libvirtd"]).await;
         let begin = Instant::now();
         let calls: [_; 3] = [
-            tokio::spawn({ let l = Arc::clone(&libvirt); async move { l.list(&VmFilter::all()).await.map(drop) } }),
-            tokio::spawn({ let l = Arc::clone(&libvirt); async move { l.stats(&VmFilter::all()).await.map(drop) } }),
-            tokio::spawn({ let l = Arc::clone(&libvirt); async move { l.power(&off, PowerAction::Start).await } }),
+            tokio::spawn({
+                let l = Arc::clone(&libvirt);
+                async move { l.list(&VmFilter::all()).await.map(drop) }
+            }),
+            tokio::spawn({
+                let l = Arc::clone(&libvirt);
+                async move { l.stats(&VmFilter::all()).await.map(drop) }
+            }),
+            tokio::spawn({
+                let l = Arc::clone(&libvirt);
+                async move { l.power(&off, PowerAction::Start).await }
+            }),
         ];
         for call in calls {
             let e = call.await.unwrap().unwrap_err();
@@ -128,7 +140,10 @@ fn who_follows_events_is_told_of_the_gap_and_sees_what_comes_after_it() {
         let heard = async {
             for round in 1.. {
                 host.virsh(&["desc", &paused, "--live", &format!("round {round}")]).await;
-                if tokio::time::timeout(Duration::from_secs(1), events.line("notes", says("notes-changed"))).await.is_ok() {
+                if tokio::time::timeout(Duration::from_secs(1), events.line("notes", says("notes-changed")))
+                    .await
+                    .is_ok()
+                {
                     return;
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::error::ContextValue;
 use clap::{Parser, Subcommand, ValueEnum};
 use kvm_core::Selector;
 
@@ -35,6 +36,29 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// Reads the arguments of this process. Ends it with the help that was asked for, or with what is wrong with them.
+    #[must_use]
+    pub fn of_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|e| inert(e).exit())
+    }
+}
+
+/// The same error, with what acts on a terminal made visible in the arguments that it repeats.
+fn inert(mut error: clap::Error) -> clap::Error {
+    let shown = |text: &String| kvm_core::text::printable(text).to_string();
+    let context: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in context {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(shown(&text)),
+            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(shown).collect()),
+            other => other,
+        };
+        error.insert(kind, value);
+    }
+    error
 }
 
 /// Flags that every command has.
@@ -182,7 +206,17 @@ pub(crate) fn selector(text: &str) -> Result<Selector, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn an_argument_that_is_refused_is_repeated_without_acting_on_the_terminal() {
+        for argv in [["kvmctl", "vm", "create", "a\rb"], ["kvmctl", "vm", "show", "\u{9b}31m/\u{fffe}"]] {
+            let text = super::inert(super::Args::try_parse_from(argv).unwrap_err()).to_string();
+            assert!(text.lines().all(|line| kvm_core::text::printable(line).to_string() == line), "{text:?}");
+        }
+        let text = super::inert(super::Args::try_parse_from(["kvmctl", "vm", "lisst"]).unwrap_err()).to_string();
+        assert!(text.contains("'list'"), "{text}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

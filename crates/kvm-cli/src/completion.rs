@@ -6,6 +6,7 @@ use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Zsh};
 use kvm_core::{ErrorKind, Result, VmFilter};
 
 use crate::args::{self, Global};
+use crate::connect;
 use crate::environment;
 use crate::printer::Printer;
 use crate::session::Session;
@@ -78,6 +79,7 @@ fn names() -> Option<Vec<String>> {
         Some(vms.into_iter().map(|vm| vm.name.into()).collect())
     });
     runtime.shutdown_background();
+    connect::settle();
     names
 }
 

@@ -54,18 +54,21 @@ pub(crate) fn of(error: &Error) -> Option<String> {
 
 fn connect(kind: ErrorKind, host: &str) -> Option<String> {
     let local = host.starts_with("qemu:///");
-    let name = ssh_host(host);
+    let login = Login::of(host);
     match kind {
         ErrorKind::Denied if local => Some(
             "join the group libvirt and log in again: sudo usermod -aG libvirt $USER\n\
              your own VMs need no permission: kvmctl -c qemu:///session vm list"
                 .to_owned(),
         ),
-        ErrorKind::Denied => Some(match name {
-            Some(name) => format!(
-                "log in once by hand and compare the host's fingerprint: ssh {name}\n\
-                 a host key that changed on purpose: ssh-keygen -R {}, then ssh-keyscan it into --known-hosts FILE",
-                bare(&name)
+        ErrorKind::Denied => Some(match login {
+            Some(login) => format!(
+                "can you log in without a password? {}\n\
+                 an unknown host key is taken, once you compared it, with: {} >> ~/.ssh/known_hosts (or your --known-hosts file)\n\
+                 one that changed on purpose is forgotten with: ssh-keygen -R {}",
+                login.ssh("true"),
+                login.keyscan(),
+                login.known_as()
             ),
             None => "check the certificates in --pki DIR: cacert.pem, clientcert.pem, clientkey.pem".to_owned(),
         }),
@@ -80,8 +83,8 @@ fn connect(kind: ErrorKind, host: &str) -> Option<String> {
         ErrorKind::Unavailable if host == "qemu:///session" => {
             Some("libvirt starts it by itself where it is installed; kvmctl doctor looks for the cause".to_owned())
         }
-        ErrorKind::Unavailable | ErrorKind::Timeout => Some(match name {
-            Some(name) => format!("can you log in there? ssh {name} virsh version"),
+        ErrorKind::Unavailable | ErrorKind::Timeout => Some(match login {
+            Some(login) => format!("can you log in, and does libvirt answer there? {}", login.ssh("virsh version")),
             None => "is the host up, and does libvirtd listen there? kvmctl doctor looks for the cause".to_owned(),
         }),
         ErrorKind::Unsupported => Some(
@@ -91,22 +94,40 @@ fn connect(kind: ErrorKind, host: &str) -> Option<String> {
     }
 }
 
-/// What stands between the scheme and the path of an SSH target, as the ssh program takes it.
-fn ssh_host(target: &str) -> Option<String> {
-    let rest = target.strip_prefix("qemu+ssh://")?;
-    let host = rest.split('/').next()?;
-    match host.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
-            Some(format!("-p {port} {host}"))
-        }
-        _ => Some(host.to_owned()),
-    }
+/// How the programs of OpenSSH are told where an SSH target is.
+struct Login<'a> {
+    user_at_host: &'a str,
+    host: &'a str,
+    port: Option<&'a str>,
 }
 
-/// The host alone, without port and user.
-fn bare(ssh: &str) -> &str {
-    let host = ssh.rsplit(' ').next().unwrap_or(ssh);
-    host.rsplit_once('@').map_or(host, |(_, host)| host)
+impl<'a> Login<'a> {
+    fn of(target: &'a str) -> Option<Self> {
+        let place = target.strip_prefix("qemu+ssh://")?.split('/').next()?;
+        let is_port = |port: &&str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        let port = place.rsplit_once(':').map(|(_, port)| port).filter(is_port);
+        let user_at_host = port.map_or(place, |port| &place[..place.len() - port.len() - 1]);
+        let host = user_at_host.rsplit_once('@').map_or(user_at_host, |(_, host)| host);
+        Some(Self { user_at_host, host, port })
+    }
+
+    fn ssh(&self, command: &str) -> String {
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("ssh {port}{} {command}", self.user_at_host)
+    }
+
+    fn keyscan(&self) -> String {
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("ssh-keyscan {port}{}", self.host)
+    }
+
+    /// The name under which `known_hosts` has it.
+    fn known_as(&self) -> String {
+        match self.port {
+            Some(port) if port != "22" => format!("'[{}]:{port}'", self.host),
+            _ => self.host.to_owned(),
+        }
+    }
 }
 
 /// A name as it can be typed into a shell.
@@ -131,7 +152,11 @@ mod tests {
         assert!(connect_error(ErrorKind::Denied, "qemu:///system").contains("group libvirt"));
         assert!(connect_error(ErrorKind::Unavailable, "qemu:///system").contains("systemctl start libvirtd"));
         let text = connect_error(ErrorKind::Denied, "qemu+ssh://root@kvm1:2222/system");
-        assert!(text.contains("ssh -p 2222 root@kvm1") && text.contains("ssh-keygen -R kvm1,"), "{text}");
+        for part in ["ssh -p 2222 root@kvm1 true", "ssh-keyscan -p 2222 kvm1", "ssh-keygen -R '[kvm1]:2222'"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let text = connect_error(ErrorKind::Unavailable, "qemu+ssh://kvm1/system");
+        assert!(text.ends_with("ssh kvm1 virsh version"), "{text}");
         assert!(connect_error(ErrorKind::Unavailable, "qemu+tls://kvm1/system").contains("listen"));
     }
 

@@ -4,7 +4,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use kvm_cli::{Args, Printer};
 use kvm_core::Error;
 
@@ -12,7 +11,7 @@ fn main() -> ExitCode {
     if kvm_cli::answer_completion() {
         return ExitCode::SUCCESS;
     }
-    let args = Args::parse();
+    let args = Args::of_command_line();
     let mut printer = Printer::new(&args.global);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

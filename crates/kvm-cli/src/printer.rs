@@ -7,6 +7,7 @@ use kvm_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 mod failure;
+mod json;
 mod look;
 mod page;
 mod progress;
@@ -83,8 +84,7 @@ impl Printer {
                 self.write(text.as_bytes())?;
             }
             Format::Json => {
-                let mut text = serde_json::to_string_pretty(outcome).map_err(no_form)?;
-                text.push('\n');
+                let text = json::pretty(outcome).map_err(no_form)?;
                 self.write(text.as_bytes())?;
             }
             Format::Yaml => {
@@ -103,8 +103,7 @@ impl Printer {
     pub fn item(&mut self, item: &impl Outcome) -> Result<()> {
         match self.format {
             Format::Json => {
-                let mut text = serde_json::to_string(item).map_err(no_form)?;
-                text.push('\n');
+                let text = json::line(item).map_err(no_form)?;
                 self.write(text.as_bytes())
             }
             Format::Yaml => {

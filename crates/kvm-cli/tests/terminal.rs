@@ -5,10 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
+
+/// How long a test waits for something to be shown.
+const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
 /// The program, and the other end of its terminal.
 struct Terminal {
@@ -57,8 +61,10 @@ impl Terminal {
                 let shown = self.shown.drain(..at + text.len()).collect();
                 return String::from_utf8(shown).unwrap();
             }
-            let read = self.keyboard.read(&mut piece).unwrap_or(0);
-            assert!(read > 0, "the program ended before it showed {text}: {}", String::from_utf8_lossy(&self.shown));
+            let mut news = [PollFd::new(&self.keyboard, PollFlags::IN)];
+            let heard = poll(&mut news, Some(&PATIENCE)).unwrap();
+            assert!(heard > 0, "the program did not show {text}: {}", String::from_utf8_lossy(&self.shown));
+            let read = self.keyboard.read(&mut piece).unwrap();
             self.shown.extend_from_slice(&piece[..read]);
         }
     }

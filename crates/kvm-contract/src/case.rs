@@ -15,6 +15,7 @@ mod define;
 mod definition;
 mod guest;
 mod list;
+mod name;
 mod network;
 mod note;
 mod pool;
@@ -195,6 +196,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         pool::CASES,
         volume::CASES,
         network::CASES,
+        name::CASES,
         adopt::CASES,
         random::CASES,
     ]

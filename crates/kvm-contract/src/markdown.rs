@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn groups_are_in_one_piece() {
-        let groups: Vec<_> = host_cases().map(|case| case.group).chain(transport_cases().map(|case| case.group)).collect();
+        let groups: Vec<_> =
+            host_cases().map(|case| case.group).chain(transport_cases().map(|case| case.group)).collect();
         let mut pieces = groups.clone();
         pieces.dedup();
         assert_eq!(pieces.len(), groups.into_iter().collect::<BTreeSet<_>>().len());

@@ -25,7 +25,6 @@ use crate::skip::Skips;
 /// kvm_contract::run(rig, "", &args).exit();
 /// # }
 /// ```
-#[must_use]
 pub fn run(rig: impl Rig, skips: &str, args: &Arguments) -> Conclusion {
     let rig = Arc::new(rig);
     let prepared = host_cases().map(|case| {
@@ -36,7 +35,6 @@ pub fn run(rig: impl Rig, skips: &str, args: &Arguments) -> Conclusion {
 }
 
 /// As [`run`], with all cases about transports.
-#[must_use]
 pub fn run_transport(rig: impl TransportRig, skips: &str, args: &Arguments) -> Conclusion {
     let rig = Arc::new(rig);
     let prepared = transport_cases().map(|case| {

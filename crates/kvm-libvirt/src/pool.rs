@@ -182,8 +182,9 @@ impl Shared {
 fn counted(work: Work) -> Work {
     let busy = Busy::begin();
     Box::new(move || {
-        let _busy = busy;
         work();
+        // Captured last and so dropped last, also when the work never runs.
+        drop(busy);
     })
 }
 

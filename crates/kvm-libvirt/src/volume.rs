@@ -149,13 +149,21 @@ fn explain(task: &Task<'_>, pool: &StoragePool, name: &VolumeName, doc: &Storage
     if let Err(e) = pool.refresh(0) {
         tracing::debug!(error = %e, "a pool is not counted again");
     }
+    let now_there = optional(pool.lookup_storage_vol_by_name(name.as_str())).ok().flatten();
+    // libvirt makes no file where one is, listed or not: then it is somebody's.
+    let was_there = e.is(sys::VIR_ERR_OPERATION_INVALID) || e.os_error() == Some(libc::EEXIST);
+    if was_there && now_there.is_some() {
+        return task.already_exists().with_source(e).into();
+    }
     let needed = needed(doc);
     let left = pool.info().map(|space| Bytes::new(space.available));
     let is_full = e.kind() == Some(ErrorKind::NoSpace) || left.as_ref().is_ok_and(|left| needed > *left);
     if !is_full {
         return refused(task, e);
     }
-    remove_remains(pool, name, &e);
+    if let Some(remains) = now_there {
+        remove(&remains, name);
+    }
     let error = task.error(ErrorKind::NoSpace, format!("no room for {}", task.resource()));
     match left {
         Ok(left) => error.with_detail(format!("needs {needed}, pool has {left} left")),
@@ -165,32 +173,21 @@ fn explain(task: &Task<'_>, pool: &StoragePool, name: &VolumeName, doc: &Storage
     .into()
 }
 
-/// What a volume takes at once. What is not said is allocated in full; but formats other than raw grow, whatever is
-/// said, and begin with tables that take less than [`TABLES`].
+/// What a volume takes at once. Where it is not said, formats other than raw begin with their tables and grow.
 fn needed(doc: &StorageVolume) -> Bytes {
     let format = doc.target.as_ref().and_then(|target| target.format.as_ref()?.r#type.as_ref());
-    match format {
-        Some(format) if format.to_string() != "raw" => TABLES,
-        _ => bytes(doc.allocation.as_ref().or(doc.capacity.as_ref())).max(TABLES),
-    }
+    let grows = format.is_some_and(|format| format.to_string() != "raw");
+    let unsaid = if grows { None } else { doc.capacity.as_ref() };
+    bytes(doc.allocation.as_ref().or(unsaid)).max(TABLES)
 }
 
-/// Removes what is left of a volume that did not fit.
-///
-/// It was not there before: the pool did not list it, and libvirt checks that the file is not there before it makes
-/// one. When that is what it refused, the file is somebody's. Of what is no file it checks nothing, and leaves nothing.
-fn remove_remains(pool: &StoragePool, name: &VolumeName, e: &LibvirtError) {
-    if e.is(sys::VIR_ERR_OPERATION_INVALID) || e.os_error() == Some(libc::EEXIST) {
-        return;
-    }
-    let removed = match optional(pool.lookup_storage_vol_by_name(name.as_str())) {
-        Ok(Some(volume)) => match volume.info() {
-            Ok(info) if info.kind == sys::VIR_STORAGE_VOL_FILE => volume.delete(0).map_err(LibvirtError::from),
-            other => other.map(drop).map_err(LibvirtError::from),
-        },
-        Ok(None) => Ok(()),
-        Err(e) => Err(e),
-    };
+/// Removes what is left of a volume that did not fit, if it is a file: others are made at once or not at all, and libvirt
+/// does not check first whether somebody has one of that name.
+fn remove(remains: &StorageVol, name: &VolumeName) {
+    let removed = remains.info().and_then(|info| match info.kind {
+        sys::VIR_STORAGE_VOL_FILE => remains.delete(0),
+        _ => Ok(()),
+    });
     if let Err(e) = removed {
         tracing::warn!(error = %e, volume = %name, "what is left of a volume that did not fit cannot be removed");
     }
@@ -205,13 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn only_raw_volumes_take_their_size_at_once() {
+    fn a_volume_takes_what_it_says_and_else_its_size_unless_it_grows() {
         let capacity = "<capacity unit='GiB'>8</capacity>";
-        let qcow2 = "<target><format type='qcow2'/></target>";
+        let allocation = "<allocation unit='GiB'>2</allocation>";
+        let format = |name| format!("<target><format type='{name}'/></target>");
         assert_eq!(needed_by(capacity), Bytes::from_gib(8));
-        assert_eq!(needed_by(&format!("{capacity}<allocation unit='GiB'>2</allocation>")), Bytes::from_gib(2));
+        assert_eq!(needed_by(&format!("{capacity}{}", format("raw"))), Bytes::from_gib(8));
+        assert_eq!(needed_by(&format!("{capacity}{}", format("qcow2"))), TABLES);
+        assert_eq!(needed_by(&format!("{capacity}{allocation}{}", format("qcow2"))), Bytes::from_gib(2));
         assert_eq!(needed_by(&format!("{capacity}<allocation>0</allocation>")), TABLES);
-        assert_eq!(needed_by(&format!("{capacity}{qcow2}")), TABLES);
-        assert_eq!(needed_by(&format!("{capacity}<target><format type='raw'/></target>")), Bytes::from_gib(8));
     }
 }

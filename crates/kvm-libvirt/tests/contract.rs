@@ -10,6 +10,7 @@ use kvm_core::{
     PowerAction, Result, SystemClock, Target, Transport, VmId, VmName,
 };
 use kvm_libvirt::{Config, Libvirt};
+use kvm_xml::pool::{PoolTarget, PoolType};
 use kvm_xml::{Document as _, Domain, Network, StoragePool};
 use tempfile::TempDir;
 
@@ -97,13 +98,17 @@ impl Bench for NodeBench {
 
     fn pool(&self, name: &PoolName) -> StoragePool {
         // The test driver only pretends: no such directory is made.
-        let xml = format!("<pool type='dir'><name>{name}</name><target><path>/pools/{name}</path></target></pool>");
-        StoragePool::from_xml(&xml).expect("a pool")
+        StoragePool {
+            r#type: Some(PoolType::Dir),
+            name: Some(name.as_str().to_owned()),
+            target: Some(PoolTarget { path: Some(format!("/pools/{}", name.as_str())), ..PoolTarget::default() }),
+            ..StoragePool::default()
+        }
     }
 
     fn network(&self, name: &NetworkName) -> Network {
-        let xml = format!("<network><name>{name}</name><ip address='10.1.2.1' prefix='24'/></network>");
-        Network::from_xml(&xml).expect("a network")
+        let document = Network::from_xml("<network><ip address='10.1.2.1' prefix='24'/></network>");
+        Network { name: Some(name.as_str().to_owned()), ..document.expect("a network") }
     }
 
     fn actions(&self) -> Vec<PowerAction> {

@@ -39,8 +39,9 @@ impl Consoles {
     fn open(&self, id: &VmId, access: ConsoleAccess) -> Result<u64> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if access == ConsoleAccess::Exclusive && open.holder.contains_key(id) {
-            return Err(Error::new(ErrorKind::Busy, "another program has this console open")
-                .on(Resource::Vm(id.to_string())));
+            return Err(
+                Error::new(ErrorKind::Busy, "another program has this console open").on(Resource::Vm(id.to_string()))
+            );
         }
         open.latest += 1;
         let number = open.latest;

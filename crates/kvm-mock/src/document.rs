@@ -2,7 +2,9 @@
 
 use kvm_core::{Bytes, MacAddr, NetworkName, VmId};
 use kvm_xml::Domain;
-use kvm_xml::domain::{Channel, CrashAction, DiskDevice, Interface, InterfaceMac, InterfaceTarget, Nvram, OsFirmware, TpmBackendType};
+use kvm_xml::domain::{
+    Channel, CrashAction, DiskDevice, Interface, InterfaceMac, InterfaceTarget, Nvram, OsFirmware, TpmBackendType,
+};
 
 /// Documents as their XML, in state files.
 pub(crate) mod text {
@@ -96,7 +98,11 @@ pub(crate) fn screens(document: &Domain) -> u32 {
 
 pub(crate) fn has_agent_channel(document: &Domain) -> bool {
     let name = |channel: &Channel| channel.target.as_ref().and_then(|target| target.name.clone());
-    document.devices.iter().flat_map(|devices| &devices.channel).any(|c| name(c).as_deref() == Some("org.qemu.guest_agent.0"))
+    document
+        .devices
+        .iter()
+        .flat_map(|devices| &devices.channel)
+        .any(|c| name(c).as_deref() == Some("org.qemu.guest_agent.0"))
 }
 
 /// Whether a machine that died stays for inspection.
@@ -119,13 +125,6 @@ pub(crate) fn has_raw_nvram(document: &Domain) -> bool {
 pub(crate) fn has_emulated_tpm(document: &Domain) -> bool {
     let mut tpms = document.devices.iter().flat_map(|devices| &devices.tpm);
     tpms.any(|tpm| tpm.backend.as_ref().and_then(|backend| backend.r#type) == Some(TpmBackendType::Emulator))
-}
-
-/// Leaves out what only a view with secrets shows.
-pub(crate) fn hide_secrets(document: &mut Domain) {
-    for graphics in document.devices.iter_mut().flat_map(|devices| &mut devices.graphics) {
-        graphics.passwd = None;
-    }
 }
 
 /// Fills in what a host chooses when a document is defined without it: MAC addresses, a place for the firmware's

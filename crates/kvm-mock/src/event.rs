@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use kvm_core::{Clock, Event, EventStream};
 use tokio::sync::watch;
 
@@ -32,7 +32,8 @@ pub(crate) fn subscribe(inner: &Arc<Inner>, next: u64) -> EventStream {
         next,
         fetched: VecDeque::new(),
     };
-    Box::pin(stream::unfold(subscription, |mut s| async move { s.next().await.map(|event| (event, s)) }))
+    // Fused: asking again after the end is no mistake.
+    Box::pin(stream::unfold(subscription, |mut s| async move { s.next().await.map(|event| (event, s)) }).fuse())
 }
 
 impl Subscription {

@@ -125,7 +125,10 @@ mod hex_extents {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u64, Vec<u8>>, D::Error> {
         let texts = BTreeMap::<u64, String>::deserialize(from)?;
-        texts.into_iter().map(|(offset, hex)| Ok((offset, bytes(&hex).ok_or_else(|| D::Error::custom("not hexadecimal"))?))).collect()
+        texts
+            .into_iter()
+            .map(|(offset, hex)| Ok((offset, bytes(&hex).ok_or_else(|| D::Error::custom("not hexadecimal"))?)))
+            .collect()
     }
 
     fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -7,7 +7,7 @@ use kvm_core::{
     PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange, VmFilter, VmId, VmName, VmNotes, VmRef, VmState,
     VmStats, VmSummary, Which, check_definition,
 };
-use kvm_xml::Domain;
+use kvm_xml::{Document as _, Domain};
 
 use crate::capability::{self, ARCH};
 use crate::document;
@@ -41,12 +41,12 @@ impl Hypervisor for Mock {
         self.read(Method::Find, vm, |world, _| {
             let found = match vm {
                 VmRef::Id(id) => world.machines.get_key_value(id),
-                VmRef::Name(name) => world.named(name).or_else(|| {
-                    VmId::adopt(name.as_str()).ok().and_then(|id| world.machines.get_key_value(&id))
-                }),
+                VmRef::Name(name) => world
+                    .named(name)
+                    .or_else(|| VmId::adopt(name.as_str()).ok().and_then(|id| world.machines.get_key_value(&id))),
             };
-            let (id, machine) = found
-                .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such VM").on(Resource::Vm(vm.to_string())))?;
+            let (id, machine) =
+                found.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such VM").on(Resource::Vm(vm.to_string())))?;
             Ok(summary(id, machine))
         })
         .await
@@ -60,7 +60,7 @@ impl Hypervisor for Mock {
                 Which::Config => machine.config.clone(),
             };
             if view.secrets == Secrets::Hide {
-                document::hide_secrets(&mut document);
+                document.redact();
             }
             Ok(document)
         })
@@ -218,7 +218,13 @@ impl World {
         }
     }
 
-    pub(crate) fn power(&mut self, id: &VmId, action: PowerAction, hold: bool, now: Timestamp) -> Result<Vec<VmChange>> {
+    pub(crate) fn power(
+        &mut self,
+        id: &VmId,
+        action: PowerAction,
+        hold: bool,
+        now: Timestamp,
+    ) -> Result<Vec<VmChange>> {
         let starts = matches!(action, PowerAction::Start | PowerAction::StartPaused);
         let machine = self.machine(id)?;
         let was = machine.state();

@@ -63,10 +63,7 @@ mod tests {
     #[test]
     fn an_image_is_recognised_by_its_content() {
         let overlay = probe(&qcow2(1 << 40, Some("/images/base.qcow2")));
-        assert_eq!(
-            overlay,
-            Image { format: "qcow2", capacity: 1 << 40, backing: Some("/images/base.qcow2".into()) }
-        );
+        assert_eq!(overlay, Image { format: "qcow2", capacity: 1 << 40, backing: Some("/images/base.qcow2".into()) });
         assert_eq!(probe(&qcow2(512, None)), Image { format: "qcow2", capacity: 512, backing: None });
         assert_eq!(probe(&iso(1 << 20)).format, "iso");
         assert_eq!(probe(&SparseFile::hole(7)), Image { format: "raw", capacity: 7, backing: None });

@@ -19,7 +19,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kvm_core::{CheckpointInfo, Error, ErrorKind, MacAddr, PowerAction, Result, SnapshotInfo, VmChange, VmName, VmState};
+use kvm_core::{
+    CheckpointInfo, Error, ErrorKind, MacAddr, PowerAction, Result, SnapshotInfo, VmChange, VmName, VmState,
+};
 use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
 
@@ -213,7 +215,11 @@ impl Machine {
                 let document = live(&self.config);
                 let paused = action == A::StartPaused;
                 self.live = Some(Live::begin(document, paused, now));
-                if paused { vec![VmChange::Started, VmChange::Suspended] } else { vec![VmChange::Resumed, VmChange::Started] }
+                if paused {
+                    vec![VmChange::Started, VmChange::Suspended]
+                } else {
+                    vec![VmChange::Resumed, VmChange::Started]
+                }
             }
             (A::Start | A::StartPaused, S::Saved) => self.restore(action == A::StartPaused, now),
             (A::Shutdown, S::Running) => self.ask(Request::ShutDown, hold, now),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kvm_core::{Autostart, Error, ErrorKind, Lease, MacAddr, NetworkInfo, NetworkName, Networks, Resource, Result, VmId, check_network};
+use kvm_core::{
+    Autostart, Error, ErrorKind, Lease, MacAddr, NetworkInfo, NetworkName, Networks, Resource, Result, VmId,
+    check_network,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{elapsed, later};
@@ -93,7 +96,9 @@ impl Network {
             autostart: self.autostart,
             persistent: true,
             // Without a mode it is nat, as libvirt's documentation of the element says.
-            forward: forward.map_or("isolated", |f| f.mode.map_or("nat", kvm_xml::network::ForwardMode::as_str)).to_owned(),
+            forward: forward
+                .map_or("isolated", |f| f.mode.map_or("nat", kvm_xml::network::ForwardMode::as_str))
+                .to_owned(),
             bridge: self.document.bridge.as_ref().and_then(|bridge| bridge.name.clone()),
         }
     }
@@ -221,9 +226,11 @@ impl World {
             return Err(Error::invalid("ip", "a network that forwards needs an address"));
         }
         let mut document = doc.clone();
-        let bridged = document.forward.as_ref().is_none_or(|forward| forward.interface.is_empty() && forward.dev.is_none());
+        let bridged =
+            document.forward.as_ref().is_none_or(|forward| forward.interface.is_empty() && forward.dev.is_none());
         if bridged {
-            let used: Vec<_> = self.networks.values().filter_map(|n| n.document.bridge.as_ref()?.name.clone()).collect();
+            let used: Vec<_> =
+                self.networks.values().filter_map(|n| n.document.bridge.as_ref()?.name.clone()).collect();
             let free = (0..).map(|n| format!("virbr{n}")).find(|name| !used.contains(name));
             let bridge = document.bridge.get_or_insert_default();
             bridge.name = bridge.name.take().or(free);

@@ -19,7 +19,7 @@
 //!   - name: web
 //!     uuid: 8fbf2b8e-3b3c-4b1e-9a51-000000000001  # made from the name when it is left out
 //!     state: running                             # or off (default), paused, saved, crashed, pm-suspended
-//!     up: 3d                                     # for how long; default 1h
+//!     up: 72h                                    # for how long; default 1h
 //!     vcpus: 2
 //!     memory: 4GiB
 //!     machine: q35
@@ -63,9 +63,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use kvm_core::{Autostart, Error, ErrorKind, MockWorld, Resource, Result};
+use kvm_xml::StoragePool;
 use kvm_xml::network::{Bridge, Dhcp, DhcpRange, Forward, NetworkIp};
 use kvm_xml::pool::{PoolTarget, PoolType};
-use kvm_xml::StoragePool;
 use uuid::Uuid;
 
 use crate::demo;
@@ -125,11 +125,8 @@ impl Scenario {
     /// Makes the world as it is when it begins.
     pub(crate) fn begin(&self, clock: Timestamp) -> Result<Beginning> {
         let file = &self.file;
-        let mut world = World::new(HostFacts {
-            name: file.host.name.clone(),
-            cpus: file.host.cpus,
-            memory: file.host.memory,
-        });
+        let mut world =
+            World::new(HostFacts { name: file.host.name.clone(), cpus: file.host.cpus, memory: file.host.memory });
         world.time = file.clock.as_ref().map(|clock| ScenarioTime { now: clock.start, step: clock.step });
         let now = file.clock.as_ref().map_or(clock, |clock| clock.start);
         for pool in &file.pools {

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use kvm_core::{
-    CheckpointInfo, Checkpoints, Description, Error, ErrorKind, Resource, Result, SnapshotInfo, SnapshotName, Snapshots,
-    VmId,
+    CheckpointInfo, Checkpoints, Description, Error, ErrorKind, Resource, Result, SnapshotInfo, SnapshotName,
+    Snapshots, VmId,
 };
 
 use crate::document;
@@ -22,8 +22,9 @@ impl Snapshots for Mock {
         self.change(Method::CreateSnapshot, vm, |world, _| {
             let machine = world.machine_mut(vm)?;
             if machine.snapshots.iter().any(|s| s.name == *name) {
-                return Err(Error::new(ErrorKind::AlreadyExists, "the VM has a snapshot of this name")
-                    .on(snapshot(vm, name)));
+                return Err(
+                    Error::new(ErrorKind::AlreadyExists, "the VM has a snapshot of this name").on(snapshot(vm, name))
+                );
             }
             can_be_snapshotted(machine)?;
             let parent = machine.snapshots.iter_mut().find(|s| s.current).map(|current| {

@@ -100,7 +100,10 @@ impl LockedState<'_> {
         if frame.format != FORMAT {
             return Err(Error::new(ErrorKind::Unsupported, "the simulated host's state file is of another version")
                 .on(Resource::File(path.display().to_string()))
-                .with_detail(format!("it is version {}, this program knows {FORMAT}; delete it to begin anew", frame.format)));
+                .with_detail(format!(
+                    "it is version {}, this program knows {FORMAT}; delete it to begin anew",
+                    frame.format
+                )));
         }
         if frame.origin != self.state.origin {
             return Ok(None);

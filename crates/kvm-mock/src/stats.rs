@@ -21,7 +21,8 @@ const PACKET: f64 = 900.0;
 
 pub(crate) fn measure(world: &World, id: &VmId, machine: &Machine, now: Timestamp) -> VmStats {
     let document = machine.current();
-    let (vcpus, memory, max_memory) = (document::vcpus(document), document::memory(document), document::max_memory(document));
+    let (vcpus, memory, max_memory) =
+        (document::vcpus(document), document::memory(document), document::max_memory(document));
     let ran = machine.ran(now).map(|ran| ran.as_secs_f64());
     let character = Character::of(id);
     let busy = machine.guest.load * f64::from(vcpus.unwrap_or(1));

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, Resource, Result, Storage, VolumeInfo, VolumeName,
-    check_pool, check_volume,
+    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, Resource, Result, Storage, VolumeInfo,
+    VolumeName, check_pool, check_volume,
 };
 use kvm_xml::pool::PoolType;
 use kvm_xml::volume::VolumeFormatType;
@@ -95,8 +95,10 @@ impl Pool {
 #[async_trait]
 impl Storage for Mock {
     async fn pools(&self) -> Result<Vec<PoolInfo>> {
-        self.read(Method::Pools, "", |world, _| Ok(world.pools.iter().map(|(name, pool)| pool.info(name, world)).collect()))
-            .await
+        self.read(Method::Pools, "", |world, _| {
+            Ok(world.pools.iter().map(|(name, pool)| pool.info(name, world)).collect())
+        })
+        .await
     }
 
     async fn find_pool(&self, pool: &PoolName) -> Result<PoolInfo> {

@@ -133,8 +133,11 @@ impl Transport for Mock {
         self.read(Method::ReadFile, path.display(), |world, _| {
             let file = world.files.get(&text(path)?).ok_or_else(|| no_such_file(path))?;
             if file.len() > limit.get() {
-                return Err(Error::invalid("file", "is larger than allowed")
-                    .with_detail(format!("{} bytes, allowed are {}", file.len(), limit.get())));
+                return Err(Error::invalid("file", "is larger than allowed").with_detail(format!(
+                    "{} bytes, allowed are {}",
+                    file.len(),
+                    limit.get()
+                )));
             }
             let length = usize::try_from(file.len()).map_err(|_| Error::invalid("file", "does not fit into memory"))?;
             Ok(file.read(0, length))

@@ -13,10 +13,7 @@ use world::MockRig;
 
 /// The arguments for all cases whose name contains this.
 fn only(filter: &str) -> Arguments {
-    let mut args = Arguments::default();
-    args.filter = Some(filter.to_owned());
-    args.quiet = true;
-    args
+    Arguments { filter: Some(filter.to_owned()), quiet: true, ..Arguments::default() }
 }
 
 fn counts(conclusion: &Conclusion) -> (u64, u64, u64) {

@@ -164,9 +164,9 @@ async fn events_wake_a_subscriber_without_a_call() {
     let id = running(&host).await;
     let mut events = host.hypervisor.events().await.unwrap();
     host.hypervisor.power(&id, PowerAction::Reboot).await.unwrap();
-    let heard: Vec<_> = (&mut events).take(4).map(what).collect().await;
     // It reboots before its agent was up, which then comes up once.
-    assert_eq!(heard[..2], [VmChange::Rebooted, VmChange::AgentConnected]);
+    let heard: Vec<_> = (&mut events).take(2).map(what).collect().await;
+    assert_eq!(heard, [VmChange::Rebooted, VmChange::AgentConnected]);
 }
 
 #[tokio::test]
@@ -323,7 +323,8 @@ async fn what_a_machine_leaves_behind_goes_with_it_or_is_kept() {
     let host = mock.host();
     let win = named(&host, "win11").await;
     let kept_for = |mock: &Mock| -> Vec<String> {
-        let mine = |path: &String| path.contains("/qemu/") && path.contains("win11") || path.contains(&win.id.to_string());
+        let mine =
+            |path: &String| path.contains("/qemu/") && path.contains("win11") || path.contains(&win.id.to_string());
         mock.files().unwrap().into_keys().filter(mine).collect()
     };
     assert_eq!(kept_for(&mock).len(), 3, "saved state, variables and TPM state: {:?}", kept_for(&mock));

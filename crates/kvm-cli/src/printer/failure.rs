@@ -7,7 +7,7 @@ use kvm_core::text::printable;
 use kvm_core::{Error, Resource};
 use serde::Serialize;
 
-use super::look;
+use super::{json, look};
 use crate::hint;
 
 /// Something that went wrong.
@@ -91,9 +91,8 @@ impl Failure<'_> {
         struct Line<'a> {
             error: ErrorForm<'a>,
         }
-        let line = serde_json::to_string(&Line { error: self.into() });
         // Strings and lists of strings always have a JSON form.
-        line.map(|line| line + "\n").unwrap_or_default()
+        json::line(&Line { error: self.into() }).unwrap_or_default()
     }
 
     /// What, then why, then what to do about it.

@@ -20,14 +20,15 @@ impl RawTerminal {
         let before = tcgetattr(stdin).map_err(refused)?;
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(stdin, OptionalActions::Flush, &raw).map_err(refused)?;
+        // Not flushed: what was typed ahead is meant for the guest.
+        tcsetattr(stdin, OptionalActions::Now, &raw).map_err(refused)?;
         Ok(Self { before })
     }
 }
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // Flushed: what was typed for the guest must not be run by the shell. A terminal that is gone needs nothing.
         let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &self.before);
     }
 }

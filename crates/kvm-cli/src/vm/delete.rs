@@ -15,17 +15,21 @@ use crate::vms::Several;
 /// Arguments of `vm delete`.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  kvmctl vm delete web --dry-run\n  kvmctl vm delete web\n  kvmctl vm delete --select tag=scratch --power-off --yes",
+    before_help = "Examples:\n  kvmctl vm delete web --dry-run\n  kvmctl vm delete web\n  kvmctl vm delete --select tag=scratch --power-off --delete-volumes --yes",
     after_long_help = "Deletes the definition, what the host keeps beside it (saved state, NVRAM, TPM state, snapshot records) and the \
-        volumes that only this VM uses. What is shared, read-only or somebody's backing file stays. The plan says each.\n\n\
+        volumes that only this VM uses. What is shared, read-only or somebody's backing file stays. The plan says each.\n\
+        With --yes nobody reads the plan: then volumes go only with --delete-volumes.\n\n\
         Library: kvm_vm::plan_delete, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     #[command(flatten)]
     vms: Several,
-    /// Keep its volumes.
+    /// Keep its volumes; so does --yes unless --delete-volumes is given.
     #[arg(long)]
     keep_volumes: bool,
+    /// Delete its volumes also where --yes leaves nobody to ask.
+    #[arg(long, conflicts_with = "keep_volumes")]
+    delete_volumes: bool,
     /// Power it off first when it runs.
     #[arg(long)]
     power_off: bool,
@@ -42,7 +46,12 @@ struct Doomed {
 
 pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     let options = DeleteOptions {
-        volumes: if args.keep_volumes { Volumes::Keep } else { Volumes::Delete },
+        // Whoever reads the plan and types the name has agreed to lose the data. --yes alone has not.
+        volumes: if args.keep_volumes || (session.yes && !args.delete_volumes) {
+            Volumes::Keep
+        } else {
+            Volumes::Delete
+        },
         running: if args.power_off { Running::PowerOff } else { Running::Refuse },
     };
     let (mut doomed, mut failed) = (Vec::new(), Vec::new());

@@ -102,4 +102,3 @@ async fn machines(cx: &Cx) -> Result<Vec<(VmId, VmName)>> {
     let all = cx.hypervisor().list(&VmFilter::all()).await?;
     Ok(all.into_iter().filter(|vm| names.contains(&vm.name)).map(|vm| (vm.id, vm.name)).collect())
 }
-

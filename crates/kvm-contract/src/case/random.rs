@@ -1,8 +1,7 @@
 //! Random sequences of calls, against the model.
 
 use kvm_core::{
-    Event, EventStream, Existing, Keep, PowerAction, Result, Title, View, VmFilter, VmId, VmName, VmNotes,
-    VmState,
+    Event, EventStream, Existing, Keep, PowerAction, Result, Title, View, VmFilter, VmId, VmName, VmNotes, VmState,
 };
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::sample::select;
@@ -50,7 +49,8 @@ cases! { CASES in "model" on Cx;
 }
 
 fn operation(actions: Vec<PowerAction>) -> impl Strategy<Value = Operation> {
-    let existing = prop_oneof![3 => proptest::strategy::Just(Existing::Reject), 1 => proptest::strategy::Just(Existing::Replace)];
+    let existing =
+        prop_oneof![3 => proptest::strategy::Just(Existing::Reject), 1 => proptest::strategy::Just(Existing::Replace)];
     prop_oneof![
         3 => (0..SLOTS, 0..SLOTS, existing).prop_map(|(slot, name, existing)| Operation::Define { slot, name, existing }),
         1 => (0..SLOTS).prop_map(|slot| Operation::Undefine { slot }),
@@ -159,7 +159,8 @@ async fn compare(cx: &Cx, stage: &Stage, model: &Model) -> Outcome {
         };
         let vm = vm.ok_or_else(|| Failure::new(format_args!("machine {slot} is not there")))?;
         let found = (&vm.name, vm.state, vm.autostart, vm.has_saved_state);
-        let wanted = (&stage.name(cx, machine.name)?, machine.state, Some(machine.autostart), machine.state == VmState::Saved);
+        let wanted =
+            (&stage.name(cx, machine.name)?, machine.state, Some(machine.autostart), machine.state == VmState::Saved);
         same(&format!("machine {slot}"), found, wanted)?;
         title(cx, id, machine).await.map_err(|e| e.about(format_args!("machine {slot}")))?;
     }

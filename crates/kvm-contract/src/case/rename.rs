@@ -1,6 +1,6 @@
 //! New names.
 
-use kvm_core::{ErrorKind, VmRef, VmState, View};
+use kvm_core::{ErrorKind, View, VmRef, VmState};
 
 use crate::case::{cases, refused, same};
 use crate::cx::Cx;

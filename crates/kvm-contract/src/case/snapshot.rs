@@ -29,7 +29,8 @@ cases! { CASES in "snapshots" on Cx;
     async fn snapshots_form_a_chain(cx) {
         let id = chain(cx).await?;
         let all = facet(cx)?.list(&id).await?;
-        same("names and parents", shape(&all), vec![("c", None, false), ("b", Some("c"), false), ("a", Some("b"), true)])
+        let wanted = vec![("c", None, false), ("b", Some("c"), false), ("a", Some("b"), true)];
+        same("names and parents", shape(&all), wanted)
     }
 
     /// A name is taken once.

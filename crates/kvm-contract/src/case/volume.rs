@@ -147,7 +147,8 @@ cases! { CASES in "volumes" on Cx;
     async fn allocations_take_room(cx) {
         let pool = cx.active_pool("a").await?;
         let before = cx.storage().find_pool(&pool).await?;
-        let made = cx.storage().create_volume(&pool, &volume("disk", VolumeFormatType::Raw, 4 * MIB, Some(4 * MIB))).await?;
+        let document = volume("disk", VolumeFormatType::Raw, 4 * MIB, Some(4 * MIB));
+        let made = cx.storage().create_volume(&pool, &document).await?;
         holds("it takes what was asked for", made.allocation.get() >= 4 * MIB)?;
         cx.storage().refresh_pool(&pool).await?;
         let after = cx.storage().find_pool(&pool).await?;

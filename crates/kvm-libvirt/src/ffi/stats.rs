@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_uint;
+use std::time::Instant;
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -54,11 +55,14 @@ pub(crate) fn all_domains(
     flags: sys::virConnectGetAllDomainStatsFlags,
 ) -> Result<Vec<Record>, LibvirtError> {
     let mut records = std::ptr::null_mut();
+    let begin = Instant::now();
     // SAFETY: the handle is valid; libvirt stores an array that ends in null, or leaves the null there.
     let returned = unsafe {
         sys::virConnectGetAllDomainStats(connection.as_ptr(), groups as c_uint, &raw mut records, flags as c_uint)
     };
+    let bulk_call_nanos = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let count = usize::try_from(check(returned)?).unwrap_or(0);
+    tracing::trace!(count, bulk_call_nanos, "virConnectGetAllDomainStats");
     // SAFETY: the call gave `count` valid pointers to records.
     let decoded = (0..count).map(|i| unsafe { decode(&**records.add(i)) }).collect();
     // SAFETY: the array came from libvirt, is freed once, and nothing refers into it any more.

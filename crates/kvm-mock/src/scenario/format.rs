@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, Description, DiskPath, Error, ErrorKind, MacAddr, NetworkName, Output, PoolName, Protection, Result, SnapshotName,
-    Tag, Title, VmId, VmName, VmState, VolumeName, parse_duration, parse_size,
+    Bytes, Description, DiskPath, Error, ErrorKind, MacAddr, NetworkName, Output, PoolName, Protection, Result,
+    SnapshotName, Tag, Title, VmId, VmName, VmState, VolumeName, parse_duration, parse_size,
 };
 use kvm_xml::network::ForwardMode;
 use serde::de::Error as _;

@@ -77,7 +77,11 @@ fn build(world: &World, entry: &MachineEntry) -> Result<Domain> {
         r#type: Some(DomainType::Kvm),
         name: Some(name.as_str().to_owned()),
         uuid: Some(uuid),
-        memory: Some(DomainMemory { unit: Some(Unit::KiB), value: Some(entry.memory.kib()), ..DomainMemory::default() }),
+        memory: Some(DomainMemory {
+            unit: Some(Unit::KiB),
+            value: Some(entry.memory.kib()),
+            ..DomainMemory::default()
+        }),
         vcpu: Some(Vcpu { value: Some(entry.vcpus), ..Vcpu::default() }),
         os: Some(Os {
             firmware: (entry.firmware == Firmware::Uefi).then_some(OsFirmware::Efi),
@@ -174,10 +178,8 @@ fn nic(entry: &NicEntry) -> Result<Interface> {
         }
         _ => return Err(Error::invalid("nics", "a network device names either a network or a bridge")),
     };
-    let mac = |mac: MacAddr| InterfaceMac {
-        address: Some(kvm_xml::value::MacAddr(mac.octets())),
-        ..InterfaceMac::default()
-    };
+    let mac =
+        |mac: MacAddr| InterfaceMac { address: Some(kvm_xml::value::MacAddr(mac.octets())), ..InterfaceMac::default() };
     Ok(Interface {
         r#type: Some(kind),
         mac: entry.mac.map(mac),

@@ -14,13 +14,13 @@ use kvm_xml::Domain;
 type Twist = fn(PowerAction, Result<()>) -> Result<()>;
 
 /// The decorator. The lint has it fail to compile when the trait grows and this does not.
-pub struct Forward {
+pub(crate) struct Forward {
     inner: Arc<dyn Hypervisor>,
     twist: Twist,
 }
 
 /// Puts the decorator around a host.
-pub fn forward(twist: Twist) -> impl Fn(Host) -> Host {
+pub(crate) fn forward(twist: Twist) -> impl Fn(Host) -> Host {
     move |host| Host { hypervisor: Arc::new(Forward { inner: host.hypervisor.clone(), twist }), ..host }
 }
 

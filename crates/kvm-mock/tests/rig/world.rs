@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use kvm_contract::{Bench, Rig, Setup, Time};
 use kvm_core::{Clock, Host, NetworkName, PoolName, PowerAction, Result, VmId, VmName};
 use kvm_mock::{Mock, TokioClock};
+use kvm_xml::pool::{PoolTarget, PoolType};
 use kvm_xml::{Document as _, Domain, Network, StoragePool};
 
 /// A world of its own for each case, in paused time.
-pub struct MockRig;
+pub(crate) struct MockRig;
 
 struct MockBench {
     mock: Mock,
@@ -84,16 +85,20 @@ impl Bench for MockBench {
     }
 
     fn pool(&self, name: &PoolName) -> StoragePool {
-        let xml = format!("<pool type='dir'><name>{name}</name><target><path>/pools/{name}</path></target></pool>");
-        StoragePool::from_xml(&xml).expect("a pool")
+        StoragePool {
+            r#type: Some(PoolType::Dir),
+            name: Some(name.as_str().to_owned()),
+            target: Some(PoolTarget { path: Some(format!("/pools/{}", name.as_str())), ..PoolTarget::default() }),
+            ..StoragePool::default()
+        }
     }
 
     fn network(&self, name: &NetworkName) -> Network {
-        let xml = format!(
-            "<network><name>{name}</name><ip address='10.1.2.1' prefix='24'>\
-             <dhcp><range start='10.1.2.2' end='10.1.2.99'/></dhcp></ip></network>"
+        let document = Network::from_xml(
+            "<network><ip address='10.1.2.1' prefix='24'>\
+             <dhcp><range start='10.1.2.2' end='10.1.2.99'/></dhcp></ip></network>",
         );
-        Network::from_xml(&xml).expect("a network")
+        Network { name: Some(name.as_str().to_owned()), ..document.expect("a network") }
     }
 
     fn actions(&self) -> Vec<PowerAction> {

@@ -24,8 +24,13 @@ pub(super) async fn findings(host: Option<&Host>, target: &Target) -> Vec<Findin
     vec![pool, network]
 }
 
+fn kvmctl(target: &Target) -> String {
+    format!("kvmctl -c {target}")
+}
+
+/// For what has no command of ours yet.
 fn virsh(target: &Target) -> String {
-    format!("virsh --connect {target}")
+    format!("virsh -c {target}")
 }
 
 fn is_session(target: &Target) -> bool {
@@ -33,19 +38,16 @@ fn is_session(target: &Target) -> bool {
 }
 
 fn pool(pools: &[PoolInfo], target: &Target) -> Finding {
-    let virsh = virsh(target);
+    let (kvmctl, virsh) = (kvmctl(target), virsh(target));
     let warn = |what: String| Finding::new(Check::Pool, Status::Warn, what);
     let Some(pool) = pools.iter().find(|p| p.name == DEFAULT) else {
         let place = if is_session(target) { "~/.local/share/libvirt/images" } else { "/var/lib/libvirt/images" };
         return warn("there is no pool named default".into())
             .why("new disks need a pool, and this is where they go unless another is named")
-            .fix(format!(
-                "{virsh} pool-define-as default dir --target {place} && {virsh} pool-build default && \
-                 {virsh} pool-start default && {virsh} pool-autostart default"
-            ));
+            .fix(format!("{kvmctl} pool create default --target {place} --autostart"));
     };
     if !pool.active {
-        return warn("pool default is not active".into()).fix(format!("{virsh} pool-start default"));
+        return warn("pool default is not active".into()).fix(format!("{kvmctl} pool start default"));
     }
     let free = pool.available;
     let place = pool.target.as_ref().map_or_else(|| pool.kind.clone(), ToString::to_string);
@@ -63,7 +65,7 @@ fn pool(pools: &[PoolInfo], target: &Target) -> Finding {
 }
 
 fn network(networks: &[NetworkInfo], target: &Target) -> Finding {
-    let virsh = virsh(target);
+    let (kvmctl, virsh) = (kvmctl(target), virsh(target));
     let Some(network) = networks.iter().find(|n| n.name == DEFAULT) else {
         if is_session(target) {
             return Finding::ok(Check::Network, "no network named default; machines use user networking");
@@ -75,7 +77,7 @@ fn network(networks: &[NetworkInfo], target: &Target) -> Finding {
     if !network.active {
         return Finding::new(Check::Network, Status::Warn, "network default is not active")
             .why("machines on it cannot start")
-            .fix(format!("{virsh} net-start default"));
+            .fix(format!("{kvmctl} net start default"));
     }
     if !network.autostart {
         return Finding::new(Check::Network, Status::Warn, "network default is active")
@@ -113,8 +115,8 @@ mod tests {
         let system = target("qemu:///system");
         assert_eq!(pool(&[a_pool()], &system).status, Status::Ok);
         for (broken, fix) in [
-            (vec![], Some("pool-define-as default dir --target /var/lib/libvirt/images")),
-            (vec![PoolInfo { active: false, ..a_pool() }], Some("pool-start default")),
+            (vec![], Some("kvmctl -c qemu:///system pool create default --target /var/lib/libvirt/images --autostart")),
+            (vec![PoolInfo { active: false, ..a_pool() }], Some("kvmctl -c qemu:///system pool start default")),
             (vec![PoolInfo { autostart: false, ..a_pool() }], Some("pool-autostart default")),
             (vec![PoolInfo { available: Some(Bytes::from_gib(1)), ..a_pool() }], None),
         ] {
@@ -139,6 +141,6 @@ mod tests {
             forward: "nat".into(),
             bridge: None,
         };
-        assert!(network(&[idle], &target("qemu:///system")).fix.unwrap().ends_with("net-start default"));
+        assert!(network(&[idle], &target("qemu:///system")).fix.unwrap().ends_with("net start default"));
     }
 }
