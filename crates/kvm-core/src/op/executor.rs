@@ -231,9 +231,12 @@ impl Executor {
             (None, true) => Direction::Forward,
             (None, false) => Direction::Back,
             (Some(Direction::Back), true) => {
-                return Err(Error::new(ErrorKind::InvalidState, format!("operation {id} is past its point of no return"))
-                    .on(on())
-                    .with_detail("it can only be resumed"));
+                return Err(Error::new(
+                    ErrorKind::InvalidState,
+                    format!("operation {id} is past its point of no return"),
+                )
+                .on(on())
+                .with_detail("it can only be resumed"));
             }
             (Some(asked), _) => asked,
         };
@@ -415,7 +418,8 @@ impl Run<'_> {
     /// Looks which irreversible steps that were under way have not happened: the point of no return is before them.
     async fn settle(&mut self) -> Result<()> {
         for i in self.view.header.reversible..self.steps.len() {
-            if self.view.steps[i] == StepState::Unknown && self.probe(i, &CancellationToken::new()).await? == Probe::Pending
+            if self.view.steps[i] == StepState::Unknown
+                && self.probe(i, &CancellationToken::new()).await? == Probe::Pending
             {
                 self.view.steps[i] = StepState::Failed;
             }
