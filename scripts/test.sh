@@ -86,7 +86,7 @@ step() {
 }
 
 # xtask prints lines of its own; its counts are kept for the total and not shown twice.
-xtask() { cargo xtask "$@" | tee -a "$scratch/results" | sed '/^test result: /d'; }
+xtask() { cargo xtask "$@" | tee -a "$scratch/results" | sed -u '/^test result: /d'; }
 
 # --- the Rust side
 # It may ask for a password, so it keeps the terminal; it is silent when nothing is missing.

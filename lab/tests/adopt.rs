@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 /// Exit code of input that is refused.
 const INVALID_INPUT: i32 = 2;
 
+/// A machine without network and screen.
+const SMALL: [&str; 6] = ["--memory", "64M", "--network", "none", "--graphics", "none"];
+
 fn names(verdict: Verdict) -> impl Iterator<Item = Row> {
     rows("vm_name").into_iter().filter(move |row| row.verdict == verdict)
 }
@@ -66,7 +69,7 @@ fn a_machine_with_a_name_that_nobody_should_choose_is_listed_shown_started_and_d
             expect(0, at("start", &[])).await;
             let started = kvmctl.json(&["vm", "list", "--select", "state=running"]).await;
             // Nobody should choose it, and so nobody can.
-            expect(INVALID_INPUT, at("create", &["--network", "none"])).await;
+            expect(INVALID_INPUT, at("create", &SMALL)).await;
             expect(0, at("delete", &["--yes", "--power-off"])).await;
             let rest = kvmctl.json(&["vm", "list"]).await;
             let is_right = (&shown["id"], &shown["name"]) == (&json!(uuid), &json!(name));
@@ -79,11 +82,52 @@ fn a_machine_with_a_name_that_nobody_should_choose_is_listed_shown_started_and_d
     });
 }
 
+/// Whether libvirt can start a machine of this name with a guest agent: it names the agent's socket after the first 20
+/// characters, and the path of a socket has 107 bytes.
+fn fits_into_a_socket(name: &str) -> bool {
+    let longest = 107 - "/run/libvirt/qemu/channel/99999-/org.qemu.guest_agent.0".len();
+    name.chars().take(20).map(char::len_utf8).sum::<usize>() <= longest
+}
+
+#[test]
+fn a_name_that_people_may_choose_is_taken_exactly_and_means_nothing_else() {
+    on_a_host(async |host| {
+        let (before, kvmctl, entropy) = (host.stock().await, host.kvmctl(), SeededEntropy::new(5));
+        let plain = host.unique("plain");
+        kvmctl.ok(&[&["vm", "create", &plain], &SMALL[..]].concat()).await;
+        let mut findings = Findings::default();
+        for row in names(Verdict::Accept) {
+            let (name, uuid) = (row.text().unwrap(), entropy.uuid().to_string());
+            host.will_make(name);
+            let start: &[&str] = if fits_into_a_socket(name) { &["--start-paused"] } else { &[] };
+            let new = [&["--uuid", &uuid, "--disk", "1M"], start, &["--", name]].concat();
+            // With a disk that is named after it, and as a new name for what there is.
+            for command in [
+                &[&["vm", "create"], &SMALL[..], &new].concat()[..],
+                &["vm", "delete", "--yes", "--power-off", "--", name],
+                &["vm", "rename", "--", &plain, name],
+                &["vm", "rename", "--", name, &plain],
+            ] {
+                let ended = kvmctl.run(command).await;
+                findings.check(ended.code == Some(0), || format!("line {}: {ended}", row.line));
+                if command.contains(&"create") && ended.code == Some(0) {
+                    let known_as = host.virsh(&["domname", &uuid]).await;
+                    findings
+                        .check(known_as.trim_end_matches('\n') == name, || format!("line {}: {known_as}", row.line));
+                }
+            }
+        }
+        findings.none();
+        kvmctl.ok(&["vm", "delete", &plain, "--yes"]).await;
+        host.assert_as(&before).await;
+    });
+}
+
 #[test]
 fn a_name_that_nobody_may_speak_is_refused_at_every_entry_and_nothing_is_written() {
     on_a_host(async |host| {
         let (kvmctl, vm) = (host.kvmctl(), host.unique("victim"));
-        kvmctl.ok(&["vm", "create", &vm, "--memory", "64M", "--network", "none", "--graphics", "none"]).await;
+        kvmctl.ok(&[&["vm", "create", &vm], &SMALL[..]].concat()).await;
         let before = host.stock().await;
         let operations = kvmctl.json(&["op", "list"]).await;
         let mut findings = Findings::default();

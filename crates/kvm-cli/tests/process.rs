@@ -51,9 +51,11 @@ impl Sandbox {
         (output.status, text(output.stdout), text(output.stderr))
     }
 
-    /// Starts the creation of a VM and waits until its volume is made.
+    /// Starts the creation of a VM with four disks and waits until the first volume is made. Seconds are left until
+    /// the VM is.
     fn begin_to_create(&self) -> (Child, BufReader<std::process::ChildStderr>) {
-        let args = ["-v", "vm", "create", "web", "--disk", "1G", "--network", "none", "--start"];
+        let disks = ["--disk=1G", "--disk=1G", "--disk=1G", "--disk=1G"];
+        let args = [&["-v", "vm", "create", "web", "--network=none", "--start"], &disks[..]].concat();
         let mut child = self.kvmctl(&args).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let line = line_with(&mut stderr, "done");
@@ -91,7 +93,7 @@ fn a_killed_creation_is_mentioned_and_undone() {
     let (mut child, _stderr) = sandbox.begin_to_create();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(sandbox.volumes(), "web.qcow2\n");
+    assert!(sandbox.volumes().contains("web.qcow2\n"));
 
     let (_, _, stderr) = sandbox.run(&["vm", "list"]);
     let note = stderr.lines().next().unwrap();
@@ -114,7 +116,7 @@ fn a_killed_creation_is_resumed() {
     let id = list.strip_suffix("  interrupted\n").unwrap();
     let (status, _, stderr) = sandbox.run(&["op", "resume", id]);
     assert!(status.success(), "{stderr}");
-    assert_eq!((sandbox.volumes().as_str(), sandbox.vms().as_str()), ("web.qcow2\n", "web\n"));
+    assert_eq!((sandbox.volumes().lines().count(), sandbox.vms().as_str()), (4, "web\n"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub fn markdown() -> String {
          Each sentence is a case of `kvm-contract`, which runs against the simulated host, libvirt's test driver and real\n\
          QEMU. The doc comments of the traits in `kvm-core` say the same call by call. What a backend skips stands in its\n\
          `tests/contract-skips.txt`.\n\n\
-         This page is generated: `cargo xtask docs` writes it.\n",
+         This page is generated: `cargo run -p kvm-contract --example contracts` prints it.\n",
     );
     let rows = host_cases().map(row).chain(transport_cases().map(row));
     let mut group = "";

@@ -4,5 +4,6 @@
 #[test]
 fn the_page_is_current() {
     let page = include_str!("../../../docs/contracts.md");
-    assert!(page == kvm_contract::markdown(), "docs/contracts.md is stale: run `cargo xtask docs`");
+    let stale = "docs/contracts.md is stale: cargo run -p kvm-contract --example contracts > docs/contracts.md";
+    assert!(page == kvm_contract::markdown(), "{stale}");
 }

@@ -44,8 +44,9 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
     /// The document needs a name and a uuid, and passes [`check_definition`](crate::check_definition) first:
     /// some names and numbers harm a hypervisor that merely parses them. With [`Existing::Reject`],
     /// `AlreadyExists` when the name or the uuid is taken. With [`Existing::Replace`], the machine with that uuid
-    /// is redefined (`NotFound` when there is none, `AlreadyExists` when another one has the name); a running one
-    /// changes at its next start. `InvalidInput` when the hypervisor refuses the document.
+    /// is redefined (`NotFound` when there is none, `AlreadyExists` when another one has the name, `InvalidInput` when
+    /// the document gives it a new name: that is [`rename`](Self::rename)); a running one changes at its next start.
+    /// `InvalidInput` when the hypervisor refuses the document.
     async fn define(&self, doc: &kvm_xml::Domain, existing: Existing) -> Result<VmId>;
 
     /// Forgets a machine that is off, with everything the hypervisor keeps for it except what `keep` names.
@@ -58,12 +59,14 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
     /// Asks for a change of power state. Returns when the request is accepted, not when the guest has obeyed.
     ///
     /// `InvalidState` when the present state does not allow the action: starting what runs, stopping what is off,
-    /// resuming what is not paused. `NotFound`.
+    /// resuming what is not paused, suspending or shutting down what is, discarding where nothing is saved; and when
+    /// the host cannot start the machine as it is defined. `NotFound`.
     async fn power(&self, id: &VmId, action: PowerAction) -> Result<()>;
 
     /// Gives a machine that is off a new name; its uuid stays.
     ///
-    /// `InvalidState` when it runs or has snapshot records, `AlreadyExists` when the name is taken, `NotFound`.
+    /// `InvalidState` when it runs, is saved or has snapshot records, `AlreadyExists` when the name is taken, also by
+    /// itself, `NotFound`.
     async fn rename(&self, id: &VmId, name: &VmName) -> Result<()>;
 
     /// Sets whether the host starts this machine when it boots. Setting what is set succeeds.

@@ -23,12 +23,12 @@
 //! let refused = host.hypervisor.power(&web.id, PowerAction::Start).await.unwrap_err();
 //! assert_eq!(refused.kind(), ErrorKind::Unavailable);
 //! assert_eq!(host.hypervisor.find_by_name(&web.name).await?.state, VmState::Off);
-//! # kvm_core::Result::Ok(()) }).unwrap();
+//! # kvm_core::Result::<()>::Ok(()) }).unwrap();
 //! ```
 //!
 //! What a machine does by itself (boot, obey a shutdown, renew a lease) is due when the clock says so, and happens when
 //! somebody looks: nothing runs in the background. `mock:///PATH.yaml` begins with a scenario file; its form is shown
-//! at the top of `src/scenario.rs` and in `testdata/scenarios/`.
+//! in `docs/scenarios.md`.
 
 #![forbid(unsafe_code)]
 

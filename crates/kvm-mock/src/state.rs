@@ -42,6 +42,12 @@ struct Stamp {
     modified: (i64, i64),
 }
 
+impl Stamp {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self { inode: meta.ino(), length: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) }
+    }
+}
+
 impl StateFile {
     /// Uses `<dir>/<name>.json`; makes the directory, readable by the user alone.
     pub(crate) fn open(dir: &Path, name: &str, origin: String) -> Result<Self> {
@@ -80,15 +86,16 @@ impl LockedState<'_> {
     /// one of another origin.
     pub(crate) fn news(&self) -> Result<Option<World>> {
         let path = &self.state.path;
-        let text = match fs::read(path) {
+        let stamp = match fs::metadata(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|e| trouble("read", path, e))?,
+            other => Stamp::of(&other.map_err(|e| trouble("read", path, e))?),
         };
-        let stamp = stamp(path)?;
         let mut known = self.known();
-        if known.replace(stamp) == Some(stamp) {
+        if *known == Some(stamp) {
             return Ok(None);
         }
+        let text = fs::read(path).map_err(|e| trouble("read", path, e))?;
+        *known = Some(stamp);
         let damaged = |e: serde_json::Error| {
             Error::new(ErrorKind::Corrupt, "the simulated host's state file does not make sense")
                 .on(Resource::File(path.display().to_string()))
@@ -124,18 +131,14 @@ impl LockedState<'_> {
             fs::rename(&new, path)
         };
         write().map_err(|e| trouble("write", path, e))?;
-        *self.known() = Some(stamp(path)?);
+        let written = fs::metadata(path).map_err(|e| trouble("read", path, e))?;
+        *self.known() = Some(Stamp::of(&written));
         Ok(())
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Option<Stamp>> {
         self.state.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn stamp(path: &Path) -> Result<Stamp> {
-    let meta = fs::metadata(path).map_err(|e| trouble("read", path, e))?;
-    Ok(Stamp { inode: meta.ino(), length: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) })
 }
 
 fn trouble(verb: &str, path: &Path, e: io::Error) -> Error {

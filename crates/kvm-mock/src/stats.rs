@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kvm_core::{Bytes, DiskStats, NicStats, VmId, VmStats};
 
 use crate::document;
+use crate::image;
 use crate::machine::Machine;
 use crate::world::World;
 
@@ -35,7 +36,7 @@ pub(crate) fn measure(world: &World, id: &VmId, machine: &Machine, now: Timestam
             (boot + character.worked(t, busy * 900_000.0), writes)
         });
         let stats = DiskStats {
-            capacity: file.map(|f| Bytes::new(f.len())),
+            capacity: file.map(|f| Bytes::new(image::probe(f).capacity)),
             allocation: file.map(|f| Bytes::new(f.allocated())),
             path: disk.path,
             read_bytes: counters.map(|(reads, _)| bytes(reads)),

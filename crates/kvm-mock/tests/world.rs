@@ -509,6 +509,24 @@ async fn a_scenario_with_a_clock_tells_the_same_story_each_time() {
 }
 
 #[tokio::test]
+async fn the_documented_scenario_is_one() {
+    let page = include_str!("../../../docs/scenarios.md");
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let (_dir, mock) = scenario(text);
+    let mock = mock.unwrap();
+    mock.set_latency(Duration::ZERO);
+    let host = mock.host();
+    let all = host.hypervisor.list(&VmFilter::all()).await.unwrap();
+    assert_eq!(all.len(), 2);
+    let web = named(&host, "web").await;
+    assert_eq!(web.state, VmState::Running);
+    // The third call does its work, but its answer is lost; the one after it is well.
+    assert_eq!(host.storage.pools().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(host.storage.pools().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_transient_machine_is_gone_when_it_stops() {
     let text = "machines: [{name: passing, state: running, transient: true}]";
     let (_dir, mock) = scenario(text);
