@@ -1,11 +1,12 @@
 //! Tables without lines: aligned columns that fit the terminal.
 
-use std::fmt::Write as _;
-
 use anstyle::Style;
 use kvm_core::text::printable;
 use kvm_core::{Error, Result, VmState};
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use tabled::builder::Builder;
+use tabled::settings::object::Columns;
+use tabled::settings::{Alignment, Padding, Style as Lines, Width};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::look::{self, Look};
 
@@ -112,37 +113,44 @@ impl Table {
     }
 
     pub(super) fn render(&self, look: &Look) -> String {
-        let cells: Vec<Vec<(String, Style)>> = self
-            .rows
-            .iter()
-            .map(|row| {
-                row.iter()
-                    .map(|cell| {
-                        let text = match &cell.text {
-                            Some(text) => printable(text).to_string(),
-                            None => look.unknown().to_owned(),
-                        };
-                        (text, cell.style)
-                    })
-                    .collect()
-            })
-            .collect();
+        let shown = |cell: &Cell| match &cell.text {
+            Some(text) => printable(text).to_string(),
+            None => look.unknown().to_owned(),
+        };
+        let rows: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
+        if rows.is_empty() && !self.header {
+            return String::new();
+        }
         let heading = |i: usize| if self.header { self.columns[i].title.width() } else { 0 };
         let mut widths: Vec<usize> = (0..self.columns.len())
-            .map(|i| cells.iter().map(|row| row[i].0.width()).max().unwrap_or(0).max(heading(i)))
+            .map(|i| rows.iter().map(|row| row[i].width()).max().unwrap_or(0).max(heading(i)))
             .collect();
         if let Some(terminal) = look.width {
             self.fit(&mut widths, terminal);
         }
-        let mut out = String::new();
+        let mut builder = Builder::new();
         if self.header {
-            let titles: Vec<_> = self.columns.iter().map(|c| (c.title.to_owned(), Style::new())).collect();
-            self.push_row(&mut out, &titles, &widths, look);
+            builder.push_record(self.columns.iter().map(|column| column.title));
         }
-        for row in &cells {
-            self.push_row(&mut out, row, &widths, look);
+        for (row, cells) in rows.iter().zip(&self.rows) {
+            builder
+                .push_record(row.iter().zip(cells).map(|(text, Cell { style, .. })| format!("{style}{text}{style:#}")));
         }
-        out
+        let mut table = builder.build();
+        table.with(Lines::empty()).with(Padding::new(0, GAP, 0, 0));
+        for (i, column) in self.columns.iter().enumerate() {
+            table.modify(
+                Columns::one(i),
+                match column.align {
+                    Align::Left => Alignment::left(),
+                    Align::Right => Alignment::right(),
+                },
+            );
+            if column.cut {
+                table.modify(Columns::one(i), Width::truncate(widths[i]).suffix(look.ellipsis()));
+            }
+        }
+        table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 
     /// Takes from the widest column that may be cut, until the row fits or nothing is left to take.
@@ -155,38 +163,6 @@ impl Table {
             widths[widest] -= 1;
         }
     }
-
-    fn push_row(&self, out: &mut String, row: &[(String, Style)], widths: &[usize], look: &Look) {
-        let mut line = String::new();
-        for (i, (text, style)) in row.iter().enumerate() {
-            let text = cut(text, widths[i], look);
-            let blank = " ".repeat(widths[i].saturating_sub(text.width()));
-            // Writing to a String cannot fail.
-            let _ok = match self.columns[i].align {
-                Align::Left => write!(line, "{style}{text}{style:#}{blank}"),
-                Align::Right => write!(line, "{blank}{style}{text}{style:#}"),
-            };
-            line.push_str(&" ".repeat(GAP));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-}
-
-/// As much of the text as fits, with a sign that there is more.
-fn cut(text: &str, width: usize, look: &Look) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let sign = look.ellipsis();
-    let mut room = width.saturating_sub(sign.width());
-    let kept = text.chars().take_while(|c| {
-        let needs = c.width().unwrap_or(0);
-        let fits = needs <= room;
-        room = room.saturating_sub(needs);
-        fits
-    });
-    kept.chain(sign.chars()).collect()
 }
 
 /// The columns that were asked for, in that order; `InvalidInput` with the known ones for any other.
