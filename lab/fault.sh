@@ -105,6 +105,7 @@ case $fault in
     mkfs.ext4 -q -m 0 -E root_owner=0:0 "$image"
     host_run "$host" mkdir -p "$place"
     host_run "$host" mount -o loop "$image" "$place"
+    rm "$image" # the mount holds it, and nothing is left when that ends
     host_run "$host" chmod 777 "$place" ;;
   fill)
     need $# 1

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ use crate::program::{Ended, Program};
 const IMAGES: &str = "/var/lib/libvirt/images";
 /// How long libvirtd may think before it counts as hung.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Where libvirt and tests put files that are named after a machine.
-const NAMED_AFTER_MACHINES: [&str; 3] = [IMAGES, "/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/qemu/save"];
+/// Where libvirt and tests put files that belong to a machine.
+const PLACES_OF_FILES: [&str; 3] = [IMAGES, "/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/qemu/save"];
 
 /// One host of the lab, for one test alone.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub struct LabHost {
     lab: Lab,
     name: String,
     address: String,
-    made: Mutex<BTreeSet<String>>,
+    /// What was there when the test began.
+    found: Belongings,
     small_disks: Mutex<Vec<String>>,
     /// Ours until it is dropped.
     _lock: File,
@@ -38,7 +40,14 @@ pub struct LabHost {
 impl LabHost {
     pub(crate) fn new(lab: Lab, name: &str, lock: File) -> Self {
         let address = lab.address(name);
-        Self { lab, name: name.to_owned(), address, made: Mutex::default(), small_disks: Mutex::default(), _lock: lock }
+        Self {
+            lab,
+            name: name.to_owned(),
+            address,
+            found: Belongings::default(),
+            small_disks: Mutex::default(),
+            _lock: lock,
+        }
     }
 
     /// The lab that it belongs to.
@@ -161,19 +170,11 @@ impl LabHost {
         Program::new([&[&*script.to_string_lossy()], arguments].concat())
     }
 
-    /// A name that nothing has, for something that the test makes: it is deleted afterwards.
+    /// A name that nothing has.
     #[must_use]
     pub fn unique(&self, stem: &str) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("lab-{stem}-{}-{count}", std::process::id());
-        self.will_make(&name);
-        name
-    }
-
-    /// Says that the test makes a machine of this name or uuid: it is deleted afterwards.
-    pub fn will_make(&self, machine: &str) {
-        lock(&self.made).insert(machine.to_owned());
+        format!("lab-{stem}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Puts a disk that boots by itself into the pool `default`, and says how `kvmctl` calls it.
@@ -188,6 +189,12 @@ impl LabHost {
         format!("default/{volume}")
     }
 
+    /// Mends what an earlier test left broken, and remembers what is there.
+    pub(crate) async fn begin(&mut self) {
+        self.mend().await;
+        self.found = self.belongings().await;
+    }
+
     /// Has libvirtd run and answer, whatever was done to it.
     pub(crate) async fn mend(&self) {
         let answers = timeout(ANSWER, self.try_virsh(&["uri"])).await.is_ok_and(|ended| ended.code == Some(0));
@@ -198,32 +205,24 @@ impl LabHost {
         }
     }
 
-    /// Mends the host and deletes what the test made and did not delete itself.
+    /// Mends the host and deletes what the test made: whatever was not there when it began.
     pub(crate) async fn tidy_up(&self) {
         self.mend().await;
-        let made = lock(&self.made).clone();
-        for line in self.virsh(&["list", "--all", "--uuid", "--name"]).await.lines() {
-            let (uuid, name) = line.split_once(' ').unwrap_or((line, ""));
-            if made.contains(uuid) || made.contains(name.trim_start()) {
-                // One that is off cannot be stopped.
-                let _off = self.try_virsh(&["destroy", uuid]).await;
-                let everything =
-                    ["--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm"];
-                self.virsh(&[&["undefine", uuid], &everything[..]].concat()).await;
-            }
+        let now = self.belongings().await;
+        for uuid in now.machines.difference(&self.found.machines) {
+            // One that is off cannot be stopped.
+            let _off = self.try_virsh(&["destroy", uuid]).await;
+            let everything = ["--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm"];
+            self.virsh(&[&["undefine", uuid], &everything[..]].concat()).await;
         }
-        for dir in NAMED_AFTER_MACHINES {
-            for entry in fs::read_dir(self.file(dir)).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                if made.iter().any(|made| name.to_string_lossy().starts_with(made)) {
-                    fs::remove_file(entry.path()).unwrap_or_else(|e| panic!("{}: {e}", entry.path().display()));
-                }
-            }
+        for pool in now.pools.difference(&self.found.pools) {
+            let _inactive = self.try_virsh(&["pool-destroy", pool]).await;
+            self.virsh(&["pool-undefine", pool]).await;
         }
-        for pool in self.virsh(&["pool-list", "--all", "--name"]).await.split_whitespace() {
-            if made.contains(pool) {
-                let _inactive = self.try_virsh(&["pool-destroy", pool]).await;
-                self.virsh(&["pool-undefine", pool]).await;
+        for file in now.files.difference(&self.found.files) {
+            match fs::remove_file(file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => panic!("{}: {e}", file.display()),
+                _ => {}
             }
         }
         self.virsh(&["pool-refresh", "default"]).await;
@@ -232,6 +231,26 @@ impl LabHost {
             self.exec(&["umount", &place]).await.succeeded();
         }
     }
+
+    async fn belongings(&self) -> Belongings {
+        let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
+        let files = PLACES_OF_FILES.iter().flat_map(|place| fs::read_dir(self.file(place)).into_iter().flatten());
+        Belongings {
+            machines: words(self.virsh(&["list", "--all", "--uuid"]).await),
+            pools: words(self.virsh(&["pool-list", "--all", "--name"]).await),
+            files: files.flatten().map(|entry| entry.path()).collect(),
+        }
+    }
+}
+
+/// What tests make on a host and have to take away.
+#[derive(Debug, Default)]
+struct Belongings {
+    /// By uuid.
+    machines: BTreeSet<String>,
+    /// By name.
+    pools: BTreeSet<String>,
+    files: BTreeSet<PathBuf>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -60,8 +60,8 @@ impl Lab {
     /// # Panics
     /// When none becomes free within ten minutes.
     pub async fn take_host(&self) -> LabHost {
-        let host = within(QUEUE, "a free host of the lab", self.free_host()).await;
-        host.mend().await;
+        let mut host = within(QUEUE, "a free host of the lab", self.free_host()).await;
+        host.begin().await;
         host
     }
 

@@ -14,8 +14,8 @@
 //! # }
 //! ```
 //!
-//! The host is nobody else's until the test ends. Then, also after a failure, its daemons run again and what the test
-//! made is deleted: everything whose name came from [`LabHost::unique`] or was told to [`LabHost::will_make`].
+//! The host is nobody else's until the test ends. Then, also after a failure, its daemons run again and what was not
+//! there before is deleted.
 //!
 //! Without a lab a test fails and says how to bring one up. The functions panic, as assertions do, with all that is
 //! known about what went wrong.

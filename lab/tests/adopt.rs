@@ -39,7 +39,6 @@ fn a_machine_with_a_name_that_nobody_should_choose_is_listed_shown_started_and_d
         let (before, kvmctl, entropy) = (host.stock().await, host.kvmctl(), SeededEntropy::new(4));
         let planted: Vec<(Row, String)> = names(Verdict::Adopt).map(|row| (row, entropy.uuid().to_string())).collect();
         for (row, uuid) in &planted {
-            host.will_make(uuid);
             host.define_by_hand(&document(row.text().unwrap(), uuid)).await;
         }
         let mut findings = Findings::default();
@@ -98,13 +97,12 @@ fn a_name_that_people_may_choose_is_taken_exactly_and_means_nothing_else() {
         let mut findings = Findings::default();
         for row in names(Verdict::Accept) {
             let (name, uuid) = (row.text().unwrap(), entropy.uuid().to_string());
-            host.will_make(name);
             let start: &[&str] = if fits_into_a_socket(name) { &["--start-paused"] } else { &[] };
             let new = [&["--uuid", &uuid, "--disk", "1M"], start, &["--", name]].concat();
             // With a disk that is named after it, and as a new name for what there is.
             for command in [
                 &[&["vm", "create"], &SMALL[..], &new].concat()[..],
-                &["vm", "delete", "--yes", "--power-off", "--", name],
+                &["vm", "delete", "--yes", "--delete-volumes", "--power-off", "--", name],
                 &["vm", "rename", "--", &plain, name],
                 &["vm", "rename", "--", name, &plain],
             ] {

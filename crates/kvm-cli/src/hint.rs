@@ -36,6 +36,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::AlreadyExists, _, Some(Resource::Vm(name))) => {
             Some(format!("choose another name, or look at that one: kvmctl vm show {}", word(name)))
         }
+        (ErrorKind::AlreadyExists, _, Some(Resource::Volume(name))) => Some(format!(
+            "name the new one differently (vm create: --disk SIZE,name=NAME), or plug that one in: --disk volume={}",
+            word(name)
+        )),
         (ErrorKind::NoSpace, ..) => Some(
             "ask for less, use another pool (--disk SIZE,pool=NAME), or thin provisioning with --allow-overcommit".to_owned(),
         ),
