@@ -199,7 +199,8 @@ impl Redactions {
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[UUID]"),
             (r"\b(operation|op (?:show|undo|resume|cancel|follow|resume\|undo)) [0-9a-f]{8}\b", "$1 [OP]"),
             (r#""operation": ?"[0-9a-f]{8}""#, r#""operation": "[OP]""#),
-            (r"\boperation: [0-9a-f]{8}\b", "operation: [OP]"),
+            // YAML quotes an id that reads as a number, such as 12345678 or 1e234567.
+            (r#"\boperation: "?[0-9a-f]{8}\b"?"#, "operation: [OP]"),
             (r#""took_seconds": ?[0-9.e-]+"#, r#""took_seconds": [TIME]"#),
             (r"took_seconds: [0-9.e-]+", "took_seconds: [TIME]"),
             (r"\bin [0-9.]+ m?s\b", "in [TIME]"),
