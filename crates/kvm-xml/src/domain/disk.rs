@@ -11,130 +11,214 @@ use crate::value::{DiskName, OnOff, Size, Wwn, YesNo};
 use kvm_xml_derive::Xml;
 
 /// A disk, CD-ROM, floppy or LUN: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
+///
+/// What makes a plain disk: `type`, `device`, `driver.type`, `source`, `target`. An empty CD-ROM drive has no `source`.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "disk", key = "target.dev")]
 pub struct Disk {
+    /// Decides which fields of `source` count: `File` its `file`, `Block` its `dev`, `Dir` its `dir`, `Network` its
+    /// `protocol`, `name` and `host`, `Volume` its `pool` and `volume`.
     pub r#type: Option<DiskType>,
+    /// Default [`DiskDevice::Disk`]. `Lun` hands SCSI commands of the guest on to a whole block device or iSCSI unit.
     pub device: Option<DiskDevice>,
+    /// Only with `device` `Lun`; QEMU gives the right to all disks of the guest. Default no. Since 0.9.10.
     pub rawio: Option<YesNo>,
+    /// Only with `device` `Lun`; default `Filtered`. Since 1.0.2.
     pub sgio: Option<Sgio>,
+    /// Only on the virtio bus. Since 5.2.0.
     pub model: Option<VirtioModel>,
+    /// What a snapshot of the domain does with this disk; `No` is the default of read-only disks. Since 0.9.5.
     pub snapshot: Option<DiskSnapshot>,
     pub driver: Option<DiskDriver>,
+    /// libvirt prefers it inside `source` (since 3.9.0); it may not be in both places.
     pub auth: Option<Auth>,
     pub source: Option<DiskSource>,
+    /// The chain of images below `source`. libvirt reports it of a running guest; in a new document it overrides what
+    /// the image says of its base. Since 1.2.4, read since 5.10.0.
     #[xml("backingStore")]
     pub backing_store: Option<Box<BackingStore>>,
+    /// Set by libvirt while a block copy or commit runs; ignored in new documents.
     pub mirror: Option<Box<Mirror>>,
     pub target: Option<DiskTarget>,
+    /// The guest cannot write. CD-ROM drives are so by default.
     pub readonly: bool,
+    /// Seen by the guest. Truncated without a word: often to 20 characters on IDE and SATA, to 20, 36 or 247 on SCSI.
     #[xml(el)]
     pub serial: Option<String>,
+    /// Not together with `os.boot`. Since 0.8.8.
     pub boot: Option<DeviceBoot>,
+    /// Xen only. Since 1.2.13.
     pub backenddomain: Option<BackendDomain>,
+    /// Several guests may write at once; use it with a cluster filesystem and without cache.
     pub shareable: bool,
+    /// Writes are thrown away when the guest stops. QEMU since 6.9.0; prevents migration and snapshots.
     pub transient: Option<Transient>,
+    /// libvirt prefers it inside `source` (since 3.9.0).
     pub encryption: Option<Encryption>,
+    /// Limits shared with other disks; instead of `iotune`. QEMU, since 11.2.0.
     pub throttlefilters: Option<ThrottleFilters>,
+    /// Limits of this disk alone; `blkiotune` of the domain works on host devices. Since 0.9.8.
     pub iotune: Option<Iotune>,
     pub alias: Option<Alias>,
     pub acpi: Option<DeviceAcpi>,
     pub address: Option<Address>,
+    /// For s390 DASD and very old systems. Since 0.10.0.
     pub geometry: Option<Geometry>,
     pub blockio: Option<BlockIo>,
+    /// Seen by the guest. Since 0.10.1.
     #[xml(el)]
     pub wwn: Option<Wwn>,
+    /// At most 8 printable characters, on SCSI. Since 1.0.1.
     #[xml(el)]
     pub vendor: Option<String>,
+    /// At most 16 printable characters on SCSI (since 1.0.1), 40 on SATA and IDE (since 11.1.0).
     #[xml(el)]
     pub product: Option<String>,
     pub _extra: Extra,
 }
 
-/// Where a disk's bytes are; which fields count is decided by the `type` beside it.
+/// Where a disk's bytes are; which fields count is decided by the `type` beside it: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct DiskSource {
+    /// `Pci` for an NVMe disk, `Unix` for vhost-user.
     pub r#type: Option<DiskSourceKind>,
+    /// NVMe: libvirt takes the controller from its host driver at start.
     pub managed: Option<YesNo>,
+    /// NVMe: the namespace, from 1.
     #[xml(hexable)]
     pub namespace: Option<u32>,
     pub protocol: Option<DiskProtocol>,
+    /// Network: the image. For RBD `pool/image`, for iSCSI the target and, after a slash, the LUN; optional for NBD.
     pub name: Option<String>,
+    /// Block: the absolute path of the device. vhost-vdpa: `/dev/vhost-vdpa-N`.
     pub dev: Option<String>,
+    /// File: the absolute path on the host.
     pub file: Option<String>,
+    /// Opens the image by file descriptors that the client associated with the domain under this name. Since 9.0.0.
     pub fdgroup: Option<String>,
+    /// Set by libvirt while the guest runs: how block jobs name this image (`vda[1]`).
     #[xml(min = 1)]
     pub index: Option<u32>,
+    /// What happens when the source is not there: `Mandatory` (default) fails, `Requisite` fails at boot and drops it
+    /// after migration, `Optional` drops it. File and volume only. Since 0.9.7, hard disks since 1.1.2.
     #[xml("startupPolicy")]
     pub startup_policy: Option<StartupPolicy>,
+    /// Dir: shown to the guest as a FAT filesystem.
     pub dir: Option<String>,
+    /// NBD and VxHS: encrypted by the host's certificates. Since 4.5.0 for NBD.
     pub tls: Option<YesNo>,
+    /// NBD: the name expected in the server's certificate. Since 8.2.0.
     #[xml("tlsHostname")]
     pub tls_hostname: Option<String>,
+    /// HTTP: what stands after the `?`. Since 6.2.0.
     pub query: Option<String>,
+    /// Volume: the name of the storage pool, which must be active when the guest starts.
     pub pool: Option<String>,
+    /// Volume: the name of the volume in its pool.
     pub volume: Option<String>,
+    /// iSCSI pools only: `Host` (default) uses the host's block device, `Direct` lets the hypervisor log in itself.
+    /// Since 1.1.1.
     pub mode: Option<IscsiMode>,
+    /// vhost-user: the socket.
     pub path: Option<String>,
+    /// Since 6.1.0.
     pub slices: Option<Slices>,
+    /// The raw file beside a qcow2 image. Since 10.10.0.
     #[xml("dataStore")]
     pub data_store: Option<Box<DataStore>>,
     pub encryption: Option<Encryption>,
+    /// Overrides the domain's labels for this source. Since 0.9.9.
     pub seclabel: Vec<DeviceSeclabel>,
+    /// Since 4.4.0.
     pub reservations: Option<Reservations>,
+    /// RBD and gluster take several, the others one. `port` is the protocol's usual one if absent; NFS takes none.
     pub host: Vec<SourceHost>,
+    /// vhost-user: `enabled` and `timeout`. NBD: `delay` only.
     pub reconnect: Option<Reconnect>,
+    /// RBD only. Since 1.2.11.
     pub snapshot: Option<SourceSnapshot>,
+    /// RBD only. Since 1.2.11.
     pub config: Option<SourceConfig>,
+    /// RBD, iSCSI and SSH. Since 3.9.0.
     pub auth: Option<Auth>,
+    /// iSCSI only. Since 4.7.0.
     pub initiator: Option<Initiator>,
+    /// HTTP only. Since 6.2.0.
     pub cookies: Option<Cookies>,
     pub readahead: Option<Readahead>,
     pub timeout: Option<SourceTimeout>,
     pub ssl: Option<Ssl>,
+    /// SSH only: the file with the server's key; without a match the connection fails. Since 9.8.0.
     #[xml("knownHosts")]
     pub known_hosts: Option<PathOnly>,
+    /// NFS: `user` and `group`. SSH: `username` with `keyfile` or `agentsock`.
     pub identity: Option<SourceIdentity>,
+    /// NVMe: the controller on the host. Since 6.0.0.
     pub address: Option<PciAddress>,
     pub _extra: Extra,
 }
 
-/// How the hypervisor handles a disk: format, cache, discard, queues.
+/// How the hypervisor handles a disk: format, cache, discard, queues: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct DiskDriver {
+    /// `qemu` for QEMU; `tap`, `tap2`, `phy` or `file` for Xen.
     pub name: Option<String>,
+    /// The image's format. libvirt does not guess: absent means raw, and a qcow2 file is then read as raw bytes.
     pub r#type: Option<DiskFormat>,
+    /// `None` bypasses the host's page cache and is what live migration wants; `Writeback` uses it and honours flushes;
+    /// `Writethrough` flushes each write; `Directsync` is both bypass and flush; `Unsafe` ignores the guest's flushes.
     pub cache: Option<DiskCache>,
+    /// What a failed read or write does; `Enospace` stops the guest on a full disk only. The hypervisor's default if
+    /// absent.
     pub error_policy: Option<DiskErrorPolicy>,
+    /// For reads, instead of `error_policy`. Since 0.9.7.
     pub rerror_policy: Option<DiskReadErrorPolicy>,
+    /// `Native` needs `cache` `None` or `Directsync`. `IoUring` since 6.3.0.
     pub io: Option<DiskIo>,
+    /// Leave it to the hypervisor unless measured. Since 0.9.3.
     pub ioeventfd: Option<OnOff>,
+    /// Leave it to the hypervisor unless measured. Since 0.9.5.
     pub event_idx: Option<OnOff>,
+    /// What is read from the backing image is copied up; default off. Since 0.9.10.
     pub copy_on_read: Option<OnOff>,
+    /// `Unmap` frees on the host what the guest trims; `Ignore` does not. Since 1.0.6.
     pub discard: Option<DiskDiscard>,
+    /// The number of the I/O thread, from 1; virtio bus only. Since 1.2.8.
     pub iothread: Option<u32>,
+    /// Costs CPU time, saves space; `Unmap` frees zeroed areas and needs `discard` `Unmap`. Since 2.0.0.
     pub detect_zeroes: Option<DetectZeroes>,
+    /// qcow2: keeps the cluster's place on discard, against fragmentation. Since 9.5.0.
     pub discard_no_unref: Option<OnOff>,
+    /// virtio and vhost-user only; the hypervisor's default is one for each virtual CPU on newer machine types. Since
+    /// 3.9.0.
     #[xml(min = 1)]
     pub queues: Option<u32>,
+    /// virtio and vhost-user only. Since 7.8.0.
     #[xml(min = 1)]
     pub queue_size: Option<u32>,
+    /// See [`VirtioDriver`](super::VirtioDriver).
     pub iommu: Option<OnOff>,
     pub ats: Option<OnOff>,
     pub packed: Option<OnOff>,
     pub page_per_vq: Option<OnOff>,
+    /// qcow2, of the topmost image only. Since 7.0.0.
     pub metadata_cache: Option<MetadataCache>,
+    /// Several threads for one virtio disk; instead of `iothread`. Since 10.0.0.
     pub iothreads: Option<DiskIothreads>,
     pub _extra: Extra,
 }
 
-/// The copy or commit that runs on a disk.
+/// The copy or commit that runs on a disk: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Mirror {
+    /// What older versions wrote instead of `source`.
     pub file: Option<String>,
+    /// What older versions wrote instead of the element.
     pub format: Option<DiskFormat>,
+    /// The call that started it. Since 1.2.7.
     pub job: Option<MirrorJob>,
     pub r#type: Option<DiskType>,
+    /// Absent while data is still copied; `Yes` when the job can be completed; `Abort` or `Pivot` while it ends.
     pub ready: Option<MirrorReady>,
     pub source: Option<DiskSource>,
     #[xml("format")]
@@ -144,56 +228,68 @@ pub struct Mirror {
     pub _extra: Extra,
 }
 
-/// Where the guest sees a disk; `dev` is unique within a guest.
+/// Where the guest sees a disk; `dev` is unique within a guest: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct DiskTarget {
+    /// A name for libvirt's commands and an order for the guest's devices; the guest's kernel names them itself.
     pub dev: Option<DiskName>,
+    /// Guessed from `dev` if absent: `vd` is virtio, `sd` SCSI, `hd` IDE, `fd` a floppy drive.
     pub bus: Option<DiskBus>,
+    /// CD-ROM and floppy; default `Closed`. Changes while the guest runs. Since 0.9.11.
     pub tray: Option<Tray>,
+    /// USB and SCSI; default off. Since 1.1.3.
     pub removable: Option<OnOff>,
+    /// SCSI, IDE and SATA: 1 for solid state, 1025 to 65534 for revolutions per minute. Since 7.3.0.
     #[xml(min = 1)]
     pub rotation_rate: Option<u32>,
     pub _extra: Extra,
 }
 
-/// Changes to the disk are thrown away when the guest stops.
+/// Changes to the disk are thrown away when the guest stops: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Transient {
+    /// The image is shared with other running guests; the disk is then plugged in after start. Since 7.4.0.
     #[xml("shareBacking")]
     pub share_backing: Option<YesNo>,
     pub _extra: Extra,
 }
 
-/// The throttle groups a disk goes through.
+/// The throttle groups a disk goes through: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct ThrottleFilters {
     pub throttlefilter: Vec<ThrottleFilter>,
     pub _extra: Extra,
 }
 
-/// Cylinders, heads and sectors as the guest sees them.
+/// Cylinders, heads and sectors as the guest sees them: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Geometry {
     pub cyls: Option<u32>,
     pub heads: Option<u32>,
+    /// Sectors per track.
     pub secs: Option<u32>,
+    /// How the BIOS translates.
     pub trans: Option<GeometryTrans>,
     pub _extra: Extra,
 }
 
-/// Block sizes as the guest sees them, in bytes.
+/// Block sizes as the guest sees them, in bytes, since 0.10.2: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct BlockIo {
+    /// The smallest unit of I/O: 512 unless set.
     pub logical_block_size: Option<u32>,
+    /// The sector size that the guest aligns to.
     pub physical_block_size: Option<u32>,
+    /// A multiple of `logical_block_size`.
     pub discard_granularity: Option<u32>,
     pub _extra: Extra,
 }
 
-/// The image below; an empty one ends the chain.
+/// The image below; an empty one ends the chain: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct BackingStore {
     pub r#type: Option<DiskType>,
+    /// Set by libvirt: how block jobs name this image (`vda[2]`).
     #[xml(min = 1)]
     pub index: Option<u32>,
     pub format: Option<ImageFormat>,
@@ -203,14 +299,14 @@ pub struct BackingStore {
     pub _extra: Extra,
 }
 
-/// The part of a file that is used.
+/// The part of a file that is used: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Slices {
     pub slice: Option<Slice>,
     pub _extra: Extra,
 }
 
-/// The raw data file of a qcow2 image.
+/// The raw data file of a qcow2 image: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct DataStore {
     pub r#type: Option<DiskType>,
@@ -219,46 +315,49 @@ pub struct DataStore {
     pub _extra: Extra,
 }
 
-/// The daemon that makes persistent SCSI reservations.
+/// The daemon that makes persistent SCSI reservations: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Reservations {
+    /// Yes: libvirt runs the daemon. No: `source` names its socket.
     pub managed: Option<YesNo>,
     pub source: Option<ReservationsSource>,
     pub _extra: Extra,
 }
 
-/// A server of a network disk.
+/// A server of a network disk: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct SourceHost {
     pub name: Option<String>,
     pub port: Option<u32>,
+    /// Default `Tcp`. `Unix` for NBD and gluster, `Rdma` for gluster.
     pub transport: Option<SourceHostTransport>,
+    /// With `Unix` only; then no `name` and `port`.
     pub socket: Option<String>,
     pub _extra: Extra,
 }
 
-/// The internal snapshot to read from.
+/// The internal snapshot to read from: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct SourceSnapshot {
     pub name: Option<String>,
     pub _extra: Extra,
 }
 
-/// A configuration file of the storage client.
+/// A configuration file of the storage client: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct SourceConfig {
     pub file: Option<String>,
     pub _extra: Extra,
 }
 
-/// Cookies sent with each HTTP request.
+/// Cookies sent with each HTTP request: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Cookies {
     pub cookie: Vec<Cookie>,
     pub _extra: Extra,
 }
 
-/// How many bytes are read ahead.
+/// How many bytes are read ahead, for protocols that can, since 6.2.0: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Readahead {
     #[xml(min = 1)]
@@ -266,7 +365,7 @@ pub struct Readahead {
     pub _extra: Extra,
 }
 
-/// The deadline of a request, in seconds.
+/// The deadline of a connection, in seconds, since 6.2.0: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct SourceTimeout {
     #[xml(min = 1)]
@@ -274,39 +373,45 @@ pub struct SourceTimeout {
     pub _extra: Extra,
 }
 
-/// Whether the server's certificate is verified.
+/// Whether the certificate of an HTTPS or FTPS server is verified, since 6.2.0: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Ssl {
     pub verify: Option<YesNo>,
     pub _extra: Extra,
 }
 
-/// Who logs in to the server.
+/// Who logs in to the server: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct SourceIdentity {
+    /// SSH: the user on the server.
     pub username: Option<String>,
+    /// SSH: a key without passphrase.
     pub keyfile: Option<String>,
+    /// SSH: the socket of an agent that holds the key.
     pub agentsock: Option<String>,
+    /// NFS: a name, or a number after `+`.
     pub user: Option<String>,
+    /// NFS: a name, or a number after `+`.
     pub group: Option<String>,
     pub _extra: Extra,
 }
 
-/// The cache for a format's metadata.
+/// The cache for a format's metadata: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct MetadataCache {
+    /// Bytes unless `unit` says otherwise.
     pub max_size: Option<Size>,
     pub _extra: Extra,
 }
 
-/// I/O threads that share the queues of a device.
+/// I/O threads that share the queues of a device: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct DiskIothreads {
     pub iothread: Vec<DiskIothread>,
     pub _extra: Extra,
 }
 
-/// The format of an image.
+/// The format of an image: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct ImageFormat {
     pub r#type: Option<DiskFormat>,
@@ -314,14 +419,15 @@ pub struct ImageFormat {
     pub _extra: Extra,
 }
 
-/// One throttle group by name.
+/// One throttle group by name: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct ThrottleFilter {
+    /// The `group_name` of one of the domain's `throttlegroups`.
     pub group: Option<String>,
     pub _extra: Extra,
 }
 
-/// One part of a file, in bytes.
+/// One part of a file, in bytes: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Slice {
     pub r#type: Option<SliceType>,
@@ -331,17 +437,18 @@ pub struct Slice {
     pub _extra: Extra,
 }
 
-/// The socket of the reservations daemon.
+/// The socket of the reservations daemon: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct ReservationsSource {
     pub r#type: Option<UnixSocket>,
     pub path: Option<String>,
+    /// Always `Client`.
     pub mode: Option<MouseOwner>,
     pub reconnect: Option<Reconnect>,
     pub _extra: Extra,
 }
 
-/// One HTTP cookie.
+/// One HTTP cookie: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Cookie {
     pub name: Option<String>,
@@ -350,17 +457,19 @@ pub struct Cookie {
     pub _extra: Extra,
 }
 
-/// One I/O thread and its queues.
+/// One I/O thread and its queues: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct DiskIothread {
     pub id: Option<u32>,
+    /// Which queues it serves; if one thread says so, all queues of the device must be given out.
     pub queue: Vec<IothreadQueue>,
     pub _extra: Extra,
 }
 
-/// One queue.
+/// One queue: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct IothreadQueue {
+    /// From 0.
     pub id: Option<u32>,
     pub _extra: Extra,
 }
@@ -374,7 +483,12 @@ closed! {
     pub enum Sgio {
         Filtered = "filtered", Unfiltered = "unfiltered",
     }
-    /// What `model` of [`Disk`], [`Filesystem`](crate::domain::Filesystem), [`Input`](crate::domain::Input), [`Rng`](crate::domain::Rng) and [`Vsock`](crate::domain::Vsock) can be.
+    /// What `model` of [`Disk`], [`Filesystem`](crate::domain::Filesystem), [`Input`](crate::domain::Input),
+    /// [`Rng`](crate::domain::Rng) and [`Vsock`](crate::domain::Vsock) can be.
+    ///
+    /// `VirtioTransitional` also works with drivers of virtio 0.9 and sits on conventional PCI, `VirtioNonTransitional`
+    /// needs virtio 1.0; `Virtio` leaves it to libvirt ([virtio device
+    /// models](https://libvirt.org/formatdomain.html#virtio-device-models)).
     pub enum VirtioModel {
         Virtio = "virtio", VirtioTransitional = "virtio-transitional",
         VirtioNonTransitional = "virtio-non-transitional",
@@ -393,6 +507,9 @@ closed! {
         Ftp = "ftp", Ssh = "ssh", Sheepdog = "sheepdog", Tftp = "tftp", Vxhs = "vxhs", Nfs = "nfs",
     }
     /// What `startupPolicy` of [`DiskSource`] and [`HostdevSource`](crate::domain::HostdevSource) can be.
+    ///
+    /// `Mandatory` fails if the source is missing; `Requisite` fails at boot and drops it after migration or restore;
+    /// `Optional` drops it always.
     pub enum StartupPolicy {
         Mandatory = "mandatory", Requisite = "requisite", Optional = "optional",
     }
