@@ -7,77 +7,105 @@ use crate::value::{Memory, OnOff, UsbPort};
 use kvm_xml_derive::Xml;
 
 /// A bus of the guest: <https://libvirt.org/formatdomain.html#controllers>.
+///
+/// libvirt adds the controllers that the devices need. One is written by hand to choose a model, such as virtio-scsi,
+/// or to leave room for hot-plug.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "controller")]
 pub struct Controller {
     pub r#type: Option<ControllerType>,
+    /// Counts from 0 for each type; the `controller` (PCI: `bus`) of an address. The lowest free one if absent.
     pub index: Option<u32>,
+    /// Means a different thing for each type. `None` with `Usb` takes USB away.
     pub model: Option<ControllerModel>,
+    /// virtio-serial, and USB since 1.3.5: how many devices fit.
     pub ports: Option<u32>,
+    /// virtio-serial only.
     pub vectors: Option<u32>,
+    /// Xen bus. Since 5.2.0.
     #[xml("maxGrantFrames")]
     pub max_grant_frames: Option<u32>,
+    /// Xen bus. Since 6.3.0.
     #[xml("maxEventChannels")]
     pub max_event_channels: Option<u32>,
     pub driver: Option<ControllerDriver>,
+    /// Chosen by libvirt; better left alone. Since 1.2.19.
     #[xml("model")]
     pub model_el: Option<PciControllerModel>,
+    /// Chosen by libvirt; better left alone, except for `hotplug` and `node`. Since 1.2.19.
     pub target: Option<ControllerTarget>,
     pub alias: Option<Alias>,
     pub acpi: Option<DeviceAcpi>,
+    /// USB 2 companions have the `index` of the controller they belong to.
     pub master: Option<UsbMaster>,
     pub address: Option<Address>,
+    /// The 64-bit window of a root controller; KiB unless `unit` says otherwise. 0 helps Windows XP. Since 1.1.2.
     pub pcihole64: Option<Memory>,
     pub _extra: Extra,
 }
 
-/// The first port of a companion USB controller.
+/// The first port of a companion USB controller: <https://libvirt.org/formatdomain.html#controllers>.
 #[derive(Clone, Default, Xml)]
 pub struct UsbMaster {
     pub startport: Option<UsbPort>,
     pub _extra: Extra,
 }
 
-/// The device that implements a PCI controller.
+/// The device that implements a PCI controller: <https://libvirt.org/formatdomain.html#controllers>.
 #[derive(Clone, Default, Xml)]
 pub struct PciControllerModel {
     pub name: Option<PciControllerName>,
     pub _extra: Extra,
 }
 
-/// How the guest sees a PCI controller.
+/// How the guest sees a PCI controller: <https://libvirt.org/formatdomain.html#controllers>.
 #[derive(Clone, Default, Xml)]
 pub struct ControllerTarget {
+    /// `PciBridge`: 1 to 255.
     #[xml("chassisNr", hexable)]
     pub chassis_nr: Option<u8>,
+    /// `PcieRootPort` and `PcieSwitchDownstreamPort`.
     #[xml(hexable)]
     pub chassis: Option<u8>,
+    /// `PcieRootPort` and `PcieSwitchDownstreamPort`.
     #[xml(hex = 1)]
     pub port: Option<u8>,
+    /// Expander buses: 1 to 254; the numbers above it belong to what hangs below.
     #[xml("busNr", hexable)]
     pub bus_nr: Option<u8>,
+    /// pSeries: the order of root buses. Since 3.6.0.
     #[xml(hexable)]
     pub index: Option<u8>,
+    /// Off forbids it; default on. Since 6.3.0, `PciRoot` since 7.9.0.
     pub hotplug: Option<OnOff>,
+    /// KiB kept free for devices plugged in later. Since 10.3.0.
     #[xml("memReserve")]
     pub mem_reserve: Option<u64>,
+    /// Expander buses: the guest's NUMA cell.
     #[xml(el)]
     pub node: Option<u32>,
     pub _extra: Extra,
 }
 
-/// How the hypervisor handles a controller.
+/// How the hypervisor handles a controller: <https://libvirt.org/formatdomain.html#controllers>.
 #[derive(Clone, Default, Xml)]
 pub struct ControllerDriver {
+    /// virtio-scsi: best as many as virtual CPUs. Since 1.0.5.
     pub queues: Option<u32>,
+    /// Since 1.2.7.
     pub cmd_per_lun: Option<u32>,
+    /// In sectors of 512 bytes. Since 1.2.7.
     pub max_sectors: Option<u32>,
+    /// Since 1.2.18.
     pub ioeventfd: Option<OnOff>,
+    /// virtio-scsi: from 1; all disks of the controller use it. Since 1.3.5.
     pub iothread: Option<u32>,
+    /// See [`VirtioDriver`](super::VirtioDriver).
     pub iommu: Option<OnOff>,
     pub ats: Option<OnOff>,
     pub packed: Option<OnOff>,
     pub page_per_vq: Option<OnOff>,
+    /// virtio-scsi: several threads; instead of `iothread`. Since 11.2.0.
     pub iothreads: Option<DiskIothreads>,
     pub _extra: Extra,
 }
