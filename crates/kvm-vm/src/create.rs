@@ -10,6 +10,7 @@ use kvm_xml::{Document as _, Domain};
 use crate::build::{Blueprint, build};
 use crate::place::{Places, known};
 use crate::policy::PlanContext;
+use crate::socket;
 use crate::spec::{Arch, CpuMode, CreateSpec, Firmware, Start};
 use crate::step::{CreateVolume, Define, SetAutostart, Start as StartStep};
 use crate::usage::Usage;
@@ -36,8 +37,8 @@ pub struct CreatePlan {
 ///
 /// Everything that can be checked is checked before anything is written: that the name and the uuid are free, that the
 /// host has the virtual CPUs and the memory, that pools are active and have room, that names of volumes are free, that
-/// images lie where images may lie, that networks exist, that no other machine has the MAC address. Undoing takes
-/// everything back that the operation made, and nothing else.
+/// images lie where images may lie, that networks exist, that no other machine has the MAC address, that the name has
+/// room in the paths of libvirt's sockets. Undoing takes everything back that the operation made, and nothing else.
 ///
 /// `InvalidInput` names the field; `AlreadyExists`, `NotFound`, `InvalidState` and `NoSpace` name what is taken,
 /// missing, not active or full; `Unsupported` what the host cannot do.
@@ -57,6 +58,7 @@ pub struct CreatePlan {
 pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -> Result<CreatePlan> {
     let host_info = host.hypervisor.capabilities().await?;
     check_free_name(host, &spec.name).await?;
+    socket::check_name(&spec.name, &host_info)?;
     let id = match spec.uuid {
         Some(id) => check_free_id(host, id).await?,
         None => VmId::from(cx.entropy.uuid()),
@@ -78,6 +80,7 @@ pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -
 
     let blueprint = Blueprint { id, guest, vcpus, disks: &disks, iso: iso.as_ref(), nics: &nics };
     let mut document = build(spec, &blueprint)?;
+    let left_out = socket::leave_out_channels(&mut document, &spec.name, &host_info);
     notes(spec).apply_to(&mut document)?;
     check_definition(&document)?;
 
@@ -87,6 +90,7 @@ pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -
     let shape = format!("{vcpus} vCPUs, {}, {} ({})", spec.memory, guest.arch, guest.virt_type);
     lines.push(PlanLine::new("define", "domain", spec.name.as_str()).note(shape));
     lines.extend(nics.iter().map(nic::Nic::line));
+    lines.extend(left_out);
     let steps = disks.iter().filter_map(|disk| disk.new_volume()).map(boxed).collect();
     let machine = Machine { id, name: &spec.name, autostart: spec.autostart, start: spec.start };
     let plan = assemble("vm.create", "create", &host_info, &machine, &document, (lines, steps));

@@ -13,6 +13,7 @@ use kvm_xml::{Document as _, Domain, Metadata};
 use crate::create::{CreatePlan, Machine, assemble, check_free_id, check_free_name, free_mac};
 use crate::place::{Places, known, volume_name};
 use crate::policy::PlanContext;
+use crate::socket;
 use crate::spec::Start;
 use crate::usage::{Usage, normal};
 
@@ -74,7 +75,7 @@ impl Default for ImportOptions {
 /// Plans to take in a machine from its document. Its disks have to be there already.
 ///
 /// What only describes the host that the document comes from is left out: the running number, paths of terminals, names
-/// of tap devices, the place of UEFI variables. Our own metadata is read and written anew.
+/// of tap devices, the place of UEFI variables; also channels for whose sockets the name is too long. Our own metadata is read and written anew.
 ///
 /// `InvalidInput` names the element that cannot be read or is not allowed; `AlreadyExists` when the name, the uuid or a
 /// MAC address is taken; `NotFound` when a disk, pool or network is not there.
@@ -97,10 +98,12 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     let name = check::check_new(&document)?;
     check_numbers(&document, &host_info, cx.policy)?;
     check_free_name(host, &name).await?;
+    socket::check_name(&name, &host_info)?;
     let id = identity(host, &mut document, options.identity, cx.entropy).await?;
     let usage = Usage::read(host, &places).await?;
     addresses(&mut document, options.identity, &usage, cx.entropy)?;
     rewrite_notes(&mut document)?;
+    let left_out = socket::leave_out_channels(&mut document, &name, &host_info);
     check_definition(&document)?;
 
     let mut lines = disks(host, &document, &usage).await?;
@@ -109,6 +112,7 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     let shape = format!("{vcpus} vCPUs, {}", Bytes::new(memory));
     lines.push(PlanLine::new("define", "domain", name.as_str()).note(shape));
     lines.extend(networks(host, &document, options.start).await?);
+    lines.extend(left_out);
     let machine = Machine { id, name: &name, autostart: options.autostart, start: options.start };
     let plan = assemble("vm.import", "import", &host_info, &machine, &document, (lines, Vec::new()));
     Ok(CreatePlan { plan, document, id })

@@ -26,6 +26,7 @@ mod parallel;
 mod place;
 mod policy;
 mod power;
+mod socket;
 mod spec;
 mod step;
 mod text;

@@ -87,6 +87,11 @@ pub(super) async fn carry_out(
     }
     let connection = session.host().await?;
     let name = plan.document.name.clone().unwrap_or_default();
+    // Nobody has seen the plan, and this is less than what was asked for.
+    for line in plan.plan.lines.iter().filter(|line| line.action == "leave out") {
+        let why = line.note.as_deref().unwrap_or_default();
+        printer.note(&format!("{} {} left out: {}", line.kind, line.name, kvm_core::text::printable(why)));
+    }
     let done = session.carry_out(&connection, plan.plan).await?;
     printer.show(&Changed::new(name, plan.id, mode.verb, &done))
 }

@@ -6,10 +6,9 @@ use kvm_xml::value::{DiskName, MacAddr, YesNo};
 
 use super::{Blueprint, BootOrder, Platform};
 use crate::create::{Disk, Nic};
+use crate::socket::AGENT;
 use crate::spec::{CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel};
 
-/// The guest agent's channel.
-const AGENT: &str = "org.qemu.guest_agent.0";
 /// The SPICE agent's channel.
 const SPICE_AGENT: &str = "com.redhat.spice.0";
 /// Where the host's programs, and nobody else, may see a screen.

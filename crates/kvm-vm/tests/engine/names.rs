@@ -167,3 +167,29 @@ async fn a_document_with_a_hostile_name_is_not_imported() {
         }
     }
 }
+
+/// What libvirt starts, and what it does not: the agent's socket has room for 53 bytes of a name, the monitor's for 60.
+#[tokio::test(start_paused = true)]
+async fn a_name_too_long_for_a_socket_costs_the_agent_or_is_refused() {
+    const AGENT: &str = "org.qemu.guest_agent.0";
+    for (name, has_agent) in [("数".repeat(17), true), ("数".repeat(18), false), ("数".repeat(66), false)] {
+        let bench = Bench::empty();
+        let spec = CreateSpec::new(VmName::parse(&name).unwrap());
+        let created = plan_create(&bench.host, &spec, &bench.cx()).await.unwrap();
+        let tells = created.plan.lines.iter().any(|line| line.action == "leave out" && line.name == AGENT);
+        assert_eq!((created.document.to_xml().contains(AGENT), tells), (has_agent, !has_agent), "{name}");
+        let plain = plan_create(&bench.host, &CreateSpec::new(VmName::parse("a").unwrap()), &bench.cx()).await.unwrap();
+        let options = ImportOptions { name: Some(spec.name), ..ImportOptions::default() };
+        let imported = plan_import(&bench.host, &plain.document.to_xml(), &options, &bench.cx()).await.unwrap();
+        let tells = imported.plan.lines.iter().any(|line| line.action == "leave out" && line.name == AGENT);
+        assert_eq!((imported.document.to_xml().contains(AGENT), tells), (has_agent, !has_agent), "{name}");
+    }
+    let bench = Bench::empty();
+    let long = VmName::parse(&"🐧".repeat(16)).unwrap();
+    let created = plan_create(&bench.host, &CreateSpec::new(long.clone()), &bench.cx()).await.map(drop);
+    let options = ImportOptions { name: Some(long), trust: Trust::Full, ..ImportOptions::default() };
+    let imported = plan_import(&bench.host, &nameless().to_xml(), &options, &bench.cx()).await.map(drop);
+    for e in [created.unwrap_err(), imported.unwrap_err()] {
+        assert_eq!((e.kind(), e.resource()), (ErrorKind::InvalidInput, Some(&Resource::Field("name".into()))), "{e:?}");
+    }
+}
