@@ -22,7 +22,7 @@ pub struct Enabled {
     pub _extra: Extra,
 }
 
-/// Who logs in to the storage server, and with which secret.
+/// Who logs in to the storage server, and with which secret: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Auth {
     pub username: Option<String>,
@@ -41,27 +41,29 @@ pub struct Encryption {
     pub _extra: Extra,
 }
 
-/// The port of a virtual switch.
+/// The port of a virtual switch: <https://libvirt.org/formatdomain.html#network-interfaces>.
 #[derive(Clone, Default, Xml)]
 pub struct VirtualPort {
+    /// May be absent with a network of libvirt, which then says it.
     pub r#type: Option<VirtualPortType>,
     pub parameters: Option<VirtualPortParameters>,
     pub _extra: Extra,
 }
 
-/// The largest packet, in bytes.
+/// The largest packet, in bytes: <https://libvirt.org/formatdomain.html#mtu-configuration>.
 #[derive(Clone, Default, Xml)]
 pub struct Mtu {
     pub size: Option<u16>,
     pub _extra: Extra,
 }
 
-/// An IP route.
+/// An IP route: <https://libvirt.org/formatnetwork.html#static-routes>.
 #[derive(Clone, Default, Xml)]
 pub struct Route {
     pub family: Option<IpFamily>,
     pub address: Option<IpAddr>,
     pub netmask: Option<Ipv4Addr>,
+    /// Or `netmask` for IPv4.
     #[xml(max = 128)]
     pub prefix: Option<u32>,
     pub gateway: Option<IpAddr>,
@@ -76,7 +78,7 @@ pub struct PathElement {
     pub _extra: Extra,
 }
 
-/// The network filter that an interface goes through.
+/// The network filter that an interface goes through: <https://libvirt.org/formatdomain.html#traffic-filtering-with-nwfilter>.
 #[derive(Clone, Default, Xml)]
 pub struct FilterRef {
     pub filter: Option<String>,
@@ -84,9 +86,10 @@ pub struct FilterRef {
     pub _extra: Extra,
 }
 
-/// Limits for incoming and outgoing traffic.
+/// Limits for incoming and outgoing traffic: <https://libvirt.org/formatnetwork.html#quality-of-service>.
 #[derive(Clone, Default, Xml)]
 pub struct Bandwidth {
+    /// Set by libvirt.
     #[xml("classID", min = 1)]
     pub class_id: Option<u32>,
     pub inbound: Option<BandwidthLimit>,
@@ -94,61 +97,68 @@ pub struct Bandwidth {
     pub _extra: Extra,
 }
 
-/// VLAN tags.
+/// VLAN tags: <https://libvirt.org/formatdomain.html#setting-vlan-tag-on-supported-network-types-only>.
 #[derive(Clone, Default, Xml)]
 pub struct Vlan {
+    /// Yes with one tag; several are a trunk anyway.
     pub trunk: Option<YesNo>,
     pub tag: Vec<VlanTag>,
     pub _extra: Extra,
 }
 
-/// Whether a port is isolated from its neighbours.
+/// Whether a port is isolated from its neighbours: <https://libvirt.org/formatdomain.html#isolating-guests-network-traffic-from-each-other>.
 #[derive(Clone, Default, Xml)]
 pub struct PortIsolation {
     pub isolated: Option<YesNo>,
     pub _extra: Extra,
 }
 
-/// Which host driver serves an assigned device.
+/// Which host driver serves an assigned device: <https://libvirt.org/formatdomain.html#host-device-assignment>.
 #[derive(Clone, Default, Xml)]
 pub struct HostdevDriver {
+    /// As good as ignored: the hypervisor decides.
     pub name: Option<HostdevDriverName>,
+    /// The host's driver to bind; libvirt finds the best one if absent. Since 10.0.0.
     pub model: Option<String>,
     pub _extra: Extra,
 }
 
-/// When a lost connection is tried again; seconds.
+/// When a lost connection is tried again; seconds: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Reconnect {
     pub enabled: Option<YesNo>,
+    /// Seconds until the next try.
     pub timeout: Option<u32>,
+    /// NBD: seconds that requests wait for the connection to come back; default 0.
     pub delay: Option<u32>,
     pub _extra: Extra,
 }
 
-/// The iSCSI initiator.
+/// The iSCSI initiator: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Initiator {
     pub iqn: Option<Named>,
     pub _extra: Extra,
 }
 
-/// A PCI device of the host.
+/// A PCI device of the host: <https://libvirt.org/formatdomain.html#device-addresses>.
 #[derive(Clone, Default, Xml)]
 pub struct PciAddress {
     #[xml(hex = 4)]
     pub domain: Option<u32>,
     #[xml(hex = 2)]
     pub bus: Option<u8>,
+    /// 0 to 31.
     #[xml(hex = 2, max = 31)]
     pub slot: Option<u8>,
+    /// 0 to 7.
     #[xml(hex = 1, max = 7)]
     pub function: Option<u8>,
     pub multifunction: Option<OnOff>,
     pub _extra: Extra,
 }
 
-/// The secret, by uuid or usage.
+/// The secret, by uuid or usage: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct AuthSecret {
     pub r#type: Option<AuthSecretType>,
@@ -157,7 +167,7 @@ pub struct AuthSecret {
     pub _extra: Extra,
 }
 
-/// The secret that opens an image, by uuid or usage.
+/// The secret that opens an image, by uuid or usage: <https://libvirt.org/formatstorageencryption.html>.
 #[derive(Clone, Default, Xml)]
 pub struct EncryptionSecret {
     pub r#type: Option<EncryptionSecretType>,
@@ -166,17 +176,18 @@ pub struct EncryptionSecret {
     pub _extra: Extra,
 }
 
-/// The cipher of an encrypted image.
+/// The cipher of an encrypted image: <https://libvirt.org/formatstorageencryption.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Cipher {
     pub name: Option<String>,
+    /// Bits of the key.
     pub size: Option<u64>,
     pub mode: Option<String>,
     pub hash: Option<String>,
     pub _extra: Extra,
 }
 
-/// The initialisation vector generator of an encrypted image.
+/// The initialisation vector generator of an encrypted image: <https://libvirt.org/formatstorageencryption.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Ivgen {
     pub name: Option<String>,
@@ -184,22 +195,28 @@ pub struct Ivgen {
     pub _extra: Extra,
 }
 
-/// What a virtual switch wants to know about a port.
+/// What a virtual switch wants to know about a port: <https://libvirt.org/formatdomain.html#network-interfaces>.
 #[derive(Clone, Default, Xml)]
 pub struct VirtualPortParameters {
+    /// 802.1Qbg; not 0.
     #[xml(hexable)]
     pub managerid: Option<u8>,
+    /// 802.1Qbg.
     #[xml(hexable, max = 0xff_ffff)]
     pub typeid: Option<u32>,
+    /// 802.1Qbg.
     #[xml(hexable)]
     pub typeidversion: Option<u8>,
+    /// 802.1Qbg; generated if absent.
     pub instanceid: Option<Uuid>,
+    /// 802.1Qbh and Open vSwitch: the port profile.
     pub profileid: Option<String>,
+    /// Open vSwitch, where it is generated if absent, and Midonet.
     pub interfaceid: Option<Uuid>,
     pub _extra: Extra,
 }
 
-/// A variable of a network filter.
+/// A variable of a network filter: <https://libvirt.org/formatdomain.html#traffic-filtering-with-nwfilter>.
 #[derive(Clone, Default, Xml)]
 pub struct FilterParameter {
     pub name: Option<String>,
@@ -207,25 +224,30 @@ pub struct FilterParameter {
     pub _extra: Extra,
 }
 
-/// Limits for one direction: kibibytes per second, `burst` in kibibytes.
+/// Limits for one direction: kibibytes per second, `burst` in kibibytes: <https://libvirt.org/formatnetwork.html#quality-of-service>.
 #[derive(Clone, Default, Xml)]
 pub struct BandwidthLimit {
+    /// KiB per second in the long run.
     #[xml(min = 1, max = 18014398509481984)]
     pub average: Option<u64>,
+    /// KiB per second during a burst.
     #[xml(min = 1, max = 18014398509481984)]
     pub peak: Option<u64>,
+    /// KiB that may be sent at `peak`.
     #[xml(min = 1)]
     pub burst: Option<u32>,
+    /// KiB per second that are guaranteed; `inbound` of a network of libvirt only.
     #[xml(min = 1, max = 18014398509481984)]
     pub floor: Option<u64>,
     pub _extra: Extra,
 }
 
-/// One VLAN tag.
+/// One VLAN tag: <https://libvirt.org/formatdomain.html#setting-vlan-tag-on-supported-network-types-only>.
 #[derive(Clone, Default, Xml)]
 pub struct VlanTag {
     #[xml(max = 4095)]
     pub id: Option<u32>,
+    /// Open vSwitch: this is the native VLAN. Since 1.1.0.
     #[xml("nativeMode")]
     pub native_mode: Option<VlanTagNativeMode>,
     pub _extra: Extra,

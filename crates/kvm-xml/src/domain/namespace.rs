@@ -4,7 +4,10 @@ use crate::extra::Extra;
 use crate::leaf::closed;
 use kvm_xml_derive::Xml;
 
-/// Arguments and environment passed to QEMU as they are.
+/// Arguments and environment passed to QEMU as they are: <https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands>.
+///
+/// For trying out what libvirt has no element for: libvirt does not support it, and an upgrade may break the domain.
+/// Since 0.8.3.
 #[derive(Clone, Default, Xml)]
 pub struct QemuCommandline {
     #[xml(ns = "qemu")]
@@ -14,7 +17,9 @@ pub struct QemuCommandline {
     pub _extra: Extra,
 }
 
-/// QEMU capabilities that libvirt shall believe in or not.
+/// QEMU capabilities that libvirt shall believe in or not: <https://libvirt.org/drvqemu.html#qemu-feature-configuration-for-testing>.
+///
+/// For tests only. Since 5.5.0.
 #[derive(Clone, Default, Xml)]
 pub struct QemuCapabilities {
     #[xml(ns = "qemu")]
@@ -24,14 +29,18 @@ pub struct QemuCapabilities {
     pub _extra: Extra,
 }
 
-/// What QEMU does when something deprecated is used.
+/// What QEMU does when something deprecated is used: <https://libvirt.org/drvqemu.html#control-of-qemu-deprecation-warnings>.
+///
+/// For tests only.
 #[derive(Clone, Default, Xml)]
 pub struct QemuDeprecation {
     pub behavior: Option<QemuDeprecationBehavior>,
     pub _extra: Extra,
 }
 
-/// Device properties that override what libvirt would set.
+/// Device properties that override what libvirt would set: <https://libvirt.org/drvqemu.html#overriding-properties-of-qemu-devices>.
+///
+/// For tests only. Since 8.2.0.
 #[derive(Clone, Default, Xml)]
 pub struct QemuOverride {
     #[xml(ns = "qemu")]
@@ -39,7 +48,9 @@ pub struct QemuOverride {
     pub _extra: Extra,
 }
 
-/// Kernel namespaces that a container shares.
+/// Kernel namespaces that a container shares: <https://libvirt.org/drvlxc.html#inherit-namespaces>.
+///
+/// Since 1.2.19.
 #[derive(Clone, Default, Xml)]
 pub struct LxcNamespace {
     #[xml(ns = "lxc")]
@@ -51,7 +62,9 @@ pub struct LxcNamespace {
     pub _extra: Extra,
 }
 
-/// Arguments passed to bhyve as they are.
+/// Arguments passed to bhyve as they are: <https://libvirt.org/drvbhyve.html#pass-through-of-arbitrary-bhyve-commands>.
+///
+/// Not supported by libvirt. Since 5.1.0.
 #[derive(Clone, Default, Xml)]
 pub struct BhyveCommandline {
     #[xml(ns = "bhyve")]
@@ -59,7 +72,7 @@ pub struct BhyveCommandline {
     pub _extra: Extra,
 }
 
-/// Arguments passed to the Xen device model as they are.
+/// Arguments passed to the Xen device model as they are: <https://libvirt.org/drvxen.html>.
 #[derive(Clone, Default, Xml)]
 pub struct XenCommandline {
     #[xml(ns = "xen")]
@@ -67,14 +80,15 @@ pub struct XenCommandline {
     pub _extra: Extra,
 }
 
-/// One argument.
+/// One argument: <https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands>.
 #[derive(Clone, Default, Xml)]
 pub struct QemuArg {
+    /// One word of the command line: an option and its value are two arguments.
     pub value: Option<String>,
     pub _extra: Extra,
 }
 
-/// One environment variable.
+/// One environment variable: <https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name")]
 pub struct QemuEnv {
@@ -83,39 +97,42 @@ pub struct QemuEnv {
     pub _extra: Extra,
 }
 
-/// One QEMU capability.
+/// One QEMU capability: <https://libvirt.org/drvqemu.html#qemu-feature-configuration-for-testing>.
 #[derive(Clone, Default, Xml)]
 pub struct QemuCapability {
     pub capability: Option<String>,
     pub _extra: Extra,
 }
 
-/// The device, by alias, whose properties are overridden.
+/// The device, by alias, whose properties are overridden: <https://libvirt.org/drvqemu.html#overriding-properties-of-qemu-devices>.
 #[derive(Clone, Default, Xml)]
 pub struct QemuOverrideDevice {
+    /// Best a user alias (`ua-...`).
     pub alias: Option<String>,
     #[xml(ns = "qemu")]
     pub frontend: Option<QemuOverrideFrontend>,
     pub _extra: Extra,
 }
 
-/// Whose network namespace is shared.
+/// Whose network namespace is shared: <https://libvirt.org/drvlxc.html#inherit-namespaces>.
 #[derive(Clone, Default, Xml)]
 pub struct LxcShareNet {
+    /// What `value` is: a network namespace, another container, or a process.
     pub r#type: Option<LxcShareNetType>,
     pub value: Option<String>,
     pub _extra: Extra,
 }
 
-/// Whose namespace is shared.
+/// Whose namespace is shared: <https://libvirt.org/drvlxc.html#inherit-namespaces>.
 #[derive(Clone, Default, Xml)]
 pub struct LxcShare {
+    /// What `value` is: another container, or a process.
     pub r#type: Option<LxcShareType>,
     pub value: Option<String>,
     pub _extra: Extra,
 }
 
-/// The overridden properties of a device.
+/// The overridden properties of a device: <https://libvirt.org/drvqemu.html#overriding-properties-of-qemu-devices>.
 #[derive(Clone, Default, Xml)]
 pub struct QemuOverrideFrontend {
     #[xml(ns = "qemu")]
@@ -123,11 +140,12 @@ pub struct QemuOverrideFrontend {
     pub _extra: Extra,
 }
 
-/// One overridden property.
+/// One overridden property: <https://libvirt.org/drvqemu.html#overriding-properties-of-qemu-devices>.
 #[derive(Clone, Default, Xml)]
 pub struct QemuProperty {
     pub name: Option<String>,
     pub r#type: Option<QemuPropertyType>,
+    /// Absent with `Remove`.
     pub value: Option<String>,
     pub _extra: Extra,
 }
