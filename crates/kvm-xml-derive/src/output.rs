@@ -11,8 +11,10 @@ pub(crate) fn implementation(item: &Struct) -> String {
     }
     let mut key = "\"\"".to_owned();
     let mut document = String::new();
+    let mut open = false;
     for option in &item.options {
         match (option.name.as_str(), &option.value) {
+            ("open", None) => open = true,
             ("key", Some(value)) => key.clone_from(value),
             ("root", Some(value)) => {
                 document =
@@ -36,7 +38,8 @@ pub(crate) fn implementation(item: &Struct) -> String {
     format!(
         "impl crate::element::Element for {name} {{
             fn shape(&self) -> &'static crate::element::Shape {{
-                static SHAPE: crate::element::Shape = crate::element::Shape::new({name:?}, {key}, &[{table}]);
+                static SHAPE: crate::element::Shape =
+                    crate::element::Shape {{ open: {open}, ..crate::element::Shape::new({name:?}, {key}, &[{table}]) }};
                 &SHAPE
             }}
             fn slot(&self, index: usize) -> &dyn crate::element::Slot {{ match index {{ {get} }} }}

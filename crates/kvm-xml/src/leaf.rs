@@ -51,7 +51,7 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    fn of(usual: bool) -> Self {
+    pub(crate) fn of(usual: bool) -> Self {
         if usual { Self::Usual } else { Self::Odd }
     }
 }

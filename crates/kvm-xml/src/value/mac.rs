@@ -2,7 +2,7 @@
 
 use crate::leaf::{Scalar, leaf, parsed, text_traits};
 
-/// A MAC address: `52:54:00:12:34:56`.
+/// A MAC address: `52:54:00:12:34:56`. As in libvirt, a byte may be one digit: `1:2:3:4:5:6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MacAddr(pub [u8; 6]);
 
@@ -17,8 +17,9 @@ impl MacAddr {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {
-            let part =
-                parts.next().filter(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+            let part = parts
+                .next()
+                .filter(|part| (1..=2).contains(&part.len()) && part.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
             *byte = u8::from_str_radix(part, 16).ok()?;
         }
         parts.next().is_none().then_some(Self(bytes))
