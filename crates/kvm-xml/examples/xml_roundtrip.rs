@@ -5,7 +5,10 @@
 //! xml_roundtrip --kind domain [--strict] [--json] --in DIR --out DIR   every DIR/*.xml; bad ones are named on standard error
 //! ```
 
-use kvm_xml::{Capabilities, Document, Domain, DomainCapabilities, Network, ParseOptions, StoragePool, StorageVolume};
+use kvm_xml::{
+    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
+    NetworkFilter, NetworkFilterBinding, ParseOptions, Secret, StoragePool, StoragePoolCapabilities, StorageVolume,
+};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -100,6 +103,13 @@ fn convert(arguments: &Arguments, text: &str) -> Result<String, String> {
         "pool" => as_kind::<StoragePool>,
         "volume" => as_kind::<StorageVolume>,
         "network" => as_kind::<Network>,
+        "snapshot" => as_kind::<DomainSnapshot>,
+        "checkpoint" => as_kind::<DomainCheckpoint>,
+        "backup" => as_kind::<DomainBackup>,
+        "secret" => as_kind::<Secret>,
+        "nwfilter" => as_kind::<NetworkFilter>,
+        "nwfilterbinding" => as_kind::<NetworkFilterBinding>,
+        "poolcapabilities" => as_kind::<StoragePoolCapabilities>,
         other => return Err(format!("no kind of document is called {other:?}")),
     };
     convert(arguments, text)

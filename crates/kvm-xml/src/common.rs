@@ -276,6 +276,14 @@ pub struct Named {
     pub _extra: Extra,
 }
 
+/// The snapshot or checkpoint before.
+#[derive(Clone, Default, Xml)]
+pub struct Parent {
+    #[xml(el)]
+    pub name: Option<String>,
+    pub _extra: Extra,
+}
+
 /// An element that is only a maximum.
 #[derive(Clone, Default, Xml)]
 pub struct Max {

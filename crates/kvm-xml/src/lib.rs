@@ -32,7 +32,11 @@
 #![forbid(unsafe_code)]
 
 #[allow(missing_docs, reason = "a field is named after its attribute or element; its struct links libvirt's page")]
+pub mod backup;
+#[allow(missing_docs, reason = "as above")]
 pub mod capabilities;
+#[allow(missing_docs, reason = "as above")]
+pub mod checkpoint;
 #[allow(missing_docs, reason = "as above")]
 pub mod common;
 mod compare;
@@ -50,18 +54,28 @@ pub mod leaf;
 mod metadata;
 #[allow(missing_docs, reason = "as above")]
 pub mod network;
+#[allow(missing_docs, reason = "as above")]
+pub mod nwfilter;
 mod parse;
 #[allow(missing_docs, reason = "as above")]
 pub mod pool;
+#[allow(missing_docs, reason = "as above")]
+pub mod pool_capabilities;
 mod redact;
+#[allow(missing_docs, reason = "as above")]
+pub mod secret;
 #[cfg(feature = "serde")]
 mod serial;
+#[allow(missing_docs, reason = "as above")]
+pub mod snapshot;
 pub mod value;
 #[allow(missing_docs, reason = "as above")]
 pub mod volume;
 mod write;
 
+pub use backup::DomainBackup;
 pub use capabilities::Capabilities;
+pub use checkpoint::DomainCheckpoint;
 pub use diff::{Change, diff};
 pub use document::{Document, ParseOptions, Unknown};
 pub use domain::Domain;
@@ -71,5 +85,9 @@ pub use extra::Extra;
 pub use fragment::Fragment;
 pub use metadata::Metadata;
 pub use network::Network;
+pub use nwfilter::{NetworkFilter, NetworkFilterBinding};
 pub use pool::StoragePool;
+pub use pool_capabilities::StoragePoolCapabilities;
+pub use secret::Secret;
+pub use snapshot::DomainSnapshot;
 pub use volume::StorageVolume;

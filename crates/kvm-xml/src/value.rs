@@ -9,7 +9,7 @@ pub use mac::MacAddr;
 pub(crate) use size::sized;
 pub use size::{Memory, Size, Tseg, Unit};
 
-use crate::leaf::{Expected, Scalar, Spelling, closed, leaf, parsed, text_traits};
+use crate::leaf::{Scalar, closed, leaf, parsed, text_traits};
 
 closed! {
     /// `yes` or `no`.
@@ -107,14 +107,15 @@ macro_rules! formed {
                 &self.0
             }
         }
-        leaf!($name, |value| Scalar::Str(&value.0), |text: &str, _| -> Result<(Self, Spelling), Expected> {
+        $crate::leaf::leaf!($name, |value| $crate::leaf::Scalar::Str(&value.0), |text: &str, _| {
             let check: fn(&str) -> bool = $check;
             let found = Some(text).filter(|text| check(text)).or_else(|| Some(text.trim()).filter(|text| check(text)));
-            parsed(text, found.map(|text| Self(text.to_owned())), $expected)
+            $crate::leaf::parsed(text, found.map(|text| Self(text.to_owned())), $expected)
         });
-        text_traits!($name);
+        $crate::leaf::text_traits!($name);
     )+};
 }
+pub(crate) use formed;
 
 formed! {
     /// The name of a disk in the guest: a bus prefix (`fd`, `hd`, `sd`, `vd`, `xvd`, `ubd`) and at least one letter.

@@ -3,7 +3,10 @@
 //! The folder is named by the environment variable `KVM_XML_CORPUS`; documents are searched in it by the name of the
 //! folder that they are in (`domain`, `network`, ...).
 
-use kvm_xml::{Capabilities, Document, Domain, DomainCapabilities, Network, StoragePool, StorageVolume};
+use kvm_xml::{
+    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
+    NetworkFilter, Secret, StoragePool, StorageVolume,
+};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_core::{Serialize, de::DeserializeOwned};
@@ -31,6 +34,11 @@ fn real_documents_keep_their_tree() {
             "pool" => check::<StoragePool>(&file),
             "volume" => check::<StorageVolume>(&file),
             "network" => check::<Network>(&file),
+            "snapshot" => check::<DomainSnapshot>(&file),
+            "checkpoint" => check::<DomainCheckpoint>(&file),
+            "backup" => check::<DomainBackup>(&file),
+            "secret" => check::<Secret>(&file),
+            "nwfilter" => check::<NetworkFilter>(&file),
             _ => continue,
         }
         read += 1;

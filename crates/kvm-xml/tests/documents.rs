@@ -1,6 +1,9 @@
 //! The documents under `testdata/xml`, one per family of elements, go through the model unchanged.
 
-use kvm_xml::{Capabilities, Document, Domain, DomainCapabilities, Network, StoragePool, StorageVolume};
+use kvm_xml::{
+    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
+    NetworkFilter, NetworkFilterBinding, Secret, StoragePool, StoragePoolCapabilities, StorageVolume,
+};
 use serde_core::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 use std::path::Path;
@@ -45,6 +48,14 @@ fn other_documents_come_out_as_they_went_in() {
     check_strict::<StoragePool>("pool-dir.xml");
     check_strict::<StoragePool>("pool-rbd.xml");
     check_strict::<StorageVolume>("volume.xml");
+    check_strict::<StoragePoolCapabilities>("pool-capabilities.xml");
+    check_strict::<DomainSnapshot>("domain-snapshot.xml");
+    check_strict::<DomainCheckpoint>("domain-checkpoint.xml");
+    check_strict::<DomainBackup>("domain-backup-push.xml");
+    check_strict::<DomainBackup>("domain-backup-pull.xml");
+    check_strict::<Secret>("secret.xml");
+    check_strict::<NetworkFilter>("nwfilter.xml");
+    check_strict::<NetworkFilterBinding>("nwfilter-binding.xml");
 }
 
 #[test]
@@ -53,4 +64,44 @@ fn strict_reading_names_the_unknown_attribute_its_place_and_what_would_be_valid(
     assert_eq!(error.path(), "domain.devices.disk");
     assert_eq!((error.line(), error.column()), (11, 5));
     assert!(error.message().starts_with("unknown attribute 'future'; it may have type, device,"), "{error}");
+}
+
+#[test]
+fn the_domains_of_a_snapshot_are_read_whole() {
+    let mut snapshot = DomainSnapshot::from_xml_strict(&text("domain-snapshot.xml")).expect("valid");
+    let domain = snapshot.domain.as_deref().expect("there is one");
+    assert_eq!(domain.qemu_commandline.as_ref().map(|commandline| commandline.arg.len()), Some(1));
+    let next = snapshot.inactive_domain.as_deref().and_then(|domain| domain.vcpu.as_ref()?.value);
+    assert_eq!(next, Some(4));
+    assert!(snapshot.to_xml().contains("open sesame"));
+    snapshot.redact();
+    assert!(!snapshot.to_xml().contains("open sesame"));
+}
+
+#[test]
+fn a_snapshot_may_know_no_more_of_its_domain_than_the_uuid() {
+    let text = "<domainsnapshot><domain><uuid>b1f0a3de-5f1c-4c0b-9d55-6f2b7c6c3a10</uuid></domain></domainsnapshot>";
+    let snapshot = DomainSnapshot::from_xml_strict(text).expect("valid");
+    assert!(snapshot.domain.is_some_and(|domain| domain.uuid.is_some()));
+}
+
+#[test]
+fn a_cookie_may_have_anything_also_in_strict_reading() {
+    let cookie = "<cpu><vendor>Intel</vendor></cpu><unheard-of><of x='1'/></unheard-of>";
+    let document = format!("<domainsnapshot><cookie>{cookie}</cookie></domainsnapshot>");
+    let snapshot = DomainSnapshot::from_xml_strict(&document).expect("valid");
+    let cookie = snapshot.cookie.expect("there is one");
+    assert_eq!(cookie.cpu.and_then(|cpu| cpu.vendor).as_deref(), Some("Intel"));
+    assert_eq!(cookie._extra.nodes().len(), 1);
+}
+
+#[test]
+fn differences_between_backups_name_the_disk() {
+    let one = DomainBackup::from_xml(&text("domain-backup-push.xml")).expect("valid");
+    let mut two = one.clone();
+    let disks = two.disks.as_mut().expect("there are some");
+    disks.disk[1].target.get_or_insert_default().dev = Some("/dev/vg1/backup".into());
+    let changes: Vec<String> = kvm_xml::diff(&one, &two).iter().map(ToString::to_string).collect();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert!(changes[0].starts_with("disks.disk[vdb].target.dev: "), "{changes:?}");
 }

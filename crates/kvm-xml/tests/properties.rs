@@ -2,7 +2,10 @@
 
 use kvm_xml::element::{Element, Kind};
 use kvm_xml::leaf::{Expected, Format};
-use kvm_xml::{Capabilities, Document, Domain, DomainCapabilities, Network, ParseOptions, StoragePool, StorageVolume};
+use kvm_xml::{
+    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
+    NetworkFilter, NetworkFilterBinding, ParseOptions, Secret, StoragePool, StoragePoolCapabilities, StorageVolume,
+};
 use proptest::prelude::*;
 use serde_core::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -33,6 +36,12 @@ const VALUES: &[&str] = &[
     "two\nlines\tand \u{1F600} ",
     "reset",
     "-1",
+    "$IP[@1]",
+    "root",
+    "arp",
+    "NEW,RELATED",
+    "SYN,ACK/SYN",
+    "src,dst",
 ];
 
 /// Decides by the bytes of a random text what to put where; zeros when they have run out, so it ends.
@@ -125,7 +134,18 @@ proptest! {
         check::<DomainCapabilities>(bytes.clone())?;
         check::<Network>(bytes.clone())?;
         check::<StoragePool>(bytes.clone())?;
-        check::<StorageVolume>(bytes)?;
+        check::<StorageVolume>(bytes.clone())?;
+        check::<StoragePoolCapabilities>(bytes.clone())?;
+        check::<DomainCheckpoint>(bytes.clone())?;
+        check::<DomainBackup>(bytes.clone())?;
+        check::<Secret>(bytes.clone())?;
+        check::<NetworkFilter>(bytes.clone())?;
+        check::<NetworkFilterBinding>(bytes)?;
+    }
+
+    #[test]
+    fn a_random_snapshot_goes_through_xml_and_json(bytes in choices()) {
+        check::<DomainSnapshot>(bytes)?;
     }
 
     #[test]
