@@ -33,6 +33,12 @@ pub(crate) fn of(error: &Error) -> Option<String> {
             Some("kvmctl net list shows what is there; without one: --network user".to_owned())
         }
         (ErrorKind::NotFound, _, Some(Resource::Operation(_))) => Some("kvmctl op list shows them".to_owned()),
+        (ErrorKind::InvalidState, "finish-or-undo", Some(Resource::Operation(id))) => {
+            Some(format!("kvmctl op undo {id} takes it back; kvmctl op resume {id} does the rest"))
+        }
+        (ErrorKind::InvalidState, "finish", Some(Resource::Operation(id))) => {
+            Some(format!("kvmctl op resume {id} does the rest"))
+        }
         (ErrorKind::AlreadyExists, _, Some(Resource::Vm(name))) => {
             Some(format!("choose another name, or look at that one: kvmctl vm show {}", word(name)))
         }

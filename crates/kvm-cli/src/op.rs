@@ -2,12 +2,12 @@
 
 use clap::Subcommand;
 use kvm_core::op::{OpId, OpStatus, OpView, StepState, Store as _};
-use kvm_core::{Error, ErrorKind, Resource, Result};
+use kvm_core::{Error, ErrorKind, Resource, Result, VmId};
 use serde::Serialize;
 
 use crate::operation::DoneForm;
 use crate::printer::{Outcome, Page, Printer};
-use crate::session::{Done, Session};
+use crate::session::{Connection, Done, Session};
 
 mod cancel;
 mod follow;
@@ -104,16 +104,51 @@ async fn open(session: &Session, id: &OpId) -> Result<OpView> {
     }
 }
 
-/// Says in one line for each that an operation on this host was interrupted. Never an error: the answer that the user
-/// asked for matters more.
-pub(crate) async fn mention_interrupted(session: &Session, printer: &mut Printer) {
-    let Ok(Some(store)) = session.existing_store() else { return };
-    let (Ok(views), Ok(connection)) = (store.unfinished().await, session.host().await) else { return };
-    let target = connection.target.to_string();
-    let open = views.iter().filter(|view| view.status != OpStatus::Running && view.header.target == target);
-    for view in open {
-        let (id, title) = (&view.header.id, kvm_core::text::printable(&view.header.title));
-        let way = if view.is_committed() { "op resume" } else { "op resume|undo" };
-        printer.note(&format!("operation {id} ({title}) was interrupted: kvmctl {way} {id}"));
+/// Prints what a reading verb found, and before it, in one line each, which operations on the host were interrupted.
+pub(crate) async fn answer(
+    outcome: &impl Outcome,
+    session: &Session,
+    printer: &mut Printer,
+) -> Result<Option<ErrorKind>> {
+    // No error of its own: the answer that the user asked for matters more.
+    if let Ok(connection) = session.host().await {
+        for view in interrupted(session, &connection).await.unwrap_or_default() {
+            let (id, title) = (&view.header.id, kvm_core::text::printable(&view.header.title));
+            let way = if view.is_committed() { "op resume" } else { "op resume|undo" };
+            printer.note(&format!("operation {id} ({title}) was interrupted: kvmctl {way} {id}"));
+        }
     }
+    printer.show(outcome)
+}
+
+/// Refuses a new VM of a name that an interrupted operation is about: what that one made is in the way, and taking it
+/// back later would take it from the new VM.
+///
+/// `InvalidState`. Not for the operation on the VM with the uuid `own`, which is finished by the next one on that VM.
+pub(crate) async fn refuse_interrupted(
+    session: &Session,
+    connection: &Connection,
+    name: &str,
+    own: Option<VmId>,
+) -> Result<()> {
+    let is_about = |view: &OpView| {
+        let header = &view.header;
+        header.lines.iter().any(|line| line.kind == "domain" && line.name == name)
+            && !header.locks.iter().any(|lock| Some(lock.vm) == own)
+    };
+    let Some(view) = interrupted(session, connection).await?.into_iter().find(is_about) else { return Ok(()) };
+    let id = &view.header.id;
+    let verb = view.header.kind.rsplit('.').next().unwrap_or_default();
+    let message = format!("an earlier {verb} of {} was interrupted (operation {id})", kvm_core::text::printable(name));
+    let error = Error::new(ErrorKind::InvalidState, message).on(Resource::Operation(id.to_string()));
+    Err(error.during(if view.is_committed() { "finish" } else { "finish-or-undo" }))
+}
+
+/// The operations on a host whose process ended before they did.
+async fn interrupted(session: &Session, connection: &Connection) -> Result<Vec<OpView>> {
+    let Some(store) = session.existing_store()? else { return Ok(vec![]) };
+    let mut views = store.unfinished().await?;
+    let target = connection.target.to_string();
+    views.retain(|view| view.status != OpStatus::Running && view.header.target == target);
+    Ok(views)
 }

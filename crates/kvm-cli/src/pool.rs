@@ -4,6 +4,7 @@ use clap::Subcommand;
 use kvm_core::{ErrorKind, PoolName, Result};
 use serde::Serialize;
 
+use crate::op;
 use crate::printer::{Outcome, Page, Printer};
 use crate::session::Session;
 
@@ -44,8 +45,8 @@ pub enum Command {
 pub(crate) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     match command {
         Command::Create(args) => create::run(args, session, printer).await,
-        Command::List(args) => printer.show(&list::run(args, session).await?),
-        Command::Show(args) => printer.show(&show::run(args, session).await?),
+        Command::List(args) => op::answer(&list::run(args, session).await?, session, printer).await,
+        Command::Show(args) => op::answer(&show::run(args, session).await?, session, printer).await,
         Command::Start(args) => printer.show(&start::run(args, session).await?),
         Command::Stop(args) => printer.show(&stop::run(args, session).await?),
         Command::Refresh(args) => printer.show(&refresh::run(args, session).await?),

@@ -93,16 +93,8 @@ pub enum Command {
 pub(crate) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     match command {
         Command::Create(args) => create::run(*args, session, printer).await,
-        Command::List(args) => {
-            let list = list::run(args, session).await?;
-            op::mention_interrupted(session, printer).await;
-            printer.show(&list)
-        }
-        Command::Show(args) => {
-            let vm = show::run(args, session).await?;
-            op::mention_interrupted(session, printer).await;
-            printer.show(&vm)
-        }
+        Command::List(args) => op::answer(&list::run(args, session).await?, session, printer).await,
+        Command::Show(args) => op::answer(&show::run(args, session).await?, session, printer).await,
         Command::Start(args) => start::run(args, session, printer).await,
         Command::Shutdown(args) => shutdown::run(args, session, printer).await,
         Command::PowerOff(args) => power_off::run(args, session, printer).await,

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use kvm_core::{ErrorKind, Result};
 
+use crate::op;
 use crate::printer::Printer;
 use crate::session::Session;
 
@@ -34,8 +35,8 @@ pub enum Command {
 pub(crate) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     match command {
         Command::Create(args) => printer.show(&create::run(args, session).await?),
-        Command::List(args) => printer.show(&list::run(args, session).await?),
-        Command::Show(args) => printer.show(&show::run(args, session).await?),
+        Command::List(args) => op::answer(&list::run(args, session).await?, session, printer).await,
+        Command::Show(args) => op::answer(&show::run(args, session).await?, session, printer).await,
         Command::Delete(args) => delete::run(args, session, printer).await,
     }
 }

@@ -100,6 +100,11 @@ fn a_killed_creation_is_mentioned_and_undone() {
     assert!(note.starts_with("note: operation ") && note.contains("was interrupted"), "{stderr}");
     let id = note.split(' ').nth(2).unwrap();
 
+    // The same again would meet the volume and, worse, lose its own when the first one is undone.
+    let (status, _, stderr) = sandbox.run(&["vm", "create", "web", "--disk=1G", "--network=none"]);
+    assert_eq!(status.code(), Some(5), "{stderr}");
+    assert!(stderr.contains(&format!("kvmctl op undo {id}")), "{stderr}");
+
     let (status, _, stderr) = sandbox.run(&["op", "undo", id]);
     assert!(status.success(), "{stderr}");
     assert_eq!((sandbox.volumes(), sandbox.vms()), (String::new(), String::new()));

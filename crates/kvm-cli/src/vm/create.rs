@@ -6,6 +6,7 @@ use kvm_core::{ErrorKind, Result, VmName};
 use kvm_vm::{CreatePlan, CreateSpec, ImportOptions};
 
 use super::create_flags::Flags;
+use crate::op;
 use crate::operation::{Changed, PlanView};
 use crate::printer::Printer;
 use crate::session::Session;
@@ -58,6 +59,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         None => {
             let spec = spec(name, file, flags).await?;
             let connection = session.host().await?;
+            op::refuse_interrupted(session, &connection, spec.name.as_str(), None).await?;
             kvm_vm::plan_create(&connection.host, &spec, &session.plan_context()).await?
         }
     };
@@ -78,6 +80,9 @@ pub(super) async fn carry_out(
     session: &Session,
     printer: &mut Printer,
 ) -> Result<Option<ErrorKind>> {
+    let connection = session.host().await?;
+    let name = plan.document.name.clone().unwrap_or_default();
+    op::refuse_interrupted(session, &connection, &name, Some(plan.id)).await?;
     if mode.print_xml {
         printer.raw(kvm_xml::Document::to_xml(&plan.document).as_bytes())?;
         return Ok(None);
@@ -85,8 +90,6 @@ pub(super) async fn carry_out(
     if mode.dry_run {
         return printer.show(&PlanView::of(&plan.plan));
     }
-    let connection = session.host().await?;
-    let name = plan.document.name.clone().unwrap_or_default();
     // Nobody has seen the plan, and this is less than what was asked for.
     for line in plan.plan.lines.iter().filter(|line| line.action == "leave out") {
         let why = line.note.as_deref().unwrap_or_default();
