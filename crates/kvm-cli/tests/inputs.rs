@@ -3,12 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use clap::Parser as _;
 use kvm_cli::{Address, Args, Settings};
 use kvm_core::ConnectOptions;
 use kvm_core::inputs::{Row, Verdict, rows};
+
+#[path = "support/program.rs"]
+mod program;
 
 /// Reads a command line that ends in `flag` with the input behind it.
 fn parse(words: &[&str], flag: &str, row: &Row) -> Result<Args, clap::Error> {
@@ -88,10 +91,9 @@ fn targets_keep_to_the_verdicts() {
 }
 
 /// Runs the program on an empty simulated host and gives its exit code.
-#[expect(clippy::disallowed_methods, reason = "a test of the program starts it")]
 fn exit_code(home: &Path, args: &[&OsStr]) -> i32 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kvmctl"));
-    command.args(["-c", "mock:///empty"]).args(args).env_clear().env("HOME", home);
+    let mut command = program::kvmctl(home);
+    command.args(["-c", "mock:///empty"]).args(args);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     status.code().unwrap()
 }

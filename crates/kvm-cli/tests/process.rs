@@ -6,6 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "support/program.rs"]
+mod program;
+
 /// A host on which each call takes so long that a test can act between two.
 const SLOW: &str = "
 latency: 200ms
@@ -29,15 +32,11 @@ impl Sandbox {
     }
 
     /// A command on the slow host.
-    #[expect(clippy::disallowed_methods, reason = "a test of the program starts it")]
     fn kvmctl(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kvmctl"));
+        let mut command = program::kvmctl(self.path());
         command
             .args(["-c", &format!("mock://{}/slow.yaml", self.path().display())])
             .args(args)
-            .env_clear()
-            .env("HOME", self.path())
-            .env("LANG", "C.UTF-8")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -3,13 +3,16 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
+
+#[path = "support/program.rs"]
+mod program;
 
 /// How long a test waits for something to be shown.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
@@ -25,7 +28,6 @@ struct Terminal {
 }
 
 impl Terminal {
-    #[expect(clippy::disallowed_methods, reason = "a test of the program starts it")]
     fn start(home: &Path, variables: &[(&str, &str)], args: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
@@ -34,13 +36,8 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let screen = File::from(rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap());
         let end = || Stdio::from(screen.try_clone().unwrap());
-        let child = Command::new(env!("CARGO_BIN_EXE_kvmctl"))
+        let child = program::kvmctl(home)
             .args(args)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", home)
-            .env("TMPDIR", home)
-            .env("LANG", "C.UTF-8")
             .env("TERM", "xterm")
             .env("KVM_CONNECT", "mock:///demo")
             .envs(variables.iter().copied())

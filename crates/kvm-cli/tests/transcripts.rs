@@ -14,6 +14,9 @@ use std::process::{Command, Stdio};
 
 use regex::Regex;
 
+#[path = "support/program.rs"]
+mod program;
+
 macro_rules! transcripts {
     ($($name:ident)*) => {
         $(
@@ -128,19 +131,14 @@ fn run(command: &str, sandbox: &Path) -> String {
         args => (args, Stdio::null()),
     };
     let mut child = match program.as_str() {
-        "kvmctl" => Command::new(env!("CARGO_BIN_EXE_kvmctl")),
+        "kvmctl" => program::kvmctl(sandbox),
         "cat" => Command::new("cat"),
         other => panic!("a transcript runs kvmctl and cat, not {other}"),
     };
     child
         .args(args.iter().map(|arg| arg.replace("[DIR]", sandbox.to_str().unwrap())))
         .current_dir(sandbox)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOME", sandbox)
-        .env("LANG", "C.UTF-8")
         .env("KVM_CONNECT", "mock:///demo")
-        .env("TMPDIR", sandbox)
         .stdin(input);
     for variable in variables {
         match variable.split_once('=').unwrap() {
