@@ -1,9 +1,9 @@
-//! `kvmctl completion`, and what the scripts ask the program for: commands, flags, words, and the names of VMs.
+//! `kvmctl completion`, and what the scripts ask the program for: commands, flags, words, and the names of what is there.
 
 use clap::{CommandFactory as _, Parser as _, ValueEnum};
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Zsh};
-use kvm_core::{ErrorKind, Result, VmFilter};
+use kvm_core::{ErrorKind, Host, Result, VmFilter};
 
 use crate::args::{self, Global};
 use crate::connect;
@@ -63,10 +63,27 @@ pub fn answer_completion() -> bool {
 
 /// The names of VMs on the host that the command line so far names, or else the usual one.
 pub(crate) fn vm_names() -> Vec<CompletionCandidate> {
-    names().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
+    candidates(async |host| {
+        let vms = host.hypervisor.list(&VmFilter::all()).await?;
+        Ok(vms.into_iter().map(|vm| vm.name.into()).collect())
+    })
 }
 
-fn names() -> Option<Vec<String>> {
+/// The names of its pools.
+pub(crate) fn pool_names() -> Vec<CompletionCandidate> {
+    candidates(async |host| Ok(host.storage.pools().await?.into_iter().map(|pool| pool.name.into()).collect()))
+}
+
+/// The names of its networks.
+pub(crate) fn network_names() -> Vec<CompletionCandidate> {
+    candidates(async |host| Ok(host.networks.list().await?.into_iter().map(|network| network.name.into()).collect()))
+}
+
+fn candidates(names: impl AsyncFnOnce(&Host) -> Result<Vec<String>>) -> Vec<CompletionCandidate> {
+    on_host(names).unwrap_or_default().into_iter().map(CompletionCandidate::new).collect()
+}
+
+fn on_host(names: impl AsyncFnOnce(&Host) -> Result<Vec<String>>) -> Option<Vec<String>> {
     let global = args::Args::try_parse_from([PROGRAM, "doctor"]).ok()?.global.or_environment();
     // The words so far stand behind `--`.
     let words = std::env::args_os().filter_map(|word| word.into_string().ok()).skip_while(|word| word != "--").skip(1);
@@ -75,8 +92,7 @@ fn names() -> Option<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let names = runtime.block_on(async {
         let session = Session::new(&global, Printer::new(&global).progress()).ok()?;
-        let vms = session.host().await.ok()?.host.hypervisor.list(&VmFilter::all()).await.ok()?;
-        Some(vms.into_iter().map(|vm| vm.name.into()).collect())
+        names(&session.host().await.ok()?.host).await.ok()
     });
     runtime.shutdown_background();
     connect::settle();

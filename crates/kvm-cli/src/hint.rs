@@ -42,6 +42,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::AlreadyExists, _, Some(Resource::Vm(name))) => {
             Some(format!("choose another name, or look at that one: kvmctl vm show {}", word(name)))
         }
+        (ErrorKind::AlreadyExists, _, Some(Resource::Network(name))) => {
+            Some(format!("choose another name, or look at that one: kvmctl net show {}", word(name)))
+        }
         (ErrorKind::AlreadyExists, _, Some(Resource::Volume(name))) => Some(format!(
             "name the new one differently (vm create: --disk SIZE,name=NAME), or plug that one in: --disk volume={}",
             word(name)
@@ -55,6 +58,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         )),
         (ErrorKind::InvalidState, _, Some(Resource::Pool(name))) => {
             Some(format!("kvmctl pool show {} shows its state", word(name)))
+        }
+        (ErrorKind::InvalidState, _, Some(Resource::Network(name))) => {
+            Some(format!("kvmctl net show {} shows its state", word(name)))
         }
         (ErrorKind::Busy, _, Some(Resource::Vm(_))) => Some("wait for it, or see who it is: kvmctl op list".to_owned()),
         (ErrorKind::Internal, ..) => Some("this is a bug; please report it with the output of the same command and -v".to_owned()),

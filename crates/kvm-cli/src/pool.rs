@@ -1,13 +1,16 @@
 //! `kvmctl pool`: storage pools.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use kvm_core::{ErrorKind, PoolName, Result};
 use serde::Serialize;
 
+use crate::completion;
 use crate::op;
 use crate::printer::{Outcome, Page, Printer};
 use crate::session::Session;
 
+mod autostart;
 mod create;
 mod delete;
 mod list;
@@ -35,6 +38,8 @@ pub enum Command {
     Start(start::Args),
     /// Stop a pool; its data stays.
     Stop(stop::Args),
+    /// Set whether a pool starts with its host.
+    Autostart(autostart::Args),
     /// Look again at what is in a pool.
     Refresh(refresh::Args),
     /// Forget a pool that is stopped; its data stays.
@@ -49,6 +54,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Show(args) => op::answer(&show::run(args, session).await?, session, printer).await,
         Command::Start(args) => printer.show(&start::run(args, session).await?),
         Command::Stop(args) => printer.show(&stop::run(args, session).await?),
+        Command::Autostart(args) => printer.show(&autostart::run(args, session).await?),
         Command::Refresh(args) => printer.show(&refresh::run(args, session).await?),
         Command::Delete(args) => delete::run(args, session, printer).await,
     }
@@ -58,7 +64,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
 #[derive(Clone, Debug, clap::Args)]
 struct One {
     /// Name of the pool.
-    #[arg(value_name = "POOL", value_parser = PoolName::adopt)]
+    #[arg(value_name = "POOL", value_parser = PoolName::adopt, add = ArgValueCandidates::new(completion::pool_names))]
     pool: PoolName,
 }
 

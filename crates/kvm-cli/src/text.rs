@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvm_core::{Error, ErrorKind, Resource, Result};
+use kvm_core::{Autostart, Error, ErrorKind, Resource, Result};
 
 /// A time as people say it: `7 ms`, `0.4 s`, `12 s`, `1 m 04 s`, `3 h 20 m`.
 pub(crate) fn duration(time: Duration) -> String {
@@ -13,6 +13,14 @@ pub(crate) fn duration(time: Duration) -> String {
         10..60 => format!("{seconds} s"),
         60..3600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// What became of something whose autostart was set.
+pub(crate) fn autostart(set: Autostart) -> &'static str {
+    match set {
+        Autostart::On => "starts with its host",
+        Autostart::Off => "does not start with its host",
     }
 }
 

@@ -230,18 +230,25 @@ fn the_log_has_a_line_for_each_step_with_who_what_and_result() {
 }
 
 #[test]
-fn completion_knows_the_names_of_vms() {
+fn completion_knows_the_names_of_what_is_there() {
     let sandbox = Sandbox::new();
-    let mut command = sandbox.kvmctl(&[]);
-    let output = command
-        .args(["--", "kvmctl", "-c", "mock:///demo", "vm", "show", "web"])
-        .env("KVMCTL_COMPLETE", "bash")
-        .env("_CLAP_COMPLETE_INDEX", "5")
-        .env("_CLAP_IFS", "\n")
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.lines().collect::<Vec<_>>(), ["web-01", "web-02", "web-03"]);
+    for (words, names) in [
+        (["vm", "show", "web"], &["web-01", "web-02", "web-03"][..]),
+        (["pool", "autostart", ""], &["archive", "default", "iso"]),
+        (["net", "delete", "d"], &["default", "dmz"]),
+    ] {
+        let output = sandbox
+            .kvmctl(&["--", "kvmctl", "-c", "mock:///demo"])
+            .args(words)
+            .env("KVMCTL_COMPLETE", "bash")
+            .env("_CLAP_COMPLETE_INDEX", "5")
+            .env("_CLAP_IFS", "\n")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: Vec<_> = text.lines().filter(|line| !line.starts_with('-')).collect();
+        assert_eq!(found, names, "{words:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Comfort on top of [`Hypervisor`], for every backend alike.
+//! Comfort on top of [`Hypervisor`] and [`Networks`], for every backend alike.
 
 use std::future::{Future, poll_fn};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Clock, Error, ErrorKind, Event, EventStream, Hypervisor, PowerAction, Resource, Result, VmId, VmName, VmRef,
-    VmState, VmSummary,
+    Autostart, Clock, Error, ErrorKind, Event, EventStream, Hypervisor, Networks, PowerAction, Resource, Result, VmId,
+    VmName, VmRef, VmState, VmSummary, check_network,
 };
 
 /// How often a wait looks by itself, in case that a backend's events say less than its list.
@@ -65,6 +65,31 @@ pub trait HypervisorExt: Hypervisor {
 }
 
 impl<T: Hypervisor + ?Sized> HypervisorExt for T {}
+
+/// Comfort on top of [`Networks`].
+#[async_trait]
+pub trait NetworksExt: Networks {
+    /// Defines a network and starts it. As [`Networks::define`], [`set_autostart`](Networks::set_autostart) and
+    /// [`start`](Networks::start); when a later part goes wrong, nothing stays defined.
+    async fn create(&self, doc: &kvm_xml::Network, autostart: Autostart) -> Result<()> {
+        let name = check_network(doc)?;
+        self.define(doc).await?;
+        let begun = async {
+            if autostart == Autostart::On {
+                self.set_autostart(&name, autostart).await?;
+            }
+            // Last: what was not started can be undefined.
+            self.start(&name).await
+        };
+        let Err(e) = begun.await else { return Ok(()) };
+        Err(match self.undefine(&name).await {
+            Ok(()) => e,
+            Err(left) => e.with_detail(format!("its definition could not be taken back: {left}")),
+        })
+    }
+}
+
+impl<T: Networks + ?Sized> NetworksExt for T {}
 
 /// Returns at the next event that may concern this machine, or when it is time to look anyway.
 async fn concerning(events: &mut EventStream, id: &VmId, clock: &dyn Clock) {

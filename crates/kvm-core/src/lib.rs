@@ -45,7 +45,7 @@ pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};
 pub use error::{Error, ErrorKind, Resource, Result};
 pub use event::{Event, EventStream, VmChange, VmEvent};
-pub use ext::HypervisorExt;
+pub use ext::{HypervisorExt, NetworksExt};
 pub use guard::{check_definition, check_network, check_pool, check_volume};
 pub use guest::{AddressSource, Guest, GuestAddress};
 pub use host::Host;

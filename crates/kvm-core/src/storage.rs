@@ -35,6 +35,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Forgets a pool that is not active; its data stays. `InvalidState` when it is active, `NotFound`.
     async fn undefine_pool(&self, pool: &PoolName) -> Result<()>;
 
+    /// Sets whether the host starts a pool at boot. Setting what is set succeeds. `NotFound`.
+    async fn set_pool_autostart(&self, pool: &PoolName, autostart: Autostart) -> Result<()>;
+
     /// Lists the volumes of a pool, sorted by name. `InvalidState` when it is not active, `NotFound`.
     async fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeInfo>>;
 

@@ -67,6 +67,11 @@ impl Storage for Libvirt {
         .await
     }
 
+    async fn set_pool_autostart(&self, pool: &PoolName, autostart: Autostart) -> Result<()> {
+        self.on_pool("set the autostart of", pool, move |_, pool| Ok(pool.set_autostart(autostart == Autostart::On)?))
+            .await
+    }
+
     async fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeInfo>> {
         self.list_volumes(pool).await
     }

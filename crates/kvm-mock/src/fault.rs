@@ -90,6 +90,8 @@ methods! {
     RefreshPool = "refresh_pool";
     /// `Storage::undefine_pool`.
     UndefinePool = "undefine_pool";
+    /// `Storage::set_pool_autostart`.
+    SetPoolAutostart = "set_pool_autostart";
     /// `Storage::volumes`.
     Volumes = "volumes";
     /// `Storage::find_volume`.

@@ -153,6 +153,14 @@ impl Storage for Mock {
         .await
     }
 
+    async fn set_pool_autostart(&self, pool: &PoolName, autostart: Autostart) -> Result<()> {
+        self.change(Method::SetPoolAutostart, pool, |world, _| {
+            known_mut(world, pool)?.autostart = autostart == Autostart::On;
+            Ok(())
+        })
+        .await
+    }
+
     async fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeInfo>> {
         self.read(Method::Volumes, pool, |world, _| {
             let found = active(world, pool)?;

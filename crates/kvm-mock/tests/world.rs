@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kvm_core::{
-    AddressSource, Bytes, Clock, ConsoleAccess, ErrorKind, Event, Existing, Feature, Host, HypervisorExt as _, Keep,
-    MockWorld, NetworkName, PowerAction, SnapshotName, Tag, View, VmChange, VmFilter, VmId, VmName, VmNotes, VmRef,
-    VmState,
+    AddressSource, Autostart, Bytes, Clock, ConsoleAccess, ErrorKind, Event, Existing, Feature, Host,
+    HypervisorExt as _, Keep, MockWorld, NetworkName, NetworksExt as _, PowerAction, SnapshotName, Tag, View, VmChange,
+    VmFilter, VmId, VmName, VmNotes, VmRef, VmState,
 };
 use kvm_mock::{Fault, GuestAction, ManualClock, Method, Mock, TokioClock};
 use kvm_xml::{Document as _, Domain};
@@ -561,4 +561,19 @@ fn a_scenario_that_makes_no_sense_is_refused() {
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
     let device = Mock::open(&MockWorld::File("/dev/null".into()), None, manual_clock());
     assert_eq!(device.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn a_network_that_does_not_start_stays_undefined() {
+    let mock = Mock::empty(manual_clock()).unwrap();
+    let networks = mock.host().networks;
+    let document = kvm_xml::Network::from_xml("<network><name>lab</name></network>").unwrap();
+    for method in [Method::StartNetwork, Method::SetNetworkAutostart] {
+        mock.inject(Fault::next(method, ErrorKind::Busy));
+        assert_eq!(networks.create(&document, Autostart::On).await.unwrap_err().kind(), ErrorKind::Busy);
+        assert_eq!(networks.list().await.unwrap(), []);
+    }
+    networks.create(&document, Autostart::On).await.unwrap();
+    let network = networks.find(&NetworkName::parse("lab").unwrap()).await.unwrap();
+    assert!(network.active && network.autostart && network.persistent, "{network:?}");
 }

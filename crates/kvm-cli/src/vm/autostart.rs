@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::printer::Printer;
 use crate::session::Session;
+use crate::text;
 use crate::vms::{Deed, Several, Would};
 
 /// Arguments of `vm autostart`.
@@ -28,10 +29,7 @@ struct Set {
 
 impl Deed for Set {
     fn words(&self) -> String {
-        match self.autostart {
-            Autostart::On => "starts with its host".to_owned(),
-            Autostart::Off => "does not start with its host".to_owned(),
-        }
+        text::autostart(self.autostart).to_owned()
     }
 }
 

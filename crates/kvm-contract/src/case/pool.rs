@@ -118,6 +118,16 @@ cases! { CASES in "pools" on Cx;
         Ok(())
     }
 
+    /// Setting the autostart shows; setting what is set succeeds.
+    async fn autostart_is_set_and_shown(cx) {
+        let name = cx.active_pool("a").await?;
+        for autostart in [Autostart::On, Autostart::On, Autostart::Off, Autostart::Off] {
+            cx.storage().set_pool_autostart(&name, autostart).await?;
+            same("autostart", cx.storage().find_pool(&name).await?.autostart, autostart == Autostart::On)?;
+        }
+        Ok(())
+    }
+
     /// No call finds a pool that is not there.
     async fn what_is_not_there_is_not_found(cx) {
         absent(cx, &cx.pool_name("absent")?).await
@@ -141,6 +151,7 @@ async fn absent(cx: &Cx, name: &PoolName) -> Outcome {
         storage.stop_pool(name).await,
         storage.refresh_pool(name).await,
         storage.undefine_pool(name).await,
+        storage.set_pool_autostart(name, Autostart::On).await,
         storage.volumes(name).await.map(drop),
     ] {
         refused::<()>(answer, ErrorKind::NotFound)?;

@@ -28,17 +28,12 @@ fn kvmctl(target: &Target) -> String {
     format!("kvmctl -c {target}")
 }
 
-/// For what has no command of ours yet.
-fn virsh(target: &Target) -> String {
-    format!("virsh -c {target}")
-}
-
 fn is_session(target: &Target) -> bool {
     matches!(target, Target::Qemu { scope: Scope::Session, .. })
 }
 
 fn pool(pools: &[PoolInfo], target: &Target) -> Finding {
-    let (kvmctl, virsh) = (kvmctl(target), virsh(target));
+    let kvmctl = kvmctl(target);
     let warn = |what: String| Finding::new(Check::Pool, Status::Warn, what);
     let Some(pool) = pools.iter().find(|p| p.name == DEFAULT) else {
         let place = if is_session(target) { "~/.local/share/libvirt/images" } else { "/var/lib/libvirt/images" };
@@ -59,20 +54,20 @@ fn pool(pools: &[PoolInfo], target: &Target) -> Finding {
         return warn(what).why(format!("less than {ROOM} are hardly enough for one machine"));
     }
     if !pool.autostart {
-        return warn(what).why("it does not start when the host boots").fix(format!("{virsh} pool-autostart default"));
+        return warn(what).why("it does not start when the host boots").fix(format!("{kvmctl} pool autostart default"));
     }
     Finding::ok(Check::Pool, what)
 }
 
 fn network(networks: &[NetworkInfo], target: &Target) -> Finding {
-    let (kvmctl, virsh) = (kvmctl(target), virsh(target));
+    let kvmctl = kvmctl(target);
     let Some(network) = networks.iter().find(|n| n.name == DEFAULT) else {
         if is_session(target) {
             return Finding::ok(Check::Network, "no network named default; machines use user networking");
         }
         return Finding::new(Check::Network, Status::Warn, "there is no network named default")
             .why("machines that name no network get user networking: out only, and slower")
-            .fix(format!("{virsh} net-define /usr/share/libvirt/networks/default.xml"));
+            .fix(format!("{kvmctl} net create default --cidr 192.168.122.0/24 --autostart"));
     };
     if !network.active {
         return Finding::new(Check::Network, Status::Warn, "network default is not active")
@@ -82,7 +77,7 @@ fn network(networks: &[NetworkInfo], target: &Target) -> Finding {
     if !network.autostart {
         return Finding::new(Check::Network, Status::Warn, "network default is active")
             .why("it does not start when the host boots")
-            .fix(format!("{virsh} net-autostart default"));
+            .fix(format!("{kvmctl} net autostart default"));
     }
     Finding::ok(Check::Network, format!("network default is active ({})", network.forward))
 }
@@ -117,7 +112,7 @@ mod tests {
         for (broken, fix) in [
             (vec![], Some("kvmctl -c qemu:///system pool create default --target /var/lib/libvirt/images --autostart")),
             (vec![PoolInfo { active: false, ..a_pool() }], Some("kvmctl -c qemu:///system pool start default")),
-            (vec![PoolInfo { autostart: false, ..a_pool() }], Some("pool-autostart default")),
+            (vec![PoolInfo { autostart: false, ..a_pool() }], Some("kvmctl -c qemu:///system pool autostart default")),
             (vec![PoolInfo { available: Some(Bytes::from_gib(1)), ..a_pool() }], None),
         ] {
             let finding = pool(&broken, &system);
@@ -132,7 +127,9 @@ mod tests {
     #[test]
     fn a_session_needs_no_network() {
         assert_eq!(network(&[], &target("qemu:///session")).status, Status::Ok);
-        assert_eq!(network(&[], &target("qemu:///system")).status, Status::Warn);
+        let missing = network(&[], &target("qemu:///system"));
+        assert_eq!(missing.status, Status::Warn);
+        assert!(missing.fix.unwrap().starts_with("kvmctl -c qemu:///system net create default --cidr "));
         let idle = NetworkInfo {
             name: NetworkName::parse(DEFAULT).unwrap(),
             active: false,
