@@ -49,6 +49,11 @@ pub(crate) fn of(error: &Error) -> Option<String> {
             "name the new one differently (vm create: --disk SIZE,name=NAME), or plug that one in: --disk volume={}",
             word(name)
         )),
+        (ErrorKind::InvalidInput, "check-place", _) => Some(
+            "use a volume of a pool, or allow its directory: allowed_paths in section [policy] of config.toml \
+             (kvmctl help configuration)"
+                .to_owned(),
+        ),
         (ErrorKind::NoSpace, ..) => Some(
             "ask for less, use another pool (--disk SIZE,pool=NAME), or thin provisioning with --allow-overcommit".to_owned(),
         ),

@@ -6,6 +6,8 @@ use kvm_core::{DiskPath, DiskRoot, Error, ErrorKind, Host, PoolInfo, Resource, R
 
 use crate::spec::{ImageRef, VolumeRef};
 
+/// What was under way when a path lay nowhere where images may lie, so that a surface can say how to allow it.
+pub(crate) const CHECK_PLACE: &str = "check-place";
 /// How long a look at one path may take.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -137,9 +139,13 @@ impl<'a> Places<'a> {
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     self.check_allowed(&path).await.map_err(|e| {
                         let message = format!("volume {} is an overlay of a file that is not allowed", volume.name);
-                        Error::new(ErrorKind::InvalidInput, message)
-                            .on(Resource::Volume(volume_name(volume)))
-                            .with_source(e)
+                        let error =
+                            Error::new(ErrorKind::InvalidInput, message).on(Resource::Volume(volume_name(volume)));
+                        match e.operation() {
+                            Some(operation) => error.during(operation),
+                            None => error,
+                        }
+                        .with_source(e)
                     })?;
                     None
                 }
@@ -163,7 +169,7 @@ impl<'a> Places<'a> {
                     .with_detail("if the file is there, refresh its pool"));
             }
             let roots: Vec<_> = self.allowed.iter().cloned().chain(pools).collect();
-            return path.within(&roots);
+            return path.within(&roots).map_err(|e| e.during(CHECK_PLACE));
         }
         let argv = ["realpath", "--canonicalize-existing", "--zero", "--", path.as_str()];
         let output = self.host.transport.run(&argv, LOOK).await.map_err(|e| {

@@ -25,11 +25,13 @@ pub(crate) struct Refusal {
     path: String,
     /// What is wrong with it.
     why: String,
+    /// What was under way when that was found.
+    during: Option<&'static str>,
 }
 
 impl Refusal {
     fn new(path: &str, why: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), why: why.into() }
+        Self { path: path.to_owned(), why: why.into(), during: None }
     }
 }
 
@@ -37,6 +39,10 @@ impl Refusal {
 pub(crate) fn refuse(refusals: &[Refusal]) -> Result<()> {
     let Some((first, rest)) = refusals.split_first() else { return Ok(()) };
     let error = Error::invalid(&first.path, format!("{} {}", first.path, first.why));
+    let error = match first.during {
+        Some(operation) => error.during(operation),
+        None => error,
+    };
     if rest.is_empty() {
         return Err(error);
     }
@@ -107,7 +113,7 @@ pub(crate) async fn untrusted(document: &Domain, host: &Capabilities, places: &P
         match found {
             Ok(()) => {}
             Err(e) if e.kind() == ErrorKind::InvalidInput => {
-                refusals.push(Refusal::new(&path, format!("is refused: {e}")))
+                refusals.push(Refusal { during: e.operation(), ..Refusal::new(&path, format!("is refused: {e}")) })
             }
             Err(e) => return Err(e),
         }
