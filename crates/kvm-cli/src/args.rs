@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::error::ContextValue;
 use clap::{Parser, Subcommand, ValueEnum};
-use kvm_core::Selector;
+use kvm_core::{Error, ErrorKind, Selector};
 
+use crate::printer::Printer;
 use crate::{completion, doctor, environment, events, help, host, man, net, op, pool, vm, vol};
 
 const EXAMPLES: &str = "\
@@ -39,11 +40,56 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads the arguments of this process. Ends it with the help that was asked for, or with what is wrong with them.
+    /// Reads the arguments of this process. Ends it with the help that was asked for, or with what is wrong with them:
+    /// in JSON, if they ask for JSON.
     #[must_use]
     pub fn of_command_line() -> Self {
-        Self::try_parse().unwrap_or_else(|e| inert(e).exit())
+        Self::try_parse().unwrap_or_else(|e| {
+            let e = inert(e);
+            if !e.use_stderr() || !asks_for_json(std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()))
+            {
+                e.exit();
+            }
+            Printer::of_form(Format::Json).error(&usage(&e));
+            std::process::exit(e.exit_code())
+        })
     }
+}
+
+/// Whether a command line asks for JSON, as far as that can be said of one that cannot be read.
+fn asks_for_json(words: impl Iterator<Item = String>) -> bool {
+    let mut words = words.take_while(|word| word != "--");
+    while let Some(word) = words.next() {
+        let form = match word.strip_prefix("--output") {
+            Some(rest) => rest.strip_prefix('=').or(rest.is_empty().then_some("")),
+            // Behind flags that take no value, in one word with them.
+            None => {
+                word.strip_prefix('-').and_then(|flags| flags.trim_start_matches(['q', 'v', 'y']).strip_prefix('o'))
+            }
+        };
+        let Some(form) = form else { continue };
+        let form = form.strip_prefix('=').unwrap_or(form);
+        if form == "json" || (form.is_empty() && words.next().is_some_and(|form| form == "json")) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What is wrong with a command line, as an error like any other.
+fn usage(error: &clap::Error) -> Error {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::new(ErrorKind::InvalidInput, "a command is missing").during("read-arguments");
+    }
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    // What follows is how the command is used, which is the hint's.
+    let text = text.split("\nUsage: ").next().unwrap_or_default();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("For more"));
+    let message = lines.next().unwrap_or("the command line cannot be read").trim_end_matches(':').to_owned();
+    let rest: Vec<_> = lines.collect();
+    let error = Error::new(ErrorKind::InvalidInput, message).during("read-arguments");
+    if rest.is_empty() { error } else { error.with_detail(rest.join("\n")) }
 }
 
 /// The same error, with what acts on a terminal made visible in the arguments that it repeats.
@@ -216,6 +262,29 @@ mod tests {
         }
         let text = super::inert(super::Args::try_parse_from(["kvmctl", "vm", "lisst"]).unwrap_err()).to_string();
         assert!(text.contains("'list'"), "{text}");
+    }
+
+    #[test]
+    fn a_command_line_that_cannot_be_read_may_ask_for_json() {
+        let asks = |line: &str| super::asks_for_json(line.split(' ').map(ToOwned::to_owned));
+        for line in ["-o json vm lst", "vm lst --output json", "vm --output=json", "vm -ojson", "-o=json", "-qvo json"]
+        {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["vm lst", "vm -o yaml json", "vm create -- -o json", "vm show json", "--outputs=json", "-o"] {
+            assert!(!asks(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_command_line_is_told_in_a_line_and_details() {
+        let said = |argv: &[&str]| super::usage(&super::Args::try_parse_from(argv).unwrap_err());
+        let e = said(&["kvmctl", "vm", "list", "--colour"]);
+        assert_eq!(e.message(), "unexpected argument '--colour' found");
+        assert_eq!(e.detail(), Some("tip: a similar argument exists: '--columns'"));
+        let e = said(&["kvmctl", "vm", "show"]);
+        assert_eq!((e.message(), e.detail()), ("the following required arguments were not provided", Some("<NAME>")));
+        assert_eq!(said(&["kvmctl"]).message(), "a command is missing");
     }
 
     #[test]

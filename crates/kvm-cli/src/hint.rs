@@ -54,6 +54,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
              (kvmctl help configuration)"
                 .to_owned(),
         ),
+        (ErrorKind::InvalidInput, "read-arguments", _) => {
+            Some("--help behind a command explains it; kvmctl help lists the commands".to_owned())
+        }
         (ErrorKind::NoSpace, ..) => Some(
             "ask for less, use another pool (--disk SIZE,pool=NAME), or thin provisioning with --allow-overcommit".to_owned(),
         ),

@@ -50,11 +50,17 @@ impl Printer {
     /// A printer on this process's standard streams.
     #[must_use]
     pub fn new(global: &Global) -> Self {
+        Self { quiet: global.quiet, verbose: global.verbose > 0, ..Self::of_form(global.output) }
+    }
+
+    /// A printer in this form, where no more is known of what the user wants.
+    #[must_use]
+    pub fn of_form(format: Format) -> Self {
         let look = Look::of_terminal();
         Self {
-            format: global.output,
-            quiet: global.quiet,
-            verbose: global.verbose > 0,
+            format,
+            quiet: false,
+            verbose: false,
             stdout: AutoStream::new(io::stdout(), look.colors(&io::stdout())),
             stderr: AutoStream::new(io::stderr(), look.colors(&io::stderr())),
             look,
