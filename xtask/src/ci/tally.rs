@@ -13,20 +13,31 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds up the summaries of cargo-nextest (one) or of cargo's own runner (one per binary).
+    /// Reads the summary of cargo-nextest, or adds up those of cargo's own runner, of which each binary has one.
+    ///
+    /// cargo-nextest repeats what a failed test printed, and the end of that is a summary of cargo's own runner, which
+    /// is about the same test.
     pub(super) fn read(output: &str) -> Self {
+        let summaries = |start: &str| {
+            let lines = output.lines().map(str::trim).filter(|line| line.starts_with(start));
+            lines.map(Self::of_summary).collect::<Vec<_>>()
+        };
         let mut tally = Self::default();
-        for line in output.lines().map(str::trim) {
-            let sum = |words: &[&str]| words.iter().map(|word| before(line, word)).sum();
-            if line.starts_with("Summary [") || line.starts_with("test result: ") {
-                tally += Self {
-                    passed: sum(&["passed"]),
-                    failed: sum(&["failed", "timed out", "exec failed"]),
-                    skipped: sum(&["skipped", "ignored"]),
-                };
-            }
+        match summaries("Summary [").as_slice() {
+            [] => summaries("test result: ").into_iter().for_each(|summary| tally += summary),
+            // At the end; an earlier one was printed by a test.
+            [.., last] => tally = *last,
         }
         tally
+    }
+
+    fn of_summary(line: &str) -> Self {
+        let sum = |words: &[&str]| words.iter().map(|word| before(line, word)).sum();
+        Self {
+            passed: sum(&["passed"]),
+            failed: sum(&["failed", "timed out", "exec failed"]),
+            skipped: sum(&["skipped", "ignored"]),
+        }
     }
 
     pub(super) fn ran(&self) -> u64 {
@@ -81,6 +92,15 @@ mod tests {
         let text = "     Summary [   1.2s] 9 tests run: 7 passed (1 slow), 1 failed, \
                     1 timed out, 3 skipped";
         assert_eq!(Tally::read(text), tally(7, 2, 3));
+    }
+
+    #[test]
+    fn a_test_that_fails_under_nextest_is_counted_once() {
+        let text = "        FAIL [   0.005s] kvm-core name::tests::a\n  stdout ───\n\n    running 1 test\n    \
+                    test name::tests::a ... FAILED\n\n    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; \
+                    80 filtered out; finished in 0.00s\n\n  stderr ───\n     Summary [   0.012s] 81 tests run: 80 passed, \
+                    1 failed, 2 skipped\n        FAIL [   0.005s] kvm-core name::tests::a\n";
+        assert_eq!(Tally::read(text), tally(80, 1, 2));
     }
 
     #[test]
