@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use kvm_core::{Autostart, Error, ErrorKind, NetworkName, NetworksExt as _, Result};
+use kvm_core::{Autostart, Error, ErrorKind, NetworkName, Networks, NetworksExt as _, Result};
 use kvm_vm::BridgeName;
 use kvm_xml::network::{Bridge, Dhcp, DhcpRange, Forward, ForwardMode, NetworkIp};
 use kvm_xml::{Document as _, Network};
@@ -66,9 +66,28 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     if args.print_xml {
         return printer.raw(document.to_xml().as_bytes()).map(|()| None);
     }
+    let connection = session.host().await?;
+    let networks = &*connection.host.networks;
+    check_free(networks, &document).await?;
     let autostart = if args.autostart { Autostart::On } else { Autostart::Off };
-    session.host().await?.host.networks.create(&document, autostart).await?;
+    networks.create(&document, autostart).await?;
     printer.show(&Changed { network, action: "created and started" })
+}
+
+/// Refuses addresses that another network of the host has: libvirt would not start this one.
+async fn check_free(networks: &dyn Networks, document: &Network) -> Result<()> {
+    for other in
+        networks.list().await?.into_iter().filter(|other| Some(other.name.as_str()) != document.name.as_deref())
+    {
+        let taken = networks.definition(&other.name).await?;
+        let is_taken = |ours: &Cidr| taken.ip.iter().filter_map(Cidr::of).any(|theirs| theirs.overlaps(*ours));
+        if let Some(ours) = document.ip.iter().filter_map(Cidr::of).find(is_taken) {
+            let network = Ipv4Addr::from_bits(ours.first());
+            let message = format!("addresses of {network}/{} are those of network {}", ours.prefix, other.name);
+            return Err(Error::invalid("cidr", message));
+        }
+    }
+    Ok(())
 }
 
 /// Reads a document. Unless it is trusted, it has nothing that this program does not know, and no lines for the
@@ -142,6 +161,17 @@ impl FromStr for Cidr {
 }
 
 impl Cidr {
+    /// What an element of a document says, where that is about IPv4.
+    fn of(ip: &NetworkIp) -> Option<Self> {
+        let IpAddr::V4(address) = ip.address? else { return None };
+        let prefix = ip.prefix.or(ip.netmask.map(|mask| mask.to_bits().leading_ones()))?;
+        Some(Self { address, prefix: u8::try_from(prefix).ok().filter(|prefix| (1..=32).contains(prefix))? })
+    }
+
+    fn overlaps(self, other: Self) -> bool {
+        self.first() <= other.last() && other.first() <= self.last()
+    }
+
     fn mask(self) -> u32 {
         u32::MAX << (32 - u32::from(self.prefix))
     }
