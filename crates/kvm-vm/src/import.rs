@@ -156,7 +156,9 @@ async fn identity(host: &Host, document: &mut Domain, identity: Identity, entrop
     document.uuid = Some(id.into());
     if identity == Identity::Fresh {
         // Both say the same thing to the guest, and libvirt refuses a contradiction.
-        document.genid = document.genid.map(|_| entropy.uuid());
+        if let Some(genid) = &mut document.genid {
+            genid.value = Some(entropy.uuid());
+        }
         for system in document.sysinfo.iter_mut().filter_map(|s| s.system.as_mut()) {
             system.entry.retain(|e| e.name != Some(kvm_xml::domain::SystemEntryName::Uuid));
         }

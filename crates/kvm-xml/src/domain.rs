@@ -71,8 +71,7 @@ pub struct Domain {
     pub uuid: Option<Uuid>,
     /// The generation id: libvirt changes it when the machine goes on from a snapshot, a backup or a copy, and the
     /// guest then renews what must be unique. Generated if the element is empty. Since 4.4.0.
-    #[xml(el)]
-    pub genid: Option<Uuid>,
+    pub genid: Option<Genid>,
     /// One line, no line break. Since 0.9.10.
     #[xml(el)]
     pub title: Option<String>,
@@ -159,6 +158,21 @@ pub struct Domain {
     #[xml("datacenterpath", el, ns = "vmware")]
     pub vmware_datacenterpath: Option<String>,
     pub _extra: Extra,
+}
+
+/// The generation id: the guest sees a new one after a clone or a revert, and knows that it is not what it was. An empty
+/// element asks libvirt to make one.
+#[derive(Clone, Default, Xml)]
+pub struct Genid {
+    #[xml(text)]
+    pub value: Option<Uuid>,
+    pub _extra: Extra,
+}
+
+impl From<Uuid> for Genid {
+    fn from(uuid: Uuid) -> Self {
+        Self { value: Some(uuid), ..Self::default() }
+    }
 }
 
 closed! {

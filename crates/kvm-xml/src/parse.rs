@@ -273,8 +273,15 @@ impl<'a> Parser<'a> {
                 field.is_named(tag.name) && field.place == Place::Child && field.namespace.is_none()
             }),
             Some((prefix, local)) => {
-                // The prefix may be declared by the tag itself; such an element is kept as it is.
-                let Ok(uri) = self.source.namespace(prefix) else { return Ok(None) };
+                // The tag itself may declare the prefix, which does not take effect before its attributes are read.
+                let mut own = Attributes::new(tag.attributes).flatten();
+                let uri = match own.find(|(name, _)| name.strip_prefix("xmlns:") == Some(prefix)) {
+                    Some((_, uri)) => uri,
+                    None => match self.source.namespace(prefix) {
+                        Ok(uri) => uri,
+                        Err(_) => return Ok(None),
+                    },
+                };
                 let here = |field: &Field| {
                     field.is_named(local) && field.namespace.is_some_and(|namespace| namespace.uri == uri)
                 };

@@ -135,6 +135,26 @@ fn another_prefix_for_a_known_namespace_is_understood_and_kept() {
 }
 
 #[test]
+fn a_namespace_may_be_declared_by_the_element_that_is_in_it() {
+    let text = "<domain><q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:arg value='-x'/></q:commandline>\
+                <vmware:datacenterpath xmlns:vmware='http://libvirt.org/schemas/domain/vmware/1.0'>a</vmware:datacenterpath></domain>";
+    let domain = Domain::from_xml_strict(text).expect("valid");
+    let arguments = &domain.qemu_commandline.as_ref().expect("is there").arg;
+    assert_eq!(arguments[0].value.as_deref(), Some("-x"));
+    assert_eq!(domain.vmware_datacenterpath.as_deref(), Some("a"));
+    let written = domain.to_xml();
+    assert_eq!(Domain::from_xml_strict(&written).expect("valid").to_xml(), written);
+}
+
+#[test]
+fn a_prefix_that_an_element_gives_another_meaning_has_that_meaning() {
+    let text = "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:commandline xmlns:qemu='urn:other'/></domain>";
+    let domain = Domain::from_xml(text).expect("well-formed");
+    assert!(domain.qemu_commandline.is_none());
+    assert!(domain.to_xml().contains("<qemu:commandline xmlns:qemu='urn:other'/>"));
+}
+
+#[test]
 fn a_known_namespace_is_declared_when_it_is_first_used() {
     let mut domain = Domain::default();
     domain

@@ -1,6 +1,6 @@
 //! Random models go through XML and JSON unchanged; random text never makes the parser panic.
 
-use kvm_xml::element::{Element, Kind};
+use kvm_xml::element::{Element, Item, Kind, Place};
 use kvm_xml::leaf::{Expected, Format};
 use kvm_xml::{
     Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
@@ -116,6 +116,80 @@ fn check<T: Document + PartialEq + Debug + Serialize + DeserializeOwned>(bytes: 
     Ok(())
 }
 
+/// A field of a document: the fields and items on the way down to its element, and its own number.
+type Spot = (Vec<(usize, usize)>, usize);
+
+/// The fields of `element` and of what is below it that hold something.
+fn places(element: &dyn Element, way: &[(usize, usize)], found: &mut Vec<Spot>) {
+    for (index, field) in element.shape().fields.iter().enumerate() {
+        let slot = element.slot(index);
+        if slot.count() == 0 {
+            continue;
+        }
+        found.push((way.to_vec(), index));
+        for item in (0..slot.count()).filter(|_| field.kind == Kind::Element) {
+            if let Some(Item::Element(child)) = slot.item(item) {
+                places(child, &[way, &[(index, item)]].concat(), found);
+            }
+        }
+    }
+}
+
+fn descend<'a>(element: &'a mut dyn Element, way: &[(usize, usize)]) -> &'a mut dyn Element {
+    let Some(((index, item), rest)) = way.split_first() else { return element };
+    descend(element.slot_mut(*index).element_mut(*item).expect("was there"), rest)
+}
+
+/// The lines that only one of two texts has.
+fn difference<'a>(old: &'a str, new: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (mut gone, mut come): (Vec<&str>, Vec<&str>) = (old.lines().collect(), Vec::new());
+    for line in new.lines() {
+        match gone.iter().position(|other| *other == line) {
+            Some(same) => drop(gone.remove(same)),
+            None => come.push(line),
+        }
+    }
+    (gone, come)
+}
+
+/// Changes or removes one thing in a document, and sees that nothing else has changed.
+fn edit<T: Document + PartialEq + Debug>(name: &str, choice: usize, value: usize) -> Result<(), TestCaseError> {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/xml").join(name);
+    let before = std::fs::read_to_string(&file).map_err(|error| TestCaseError::fail(format!("{name}: {error}")))?;
+    let mut model = T::from_xml(&before).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let mut found = Vec::new();
+    places(&model, &[], &mut found);
+    let (way, index) = found.swap_remove(choice % found.len());
+    let element = descend(&mut model, &way);
+    let field = &element.shape().fields[index];
+    let leaf = field.kind == Kind::Leaf && !field.many;
+    let count = element.slot(index).count();
+    element.slot_mut(index).clear();
+    let changed = leaf && value > 0;
+    if changed {
+        Choices(vec![u8::try_from(value % 256).unwrap_or_default()].into_iter()).leaf(element, index);
+    }
+    let after = model.to_xml();
+    let (gone, come) = difference(&before, &after);
+    let what = format!("{name}: {}.{}: {gone:?} became {come:?}", element_name(&mut model, &way), field.key);
+    if changed || field.place == Place::Attribute || field.place == Place::Text {
+        // A text with line ends takes more than one.
+        prop_assert!(gone.len() <= 1, "{what}");
+        prop_assert!(come.len() <= 1 || come.concat().contains("two"), "{what}");
+    } else if come.is_empty() {
+        prop_assert!(gone.iter().filter(|line| line.contains(field.name)).count() >= count, "{what}");
+    } else {
+        // The last child is gone: the element that was around it closes in one tag.
+        prop_assert!(come.len() == 1 && come.concat().ends_with("/>"), "{what}");
+    }
+    prop_assert_eq!(T::from_xml(&after).map_err(|error| TestCaseError::fail(error.to_string()))?, model);
+    Ok(())
+}
+
+fn element_name(model: &mut dyn Element, way: &[(usize, usize)]) -> &'static str {
+    descend(model, way).shape().name
+}
+
 fn choices() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..4000)
 }
@@ -146,6 +220,24 @@ proptest! {
     #[test]
     fn a_random_snapshot_goes_through_xml_and_json(bytes in choices()) {
         check::<DomainSnapshot>(bytes)?;
+    }
+
+    #[test]
+    fn an_edit_of_a_domain_changes_its_own_line_only(
+        name in prop::sample::select(vec!["boot", "consoles", "disks", "foreign", "network", "tuning"]),
+        choice in any::<usize>(),
+        value in 0_usize..64,
+    ) {
+        edit::<Domain>(&format!("domain-{name}.xml"), choice, value)?;
+    }
+
+    #[test]
+    fn an_edit_of_another_document_changes_its_own_line_only(choice in any::<usize>(), value in 0_usize..64) {
+        edit::<Network>("network.xml", choice, value)?;
+        edit::<StoragePool>("pool-rbd.xml", choice, value)?;
+        edit::<StorageVolume>("volume.xml", choice, value)?;
+        edit::<Capabilities>("capabilities.xml", choice, value)?;
+        edit::<DomainCapabilities>("domain-capabilities.xml", choice, value)?;
     }
 
     #[test]

@@ -63,3 +63,10 @@ fn metadata_may_have_anything_also_in_strict_reading() {
     let text = "<network><name>n</name><metadata><a:b xmlns:a='urn:a' c='d'>e</a:b></metadata></network>";
     assert!(Network::from_xml_strict(text).is_ok());
 }
+
+#[test]
+fn a_generation_id_may_be_left_to_libvirt() {
+    let domain = Domain::from_xml_strict("<domain><name>a</name><genid/></domain>").expect("valid");
+    assert_eq!(domain.genid.as_ref().map(|genid| genid.value), Some(None));
+    assert!(domain.to_xml().contains("<genid/>"));
+}
