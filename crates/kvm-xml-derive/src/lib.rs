@@ -27,7 +27,8 @@
 //! | `secret` | the value is a secret: redaction removes it |
 //!
 //! On the struct: `#[xml(root = "disk")]` makes it a document of its own, `#[xml(key = "target.dev")]` names the field
-//! that tells one item of a list from another, and `#[xml(open)]` makes every child element welcome, known or not.
+//! that tells one item of a list from another (`a+b` takes all of them that are there, `a|b` the first that is), and
+//! `#[xml(open)]` makes every child element welcome, known or not.
 #![forbid(unsafe_code)]
 
 mod input;

@@ -35,6 +35,7 @@ pub struct Host {
 
 /// A kind of guest that the host can run.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "os_type+arch.name")]
 pub struct Guest {
     #[xml(el)]
     pub os_type: Option<GuestOsType>,
@@ -113,6 +114,7 @@ pub struct MemoryBandwidth {
 
 /// A security driver.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "model")]
 pub struct Secmodel {
     #[xml(el)]
     pub model: Option<String>,
@@ -194,6 +196,7 @@ pub struct CpuCounter {
 
 /// A feature of the host's CPU.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct HostCpuFeature {
     pub name: Option<String>,
     pub _extra: Extra,
@@ -279,6 +282,7 @@ pub struct Machine {
 
 /// A hypervisor that runs such guests.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "type")]
 pub struct GuestDomain {
     pub r#type: Option<GuestDomainType>,
     #[xml(el)]
@@ -297,6 +301,7 @@ pub struct ToggleFeature {
 
 /// One NUMA cell of the host.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id")]
 pub struct Cell {
     pub id: Option<u32>,
     pub memory: Option<Memory>,
@@ -356,6 +361,7 @@ pub struct CellCpus {
 
 /// One CPU of the host.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id")]
 pub struct CellCpu {
     pub id: Option<u32>,
     pub socket_id: Option<u32>,

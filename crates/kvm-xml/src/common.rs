@@ -59,6 +59,7 @@ pub struct Mtu {
 
 /// An IP route: <https://libvirt.org/formatnetwork.html#static-routes>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "address+prefix+netmask")]
 pub struct Route {
     pub family: Option<IpFamily>,
     pub address: Option<IpAddr>,
@@ -218,6 +219,7 @@ pub struct VirtualPortParameters {
 
 /// A variable of a network filter: <https://libvirt.org/formatdomain.html#traffic-filtering-with-nwfilter>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct FilterParameter {
     pub name: Option<String>,
     pub value: Option<String>,
@@ -244,6 +246,7 @@ pub struct BandwidthLimit {
 
 /// One VLAN tag: <https://libvirt.org/formatdomain.html#setting-vlan-tag-on-supported-network-types-only>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id")]
 pub struct VlanTag {
     #[xml(max = 4095)]
     pub id: Option<u32>,
@@ -271,6 +274,7 @@ pub struct ScsiAdapter {
 
 /// An element that is only a name.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct Named {
     pub name: Option<String>,
     pub _extra: Extra,

@@ -1,35 +1,30 @@
 //! `PartialEq` and `Debug` of all elements, through their tables.
 
+use crate::canonical;
 use crate::element::{Element, Item, Place};
+use crate::parse::text_of;
+use std::borrow::Cow;
 use std::fmt;
 
-/// Whether two elements of one type say the same; how they say it, and in which order children with different names
-/// stand, does not count.
+/// Whether two elements of one type say the same: whether their canonical forms are equal.
 pub(crate) fn equal(a: &dyn Element, b: &dyn Element) -> bool {
-    let fields = a.shape().fields.len();
-    (0..fields).all(|index| {
-        let (x, y) = (a.slot(index), b.slot(index));
-        let count = x.count();
-        count == y.count()
-            && x.items().zip(y.items()).all(|(a, b)| equal_items(a, b))
-            && (count > 0 || a.extra().written_at(index, 0) == b.extra().written_at(index, 0))
-    }) && a.extra().nodes() == b.extra().nodes()
-        && unknown_attributes(a).count() == unknown_attributes(b).count()
-        && unknown_attributes(a).all(|pair| unknown_attributes(b).any(|other| other == pair))
+    // The name around them does not matter as long as it is one.
+    canonical::form(a, "e") == canonical::form(b, "e")
+}
+
+/// What stands in the document for an empty field, when its type does not know it: the value of an attribute or of the
+/// element's own text, the whole element otherwise.
+pub(crate) fn odd(element: &dyn Element, index: usize) -> Option<&str> {
+    let field = element.shape().fields.get(index)?;
+    let slot = element.slot(index);
+    let raw = element.extra().written_at(index, 0).filter(|_| slot.count() == 0)?;
+    let text = if field.place == Place::Child { text_of(raw)?.into() } else { Cow::Borrowed(raw) };
+    slot.agrees(0, &text, field.format_in(element)).then_some(raw)
 }
 
 /// The attributes that no field stands for; where a namespace is declared is no part of what a document says.
 pub(crate) fn unknown_attributes(element: &dyn Element) -> impl Iterator<Item = &(String, String)> {
     element.extra().attributes().iter().filter(|(name, _)| name != "xmlns" && !name.starts_with("xmlns:"))
-}
-
-fn equal_items(a: Item<'_>, b: Item<'_>) -> bool {
-    match (a, b) {
-        (Item::Element(a), Item::Element(b)) => equal(a, b),
-        (Item::Leaf(a), Item::Leaf(b)) => a.scalar() == b.scalar(),
-        (Item::Flag, Item::Flag) => true,
-        _ => false,
-    }
 }
 
 /// Shows the fields that are set.
@@ -39,7 +34,7 @@ pub(crate) fn debug(element: &dyn Element, f: &mut fmt::Formatter<'_>) -> fmt::R
     for (index, field) in shape.fields.iter().enumerate() {
         let slot = element.slot(index);
         if slot.count() == 0 {
-            if let Some(text) = element.extra().written_at(index, 0) {
+            if let Some(text) = odd(element, index) {
                 show.field(field.key, &format_args!("?{text:?}"));
             }
         } else if field.secret {

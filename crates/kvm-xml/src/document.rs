@@ -1,5 +1,6 @@
 //! Reading and writing whole documents.
 
+use crate::canonical;
 use crate::element::Element;
 use crate::error::XmlError;
 use crate::parse;
@@ -81,6 +82,33 @@ pub trait Document: Element + Default {
     #[must_use]
     fn to_xml(&self) -> String {
         write::document(self, Self::ROOT)
+    }
+
+    /// Writes the document in the one form that all documents have which say the same: two of them are equal exactly when
+    /// their canonical forms are. For digests, and for tools that compare text.
+    ///
+    /// - Attributes stand in the order of their names, children in the order of libvirt's schema; those of one name, and so
+    ///   all items of a list, keep their order.
+    /// - Numbers and units are spelt as libvirt spells them (`0x0`, `KiB`); they are not converted: `1 GiB` and
+    ///   `1048576 KiB` differ. Text is kept to the last space.
+    /// - What this crate does not know follows the known children of its element, by name. Values that it does not know
+    ///   stand in the place of their field.
+    /// - Comments are dropped, and white space that only lays elements out. An empty element is `<a/>`, quotes are `'`.
+    /// - Libvirt's own namespaces have their usual prefix and are declared where they are needed; other elements keep
+    ///   their prefixes, which are part of what they say.
+    ///
+    /// Reading it gives a document that is equal to this one. The form may change with a new version of this crate.
+    #[must_use]
+    fn canonical(&self) -> String {
+        canonical::form(self, Self::ROOT)
+    }
+
+    /// The SHA-256 sum of the [canonical form](Self::canonical): what `sha256sum` prints for it.
+    #[cfg(feature = "digest")]
+    #[must_use]
+    fn digest(&self) -> [u8; 32] {
+        use sha2::Digest;
+        sha2::Sha256::digest(self.canonical()).into()
     }
 
     /// Takes out what must not be shown or logged: passwords of graphics, values of cookies, and unknown attributes that

@@ -6,7 +6,9 @@
 
 mod access;
 mod address;
+mod allocate;
 mod audio;
+mod build;
 mod chardev;
 mod clock;
 mod controller;

@@ -112,7 +112,8 @@ pub enum Place {
 pub struct Shape {
     /// The struct's name.
     pub name: &'static str,
-    /// The path of the leaf that tells one item of a list from another, or empty.
+    /// What tells one item of a list from another: the path of a leaf or an element, several joined by `+` for all of
+    /// them that are there, or by `|` for the first that is; or empty.
     pub key: &'static str,
     /// The fields, attributes first.
     pub fields: &'static [Field],

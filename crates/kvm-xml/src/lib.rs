@@ -33,6 +33,7 @@
 
 #[allow(missing_docs, reason = "a field is named after its attribute or element; its struct links libvirt's page")]
 pub mod backup;
+mod canonical;
 #[allow(missing_docs, reason = "as above")]
 pub mod capabilities;
 #[allow(missing_docs, reason = "as above")]
@@ -68,6 +69,8 @@ pub mod secret;
 mod serial;
 #[allow(missing_docs, reason = "as above")]
 pub mod snapshot;
+mod tree;
+mod validate;
 pub mod value;
 #[allow(missing_docs, reason = "as above")]
 pub mod volume;
@@ -90,4 +93,5 @@ pub use pool::StoragePool;
 pub use pool_capabilities::StoragePoolCapabilities;
 pub use secret::Secret;
 pub use snapshot::DomainSnapshot;
+pub use validate::{Presence, Problem, ProblemKind, Reference, Severity, not_looked};
 pub use volume::StorageVolume;

@@ -117,7 +117,7 @@ pub struct Dns {
 
 /// An address of the bridge, with the network's DHCP service.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "ip")]
+#[xml(root = "ip", key = "address")]
 pub struct NetworkIp {
     pub family: Option<IpFamily>,
     pub address: Option<IpAddr>,
@@ -141,7 +141,7 @@ pub struct DnsmasqOptions {
 
 /// A host interface that traffic leaves by.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "interface")]
+#[xml(root = "interface", key = "dev")]
 pub struct ForwardInterface {
     pub dev: Option<String>,
     pub connections: Option<u32>,
@@ -150,6 +150,7 @@ pub struct ForwardInterface {
 
 /// A host device that guests can get.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "domain+bus+slot+function")]
 pub struct ForwardAddress {
     pub r#type: Option<ForwardAddressType>,
     #[xml(hex = 4)]
@@ -183,6 +184,7 @@ pub struct Nat {
 
 /// Another name server to ask.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "domain+addr")]
 pub struct DnsForwarder {
     pub domain: Option<String>,
     pub addr: Option<IpAddr>,
@@ -191,7 +193,7 @@ pub struct DnsForwarder {
 
 /// A TXT record.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "txt")]
+#[xml(root = "txt", key = "name")]
 pub struct DnsTxt {
     pub name: Option<String>,
     pub value: Option<String>,
@@ -200,7 +202,7 @@ pub struct DnsTxt {
 
 /// An SRV record.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "srv")]
+#[xml(root = "srv", key = "service+protocol+domain+target")]
 pub struct DnsSrv {
     pub service: Option<String>,
     pub protocol: Option<IpProtocol>,
@@ -214,7 +216,7 @@ pub struct DnsSrv {
 
 /// Names of one address.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "host")]
+#[xml(root = "host", key = "ip")]
 pub struct DnsHost {
     pub ip: Option<IpAddr>,
     pub hostname: Vec<String>,
@@ -257,7 +259,7 @@ pub struct NatPort {
 
 /// Addresses given out by DHCP.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "range")]
+#[xml(root = "range", key = "start")]
 pub struct DhcpRange {
     pub start: Option<IpAddr>,
     pub end: Option<IpAddr>,
@@ -267,7 +269,7 @@ pub struct DhcpRange {
 
 /// The fixed address of one host.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "host", key = "mac")]
+#[xml(root = "host", key = "mac|id|name")]
 pub struct DhcpHost {
     pub mac: Option<MacAddr>,
     pub id: Option<Duid>,

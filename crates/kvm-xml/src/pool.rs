@@ -95,6 +95,7 @@ pub struct PoolCow {
 
 /// A device behind a pool.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "path")]
 pub struct PoolDevice {
     pub path: Option<String>,
     pub part_separator: Option<YesNo>,
@@ -114,6 +115,7 @@ pub struct PoolFormat {
 
 /// A server behind a pool.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct PoolHost {
     pub name: Option<String>,
     #[xml(min = -1, max = 65535)]
@@ -153,6 +155,7 @@ pub struct RefreshVolume {
 
 /// One option of an RBD pool.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct RbdOption {
     pub name: Option<String>,
     pub value: Option<String>,
@@ -161,6 +164,7 @@ pub struct RbdOption {
 
 /// A range of bytes on a device.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "start")]
 pub struct Extent {
     pub start: Option<u64>,
     pub end: Option<u64>,

@@ -18,5 +18,10 @@ pub(crate) fn redact(element: &mut dyn Element) {
             }
         }
     }
-    element.extra_mut().retain_attributes(|name| !name.to_ascii_lowercase().contains("passw"));
+    element.extra_mut().retain_attributes(|name| !is_secret(name));
+}
+
+/// Whether an unknown attribute is called like a password.
+pub(crate) fn is_secret(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("passw")
 }

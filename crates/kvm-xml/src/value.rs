@@ -1,6 +1,7 @@
 //! Values that several elements share: yes and no, sizes, MAC addresses, sets of CPUs.
 
 mod cpu_set;
+mod disk_name;
 mod mac;
 mod size;
 

@@ -256,7 +256,7 @@ fn raw_attributes(xml: &str) -> &str {
 }
 
 /// Escapes as libvirt does, which makes no difference between quotes in attributes and in texts.
-fn escape(text: &str, place: Place, out: &mut String) {
+pub(crate) fn escape(text: &str, place: Place, out: &mut String) {
     if !text.bytes().any(|byte| matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | b'\r' | b'\n' | b'\t')) {
         return out.push_str(text);
     }

@@ -5,6 +5,7 @@ use kvm_xml::leaf::{Expected, Format};
 use kvm_xml::{
     Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
     NetworkFilter, NetworkFilterBinding, ParseOptions, Secret, StoragePool, StoragePoolCapabilities, StorageVolume,
+    diff,
 };
 use proptest::prelude::*;
 use serde_core::{Serialize, de::DeserializeOwned};
@@ -110,6 +111,7 @@ fn check<T: Document + PartialEq + Debug + Serialize + DeserializeOwned>(bytes: 
     let read = T::from_xml_with(&text, &options).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
     prop_assert_eq!(read.to_xml(), &*text);
     prop_assert_eq!(&read, &model);
+    canonical(&model)?;
     let json = serde_json::to_string(&model).map_err(|error| TestCaseError::fail(error.to_string()))?;
     let back: T = serde_json::from_str(&json).map_err(|error| TestCaseError::fail(format!("{error}\n{json}")))?;
     prop_assert_eq!(back.to_xml(), text);
@@ -190,6 +192,39 @@ fn element_name(model: &mut dyn Element, way: &[(usize, usize)]) -> &'static str
     descend(model, way).shape().name
 }
 
+/// The canonical form says what the document says, and has only one form itself.
+fn canonical<T: Document + PartialEq + Debug>(model: &T) -> Result<(), TestCaseError> {
+    let form = model.canonical();
+    let options = ParseOptions { max_bytes: usize::MAX, ..ParseOptions::LENIENT };
+    let read = T::from_xml_with(&form, &options).map_err(|error| TestCaseError::fail(format!("{error}\n{form}")))?;
+    prop_assert_eq!(&read, model, "{}", form);
+    prop_assert_eq!(read.canonical(), form);
+    prop_assert_eq!(diff(&read, model), []);
+    Ok(())
+}
+
+/// Changes the value of one field somewhere in the model; `false` when there is none.
+fn change(element: &mut dyn Element, choices: &mut Choices) -> bool {
+    let fields = element.shape().fields.len();
+    let start = choices.next() * 256 + choices.next();
+    for index in (0..fields).map(|offset| (start + offset) % fields) {
+        let slot = element.slot_mut(index);
+        let count = slot.count();
+        for item in 0..count {
+            if let Some(child) = slot.element_mut(item)
+                && change(child, choices)
+            {
+                return true;
+            }
+        }
+        if count > 0 {
+            slot.clear();
+            return true;
+        }
+    }
+    false
+}
+
 fn choices() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..4000)
 }
@@ -241,6 +276,21 @@ proptest! {
     }
 
     #[test]
+    fn documents_are_equal_when_their_canonical_forms_are(bytes in choices(), choice in choices()) {
+        let mut model = Domain::default();
+        Choices(bytes.into_iter()).fill(&mut model, 0);
+        let mut other = model.clone();
+        prop_assert_eq!(model.canonical(), other.canonical());
+        if change(&mut other, &mut Choices(choice.into_iter())) {
+            prop_assert_ne!(&model, &other);
+            prop_assert_ne!(model.canonical(), other.canonical());
+            prop_assert_ne!(model.digest(), other.digest());
+            prop_assert!(!diff(&model, &other).is_empty());
+            prop_assert!(!diff(&other, &model).is_empty());
+        }
+    }
+
+    #[test]
     fn random_text_is_read_or_refused(text in "\\PC*") {
         let _ = Domain::from_xml(&text);
     }
@@ -260,6 +310,7 @@ proptest! {
             let again = Domain::from_xml(&written).map_err(|error| TestCaseError::fail(format!("{error}\n{text}\n{written}")))?;
             prop_assert_eq!(again.to_xml(), &*written);
             prop_assert_eq!(&again, &domain);
+            canonical(&domain)?;
             let json = serde_json::to_string(&domain).map_err(|error| TestCaseError::fail(error.to_string()))?;
             let back: Domain = serde_json::from_str(&json).map_err(|error| TestCaseError::fail(format!("{error}\n{json}")))?;
             prop_assert_eq!(back.to_xml(), written);

@@ -12,7 +12,7 @@ use kvm_xml_derive::Xml;
 /// A console with `target.type` `Serial` is the first serial port itself and not another device; `Virtio` is a device
 /// of its own (`/dev/hvc0` in a Linux guest).
 #[derive(Clone, Default, Xml)]
-#[xml(root = "serial")]
+#[xml(root = "serial", key = "target.port")]
 pub struct Serial {
     /// What is at the host's end; `Pty` is what `virsh console` connects to.
     pub r#type: Option<CharType>,

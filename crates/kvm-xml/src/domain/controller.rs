@@ -11,7 +11,7 @@ use kvm_xml_derive::Xml;
 /// libvirt adds the controllers that the devices need. One is written by hand to choose a model, such as virtio-scsi,
 /// or to leave room for hot-plug.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "controller")]
+#[xml(root = "controller", key = "type+index")]
 pub struct Controller {
     pub r#type: Option<ControllerType>,
     /// Counts from 0 for each type; the `controller` (PCI: `bus`) of an address. The lowest free one if absent.

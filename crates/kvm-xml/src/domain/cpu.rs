@@ -239,6 +239,7 @@ pub struct Distances {
 
 /// A memory side cache of a NUMA cell: <https://libvirt.org/formatdomain.html#acpi-heterogeneous-memory-attribute-table>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "level")]
 pub struct NumaCache {
     pub level: Option<u32>,
     pub associativity: Option<NumaCacheAssociativity>,
@@ -250,6 +251,7 @@ pub struct NumaCache {
 
 /// Latency from one cell to another, in nanoseconds: <https://libvirt.org/formatdomain.html#acpi-heterogeneous-memory-attribute-table>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "initiator+target+cache+type")]
 pub struct InterconnectLatency {
     /// The cell that asks.
     pub initiator: Option<u32>,
@@ -264,6 +266,7 @@ pub struct InterconnectLatency {
 
 /// Bandwidth from one cell to another, per second: <https://libvirt.org/formatdomain.html#acpi-heterogeneous-memory-attribute-table>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "initiator+target+cache+type")]
 pub struct InterconnectBandwidth {
     /// The cell that asks.
     pub initiator: Option<u32>,
@@ -279,6 +282,7 @@ pub struct InterconnectBandwidth {
 
 /// The distance to one NUMA cell: <https://libvirt.org/formatdomain.html#cpu-model-and-topology>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id")]
 pub struct Distance {
     pub id: Option<u32>,
     /// 10 to itself; 20 to another cell unless given.

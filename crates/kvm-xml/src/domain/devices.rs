@@ -61,7 +61,7 @@ pub struct Devices {
 
 /// A lease the guest must hold to run: <https://libvirt.org/formatdomain.html#device-leases>.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "lease")]
+#[xml(root = "lease", key = "key")]
 pub struct Lease {
     /// Unique in its lock space.
     #[xml(el)]
@@ -105,7 +105,7 @@ pub struct Rng {
 ///
 /// Since 1.2.10.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "shmem")]
+#[xml(root = "shmem", key = "name")]
 pub struct Shmem {
     /// The same in all guests that share it; no `/`.
     pub name: Option<String>,

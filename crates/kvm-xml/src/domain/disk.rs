@@ -326,6 +326,7 @@ pub struct Reservations {
 
 /// A server of a network disk: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name+port")]
 pub struct SourceHost {
     pub name: Option<String>,
     pub port: Option<u32>,
@@ -421,6 +422,7 @@ pub struct ImageFormat {
 
 /// One throttle group by name: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "group")]
 pub struct ThrottleFilter {
     /// The `group_name` of one of the domain's `throttlegroups`.
     pub group: Option<String>,
@@ -450,6 +452,7 @@ pub struct ReservationsSource {
 
 /// One HTTP cookie: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct Cookie {
     pub name: Option<String>,
     #[xml(text, secret)]
@@ -459,6 +462,7 @@ pub struct Cookie {
 
 /// One I/O thread and its queues: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id")]
 pub struct DiskIothread {
     pub id: Option<u32>,
     /// Which queues it serves; if one thread says so, all queues of the device must be given out.
@@ -468,6 +472,7 @@ pub struct DiskIothread {
 
 /// One queue: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id")]
 pub struct IothreadQueue {
     /// From 0.
     pub id: Option<u32>,

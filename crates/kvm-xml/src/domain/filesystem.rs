@@ -16,6 +16,7 @@ pub struct Idmap {
 
 /// One range of ids: <https://libvirt.org/formatdomain.html#container-boot>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "start")]
 pub struct IdmapEntry {
     /// The first id inside; 0 for a container.
     pub start: Option<u32>,

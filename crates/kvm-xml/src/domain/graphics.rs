@@ -164,6 +164,7 @@ pub struct Listen {
 
 /// Whether one SPICE channel is encrypted: <https://libvirt.org/formatdomain.html#graphical-framebuffers>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct SpiceChannel {
     pub name: Option<SpiceChannelName>,
     pub mode: Option<SpiceSecurity>,

@@ -12,7 +12,10 @@ use uuid::Uuid;
 ///
 /// As a rule, a machine with one cannot be migrated while it runs.
 #[derive(Clone, Default, Xml)]
-#[xml(root = "hostdev")]
+#[xml(
+    root = "hostdev",
+    key = "type+source.address+source.vendor.id+source.product.id+source.adapter.name+source.name+source.block+source.char+source.interface"
+)]
 pub struct Hostdev {
     /// `Subsystem` for virtual machines, `Capabilities` for containers.
     pub mode: Option<HostdevMode>,
@@ -135,6 +138,7 @@ pub struct HostdevAddress {
 
 /// An iSCSI portal: <https://libvirt.org/formatdomain.html#host-device-assignment>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name+port")]
 pub struct IscsiHost {
     pub name: Option<String>,
     #[xml(min = -1, max = 65535)]

@@ -173,6 +173,7 @@ pub struct InterfaceMac {
 
 /// An IP address of an interface: <https://libvirt.org/formatdomain.html#network-interfaces>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "address")]
 pub struct InterfaceIp {
     pub address: Option<IpAddr>,
     pub family: Option<IpFamily>,

@@ -112,6 +112,7 @@ pub struct MemoryDevice {
 
 /// Which page size is used for which guest NUMA nodes: <https://libvirt.org/formatdomain.html#memory-backing>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "nodeset|size+unit")]
 pub struct Hugepage {
     /// KiB unless `unit` says otherwise; a size that the host has.
     pub size: Option<u64>,

@@ -99,6 +99,7 @@ pub struct QemuEnv {
 
 /// One QEMU capability: <https://libvirt.org/drvqemu.html#qemu-feature-configuration-for-testing>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "capability")]
 pub struct QemuCapability {
     pub capability: Option<String>,
     pub _extra: Extra,
@@ -106,6 +107,7 @@ pub struct QemuCapability {
 
 /// The device, by alias, whose properties are overridden: <https://libvirt.org/drvqemu.html#overriding-properties-of-qemu-devices>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "alias")]
 pub struct QemuOverrideDevice {
     /// Best a user alias (`ua-...`).
     pub alias: Option<String>,
@@ -142,6 +144,7 @@ pub struct QemuOverrideFrontend {
 
 /// One overridden property: <https://libvirt.org/drvqemu.html#overriding-properties-of-qemu-devices>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct QemuProperty {
     pub name: Option<String>,
     pub r#type: Option<QemuPropertyType>,

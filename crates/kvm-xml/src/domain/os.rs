@@ -11,6 +11,7 @@ use kvm_xml_derive::Xml;
 ///
 /// `Smbios` uses the blocks and needs `os.smbios.mode` `Sysinfo`; `Fwcfg` uses `entry` (since 6.5.0). Since 0.8.7.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "type")]
 pub struct Sysinfo {
     pub r#type: Option<SysinfoType>,
     pub bios: Option<SysinfoBios>,
@@ -124,6 +125,7 @@ pub struct OemStrings {
 
 /// A fw_cfg blob, inline or from a file: <https://libvirt.org/formatdomain.html#smbios-system-information>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct FwCfgEntry {
     /// Begins with `opt/`, then a domain name turned round: `opt/com.example/name`.
     pub name: Option<String>,
@@ -241,6 +243,7 @@ pub struct OsAcpi {
 
 /// An environment variable of a container's init: <https://libvirt.org/formatdomain.html#container-boot>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct InitEnv {
     pub name: Option<String>,
     #[xml(text)]
@@ -250,6 +253,7 @@ pub struct InitEnv {
 
 /// A string of SMBIOS block 0: <https://libvirt.org/formatdomain.html#smbios-system-information>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct BiosEntry {
     pub name: Option<BiosEntryName>,
     #[xml(text)]
@@ -259,6 +263,7 @@ pub struct BiosEntry {
 
 /// A string of SMBIOS block 1: <https://libvirt.org/formatdomain.html#smbios-system-information>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct SystemEntry {
     pub name: Option<SystemEntryName>,
     /// A uuid must be that of the domain.
@@ -269,6 +274,7 @@ pub struct SystemEntry {
 
 /// A string of SMBIOS block 2: <https://libvirt.org/formatdomain.html#smbios-system-information>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct BaseBoardEntry {
     pub name: Option<BaseBoardEntryName>,
     #[xml(text)]
@@ -278,6 +284,7 @@ pub struct BaseBoardEntry {
 
 /// A string of SMBIOS block 3: <https://libvirt.org/formatdomain.html#smbios-system-information>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct ChassisEntry {
     pub name: Option<ChassisEntryName>,
     #[xml(text)]

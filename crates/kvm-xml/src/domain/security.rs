@@ -7,6 +7,7 @@ use kvm_xml_derive::Xml;
 
 /// How the guest is confined: <https://libvirt.org/formatdomain.html#security-label>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "model")]
 pub struct Seclabel {
     /// `Dynamic`: libvirt makes a label for this guest alone. `Static`: `label`. `None`: not confined.
     pub r#type: Option<SeclabelType>,
@@ -92,6 +93,7 @@ pub struct KeywrapCipher {
 
 /// Whether and how libvirt labels one source: <https://libvirt.org/formatdomain.html#security-label>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "model")]
 pub struct DeviceSeclabel {
     pub model: Option<String>,
     /// No leaves the file as it is, which shared storage may need. Since 0.9.9.

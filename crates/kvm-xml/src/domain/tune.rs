@@ -126,6 +126,7 @@ pub struct Perf {
 /// Absent or 0 means without limit. A total stands alone: not together with the same limit for reading or writing.
 /// Bursts (`_max`) since 1.2.11, their lengths since 2.4.0.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "group_name")]
 pub struct Iotune {
     /// Operations per second.
     #[xml(el)]
@@ -192,6 +193,7 @@ pub struct Iotune {
 
 /// Weight and limits for one host block device: <https://libvirt.org/formatdomain.html#block-i-o-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "path")]
 pub struct BlkioDevice {
     /// The absolute path of the host's block device.
     #[xml(el)]
@@ -242,6 +244,7 @@ pub struct IothreadPin {
 
 /// The scheduler of some virtual CPUs: <https://libvirt.org/formatdomain.html#cpu-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "vcpus")]
 pub struct VcpuSched {
     /// From 0; absent means all that have none of their own.
     pub vcpus: Option<CpuSet>,
@@ -253,6 +256,7 @@ pub struct VcpuSched {
 
 /// The scheduler of some I/O threads: <https://libvirt.org/formatdomain.html#cpu-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "iothreads")]
 pub struct IothreadSched {
     /// From 1; absent means all that have none of their own.
     pub iothreads: Option<CpuSet>,
@@ -273,6 +277,7 @@ pub struct EmulatorSched {
 
 /// Cache set aside for some virtual CPUs: <https://libvirt.org/formatdomain.html#cpu-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "vcpus")]
 pub struct CacheTune {
     pub vcpus: Option<CpuSet>,
     /// Set by libvirt.
@@ -285,6 +290,7 @@ pub struct CacheTune {
 
 /// Memory bandwidth set aside for some virtual CPUs: <https://libvirt.org/formatdomain.html#cpu-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "vcpus")]
 pub struct MemoryTune {
     pub vcpus: Option<CpuSet>,
     pub node: Vec<MemoryTuneNode>,
@@ -307,6 +313,7 @@ pub struct NumatuneMemory {
 
 /// How the memory of one guest cell is spread over host nodes: <https://libvirt.org/formatdomain.html#numa-node-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "cellid")]
 pub struct Memnode {
     /// A cell of `cpu.numa`.
     pub cellid: Option<u32>,
@@ -325,6 +332,7 @@ pub struct ResourceFibrechannel {
 
 /// One performance event: <https://libvirt.org/formatdomain.html#performance-monitoring-events>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "name")]
 pub struct PerfEvent {
     pub enabled: Option<YesNo>,
     pub name: Option<PerfEventName>,
@@ -333,6 +341,7 @@ pub struct PerfEvent {
 
 /// A share of one host cache: <https://libvirt.org/formatdomain.html#cpu-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id+type")]
 pub struct CacheTuneCache {
     /// The cache, as the host's capabilities number them.
     pub id: Option<u32>,
@@ -356,6 +365,7 @@ pub struct CacheTuneMonitor {
 
 /// A share, in percent, of one host node's memory bandwidth: <https://libvirt.org/formatdomain.html#cpu-tuning>.
 #[derive(Clone, Default, Xml)]
+#[xml(key = "id")]
 pub struct MemoryTuneNode {
     pub id: Option<u32>,
     /// Percent.
