@@ -1,8 +1,8 @@
 //! The domain: a virtual machine as libvirt describes it.
 //!
-//! A field without a word of its own does what its name says. "Since 9.5.0" is the version of libvirt that knows it;
-//! what is older than 0.9 or as old as its element goes without. "Set by libvirt" means that a document of a running
-//! machine has it and that it is ignored in a new one.
+//! A field without a word of its own does what its name says. "Since 9.5.0" is the first version of libvirt that knows
+//! it; what is as old as its element goes without. "Set by libvirt" means that documents from libvirt have it and that
+//! it is ignored in a new one.
 
 mod access;
 mod address;

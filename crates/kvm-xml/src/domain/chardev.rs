@@ -22,7 +22,7 @@ pub struct Serial {
     pub source: Vec<CharSource>,
     /// `Tcp` only.
     pub protocol: Option<CharProtocol>,
-    /// Since 1.3.3.
+    /// A file that gets a copy of all output, whatever `type` is. Since 1.3.3.
     pub log: Option<CharLog>,
     /// Chosen by libvirt if absent.
     pub target: Option<SerialTarget>,

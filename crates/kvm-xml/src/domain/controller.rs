@@ -92,11 +92,11 @@ pub struct ControllerTarget {
 pub struct ControllerDriver {
     /// virtio-scsi: best as many as virtual CPUs. Since 1.0.5.
     pub queues: Option<u32>,
-    /// Since 1.2.7.
+    /// Commands that may wait for one device. Since 1.2.7.
     pub cmd_per_lun: Option<u32>,
-    /// In sectors of 512 bytes. Since 1.2.7.
+    /// The most that one command moves, in sectors of 512 bytes. Since 1.2.7.
     pub max_sectors: Option<u32>,
-    /// Since 1.2.18.
+    /// A thread of its own takes requests, so that the guest runs on. Since 1.2.18.
     pub ioeventfd: Option<OnOff>,
     /// virtio-scsi: from 1; all disks of the controller use it. Since 1.3.5.
     pub iothread: Option<u32>,

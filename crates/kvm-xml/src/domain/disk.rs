@@ -21,9 +21,10 @@ pub struct Disk {
     pub r#type: Option<DiskType>,
     /// Default [`DiskDevice::Disk`]. `Lun` hands SCSI commands of the guest on to a whole block device or iSCSI unit.
     pub device: Option<DiskDevice>,
-    /// Only with `device` `Lun`; QEMU gives the right to all disks of the guest. Default no. Since 0.9.10.
+    /// The hypervisor may send any SCSI command. Only with `device` `Lun`; QEMU gives the right to all disks of the
+    /// guest. Default no. Since 0.9.10.
     pub rawio: Option<YesNo>,
-    /// Only with `device` `Lun`; default `Filtered`. Since 1.0.2.
+    /// Whether the host filters the guest's SCSI commands. Only with `device` `Lun`; default `Filtered`. Since 1.0.2.
     pub sgio: Option<Sgio>,
     /// Only on the virtio bus. Since 5.2.0.
     pub model: Option<VirtioModel>,
@@ -47,7 +48,7 @@ pub struct Disk {
     pub serial: Option<String>,
     /// Not together with `os.boot`. Since 0.8.8.
     pub boot: Option<DeviceBoot>,
-    /// Xen only. Since 1.2.13.
+    /// The driver domain that has the image. Xen only. Since 1.2.13.
     pub backenddomain: Option<BackendDomain>,
     /// Several guests may write at once; use it with a cluster filesystem and without cache.
     pub shareable: bool,
@@ -121,7 +122,7 @@ pub struct DiskSource {
     pub mode: Option<IscsiMode>,
     /// vhost-user: the socket.
     pub path: Option<String>,
-    /// Since 6.1.0.
+    /// A part of the file instead of the whole. Since 6.1.0.
     pub slices: Option<Slices>,
     /// The raw file beside a qcow2 image. Since 10.10.0.
     #[xml("dataStore")]
@@ -129,21 +130,21 @@ pub struct DiskSource {
     pub encryption: Option<Encryption>,
     /// Overrides the domain's labels for this source. Since 0.9.9.
     pub seclabel: Vec<DeviceSeclabel>,
-    /// Since 4.4.0.
+    /// Lets the guest reserve a SCSI disk for itself, as clusters do. Since 4.4.0.
     pub reservations: Option<Reservations>,
     /// RBD and gluster take several, the others one. `port` is the protocol's usual one if absent; NFS takes none.
     pub host: Vec<SourceHost>,
     /// vhost-user: `enabled` and `timeout`. NBD: `delay` only.
     pub reconnect: Option<Reconnect>,
-    /// RBD only. Since 1.2.11.
+    /// RBD: the snapshot to read. Since 1.2.11.
     pub snapshot: Option<SourceSnapshot>,
-    /// RBD only. Since 1.2.11.
+    /// RBD: the client's configuration. Since 1.2.11.
     pub config: Option<SourceConfig>,
-    /// RBD, iSCSI and SSH. Since 3.9.0.
+    /// For RBD, iSCSI and SSH. Since 3.9.0.
     pub auth: Option<Auth>,
-    /// iSCSI only. Since 4.7.0.
+    /// iSCSI: the name the host logs in with. Since 4.7.0.
     pub initiator: Option<Initiator>,
-    /// HTTP only. Since 6.2.0.
+    /// HTTP: sent with each request. Since 6.2.0.
     pub cookies: Option<Cookies>,
     pub readahead: Option<Readahead>,
     pub timeout: Option<SourceTimeout>,
@@ -175,9 +176,10 @@ pub struct DiskDriver {
     pub rerror_policy: Option<DiskReadErrorPolicy>,
     /// `Native` needs `cache` `None` or `Directsync`. `IoUring` since 6.3.0.
     pub io: Option<DiskIo>,
-    /// Leave it to the hypervisor unless measured. Since 0.9.3.
+    /// A thread of its own takes requests, so that the guest runs on. Leave it to the hypervisor unless measured. Since
+    /// 0.9.3.
     pub ioeventfd: Option<OnOff>,
-    /// Leave it to the hypervisor unless measured. Since 0.9.5.
+    /// Fewer interrupts. Leave it to the hypervisor unless measured. Since 0.9.5.
     pub event_idx: Option<OnOff>,
     /// What is read from the backing image is copied up; default off. Since 0.9.10.
     pub copy_on_read: Option<OnOff>,
@@ -193,7 +195,7 @@ pub struct DiskDriver {
     /// 3.9.0.
     #[xml(min = 1)]
     pub queues: Option<u32>,
-    /// virtio and vhost-user only. Since 7.8.0.
+    /// Requests that fit into a queue; virtio and vhost-user only. Since 7.8.0.
     #[xml(min = 1)]
     pub queue_size: Option<u32>,
     /// See [`VirtioDriver`](super::VirtioDriver).
@@ -201,7 +203,7 @@ pub struct DiskDriver {
     pub ats: Option<OnOff>,
     pub packed: Option<OnOff>,
     pub page_per_vq: Option<OnOff>,
-    /// qcow2, of the topmost image only. Since 7.0.0.
+    /// The memory for qcow2's tables, of the topmost image only. Since 7.0.0.
     pub metadata_cache: Option<MetadataCache>,
     /// Several threads for one virtio disk; instead of `iothread`. Since 10.0.0.
     pub iothreads: Option<DiskIothreads>,

@@ -93,7 +93,7 @@ pub struct Hyperv {
     pub relaxed: Option<Toggle>,
     /// A virtual interrupt controller. Since 1.1.0.
     pub vapic: Option<Toggle>,
-    /// Since 1.1.0.
+    /// Tells the host of locks that take long. Since 1.1.0.
     pub spinlocks: Option<HypervSpinlocks>,
     /// The virtual processor's number. Since 1.3.3.
     pub vpindex: Option<Toggle>,
@@ -105,13 +105,13 @@ pub struct Hyperv {
     pub stimer: Option<HypervStimer>,
     /// Lets the guest reset itself. Since 1.3.3.
     pub reset: Option<Toggle>,
-    /// Since 1.3.3.
+    /// The hypervisor's name that the guest sees. Since 1.3.3.
     pub vendor_id: Option<HypervVendorId>,
     /// MSRs with the clock's frequencies. Since 4.7.0.
     pub frequencies: Option<Toggle>,
     /// Tells a nested hypervisor of migration. Since 4.7.0.
     pub reenlightenment: Option<Toggle>,
-    /// Since 4.7.0.
+    /// Paravirtual flushes of the TLB. Since 4.7.0.
     pub tlbflush: Option<HypervTlbflush>,
     /// Paravirtual interrupts between processors. Since 4.10.0.
     pub ipi: Option<Toggle>,
@@ -137,10 +137,10 @@ pub struct KvmFeatures {
     /// The guest polls before it halts. Since 6.10.0.
     #[xml("poll-control")]
     pub poll_control: Option<Toggle>,
-    /// Since 7.10.0.
+    /// Paravirtual interrupts between processors. Since 7.10.0.
     #[xml("pv-ipi")]
     pub pv_ipi: Option<Toggle>,
-    /// For migration of large guests. Since 8.0.0.
+    /// Tracks what the guest writes in a ring, for migration of large guests. Since 8.0.0.
     #[xml("dirty-ring")]
     pub dirty_ring: Option<DirtyRing>,
     pub _extra: Extra,

@@ -30,19 +30,19 @@ pub struct Hostdev {
     pub display: Option<OnOff>,
     /// With `display`: a picture before the guest's driver is there. Since 5.10.0.
     pub ramfb: Option<OnOff>,
-    /// `Scsi`. Since 1.0.6.
+    /// `Scsi`: whether the host filters the guest's commands. Since 1.0.6.
     pub sgio: Option<Sgio>,
-    /// `Scsi`. Since 1.2.9.
+    /// `Scsi`: the hypervisor may send any command. Since 1.2.9.
     pub rawio: Option<YesNo>,
     /// `model` names the host's driver to use. Since 10.0.0.
     pub driver: Option<HostdevDriver>,
-    /// Network cards only. Since 7.1.0.
+    /// Joins a network card with a virtio one, so that the guest can be migrated. Since 7.1.0.
     pub teaming: Option<Teaming>,
     /// Every host device needs it.
     pub source: Option<HostdevSource>,
-    /// Containers with `Net`. Since 1.2.12.
+    /// Containers with `Net`: addresses to set. Since 1.2.12.
     pub ip: Vec<InterfaceIp>,
-    /// Containers with `Net`. Since 1.2.12.
+    /// Containers with `Net`: routes to set. Since 1.2.12.
     pub route: Vec<Route>,
     pub alias: Option<Alias>,
     pub acpi: Option<DeviceAcpi>,
@@ -52,9 +52,9 @@ pub struct Hostdev {
     pub rom: Option<Rom>,
     /// In the guest. `source.address` is the one on the host.
     pub address: Option<Address>,
-    /// `Scsi`. Since 1.0.6.
+    /// `Scsi`: the guest cannot write. Since 1.0.6.
     pub readonly: bool,
-    /// `Scsi`. Since 1.0.6.
+    /// `Scsi`: several guests may use it. Since 1.0.6.
     pub shareable: bool,
     pub _extra: Extra,
 }
@@ -65,7 +65,7 @@ pub struct Hostdev {
 /// `name` and `host`. Mediated: `address.uuid`.
 #[derive(Clone, Default, Xml)]
 pub struct HostdevSource {
-    /// USB only. Since 1.0.0.
+    /// USB: what happens when the device is not there. Since 1.0.0.
     #[xml("startupPolicy")]
     pub startup_policy: Option<StartupPolicy>,
     /// Xen, PCI only: no lets the guest write the whole configuration space. Since 6.8.0.
@@ -86,7 +86,7 @@ pub struct HostdevSource {
     pub product: Option<DeviceId>,
     pub host: Vec<IscsiHost>,
     pub auth: Option<Auth>,
-    /// iSCSI. Since 6.7.0.
+    /// iSCSI: the name the host logs in with. Since 6.7.0.
     pub initiator: Option<Initiator>,
     /// Containers: the absolute path of a block device.
     #[xml(el)]

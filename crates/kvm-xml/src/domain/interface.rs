@@ -28,31 +28,31 @@ pub struct Interface {
     pub source: Option<InterfaceSource>,
     /// Open vSwitch, 802.1Qbg or 802.1Qbh.
     pub virtualport: Option<VirtualPort>,
-    /// Since 3.1.0.
+    /// The largest packet. Since 3.1.0.
     pub mtu: Option<Mtu>,
-    /// `Network` and `Bridge` only. Since 3.3.0.
+    /// Fewer interrupts on reception. `Network` and `Bridge` only. Since 3.3.0.
     pub coalesce: Option<Coalesce>,
     /// The name on the host; `vnetN` is chosen at start and dropped when the guest stops.
     pub target: Option<InterfaceTarget>,
-    /// LXC only. Since 1.2.7.
+    /// LXC: the interface's name inside. Since 1.2.7.
     pub guest: Option<InterfaceGuest>,
     /// Addresses set in the guest (LXC), or given by DHCP with `User` (since 3.8.0); ignored elsewhere.
     pub ip: Vec<InterfaceIp>,
-    /// LXC only. Since 1.2.12.
+    /// Routes set in a container. Since 1.2.12.
     pub route: Vec<Route>,
-    /// passt only. Since 9.0.0.
+    /// passt: ports of the host that lead to the guest. Since 9.0.0.
     #[xml("portForward")]
     pub port_forward: Vec<PortForward>,
     /// Run when the device is made; `Ethernet`, and Xen. Since 0.2.1.
     pub script: Option<PathElement>,
     /// Run when the device goes; `Ethernet`. Since 6.4.0.
     pub downscript: Option<PathElement>,
-    /// Xen only. Since 1.2.13.
+    /// The driver domain that has the bridge. Xen only. Since 1.2.13.
     pub backenddomain: Option<BackendDomain>,
     pub model: Option<InterfaceModel>,
     /// Limits in KiB per second. Seen from the guest: `inbound` is what it receives.
     pub bandwidth: Option<Bandwidth>,
-    /// Since 0.8.0.
+    /// A firewall of libvirt (nwfilter), such as `clean-traffic` against forged addresses. Since 0.8.0.
     pub filterref: Option<FilterRef>,
     /// Network boot. Not together with `os.boot`. Since 0.8.8.
     pub boot: Option<DeviceBoot>,
@@ -68,7 +68,7 @@ pub struct Interface {
     pub vlan: Option<Vlan>,
     /// Guests that are isolated do not see each other. Linux bridges only. Since 6.1.0.
     pub port: Option<PortIsolation>,
-    /// Since 6.1.0.
+    /// Joins an assigned device and a virtio card, so that the guest can be migrated. Since 6.1.0.
     pub teaming: Option<Teaming>,
     pub _extra: Extra,
 }
@@ -212,11 +212,11 @@ pub struct InterfaceModel {
 pub struct InterfaceBackend {
     /// `User` and vhost-user: who connects the guest. Since 9.0.0.
     pub r#type: Option<InterfaceBackendType>,
-    /// Default `/dev/net/tun`. Since 1.2.9.
+    /// The device to make taps with; default `/dev/net/tun`. Since 1.2.9.
     pub tap: Option<String>,
-    /// Default `/dev/vhost-net`. Since 1.2.9.
+    /// The device of the kernel's virtio backend; default `/dev/vhost-net`. Since 1.2.9.
     pub vhost: Option<String>,
-    /// passt only.
+    /// passt: the absolute path of its log.
     #[xml("logFile")]
     pub log_file: Option<String>,
     pub _extra: Extra,
@@ -237,11 +237,13 @@ pub struct InterfaceDriver {
     /// A power of two, 256 to 1024 in QEMU; vhost-user and few others. Since 3.7.0.
     #[xml(min = 1)]
     pub tx_queue_size: Option<u32>,
-    /// Leave it to the hypervisor unless measured. Since 0.8.8.
+    /// How a full send buffer is emptied: by a thread or by a timer. Leave it to the hypervisor unless measured. Since
+    /// 0.8.8.
     pub txmode: Option<InterfaceDriverTxmode>,
-    /// Leave it to the hypervisor unless measured. Since 0.9.3.
+    /// A thread of its own takes packets, so that the guest runs on. Leave it to the hypervisor unless measured. Since
+    /// 0.9.3.
     pub ioeventfd: Option<OnOff>,
-    /// Leave it to the hypervisor unless measured. Since 0.9.5.
+    /// Fewer interrupts. Leave it to the hypervisor unless measured. Since 0.9.5.
     pub event_idx: Option<OnOff>,
     /// See [`VirtioDriver`](super::VirtioDriver).
     pub iommu: Option<OnOff>,
@@ -252,9 +254,9 @@ pub struct InterfaceDriver {
     pub rss: Option<OnOff>,
     /// Hands the hash to the guest; goes with `rss`. Since 8.3.0.
     pub rss_hash_report: Option<OnOff>,
-    /// On by default. Since 1.2.9.
+    /// What the host may leave to its card; on by default. Since 1.2.9.
     pub host: Option<OffloadsHost>,
-    /// On by default. Since 1.2.9.
+    /// What the guest may leave to the host; on by default. Since 1.2.9.
     pub guest: Option<OffloadsGuest>,
     pub _extra: Extra,
 }

@@ -68,7 +68,7 @@ pub struct LaunchSecurity {
     /// `Sev`: the owner's session, base64.
     #[xml(el)]
     pub session: Option<String>,
-    /// `SevSnp`: base64.
+    /// `SevSnp`: workarounds that the guest is told of, base64.
     #[xml("guestVisibleWorkarounds", el)]
     pub guest_visible_workarounds: Option<String>,
     /// `SevSnp`: what the guest must measure as, base64.
