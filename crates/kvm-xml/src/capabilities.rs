@@ -17,7 +17,7 @@ pub struct Capabilities {
     pub _extra: Extra,
 }
 
-/// The host itself.
+/// The host itself: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Host {
     #[xml(el)]
@@ -33,7 +33,7 @@ pub struct Host {
     pub _extra: Extra,
 }
 
-/// A kind of guest that the host can run.
+/// A kind of guest that the host can run: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "os_type+arch.name")]
 pub struct Guest {
@@ -44,7 +44,7 @@ pub struct Guest {
     pub _extra: Extra,
 }
 
-/// The host's CPU.
+/// The host's CPU: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct HostCpu {
     #[xml(el)]
@@ -64,7 +64,7 @@ pub struct HostCpu {
     pub _extra: Extra,
 }
 
-/// The sleep states of the host.
+/// The sleep states of the host: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PowerManagement {
     pub suspend_mem: bool,
@@ -73,14 +73,14 @@ pub struct PowerManagement {
     pub _extra: Extra,
 }
 
-/// Whether the host has an IOMMU.
+/// Whether the host has an IOMMU: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct HostIommu {
     pub support: Option<YesNo>,
     pub _extra: Extra,
 }
 
-/// Whether and how guests can migrate.
+/// Whether and how guests can migrate: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct MigrationFeatures {
     pub live: bool,
@@ -88,7 +88,7 @@ pub struct MigrationFeatures {
     pub _extra: Extra,
 }
 
-/// The NUMA cells of the host.
+/// The NUMA cells of the host: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Topology {
     pub cells: Option<Cells>,
@@ -96,7 +96,7 @@ pub struct Topology {
     pub _extra: Extra,
 }
 
-/// The caches that can be shared out.
+/// The caches that can be shared out: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct HostCache {
     pub bank: Vec<CacheBank>,
@@ -104,7 +104,7 @@ pub struct HostCache {
     pub _extra: Extra,
 }
 
-/// The memory bandwidth that can be shared out.
+/// The memory bandwidth that can be shared out: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct MemoryBandwidth {
     pub node: Vec<BandwidthNode>,
@@ -112,7 +112,7 @@ pub struct MemoryBandwidth {
     pub _extra: Extra,
 }
 
-/// A security driver.
+/// A security driver: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "model")]
 pub struct Secmodel {
@@ -124,7 +124,7 @@ pub struct Secmodel {
     pub _extra: Extra,
 }
 
-/// An architecture that guests can have.
+/// An architecture that guests can have: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct GuestArch {
     pub name: Option<Arch>,
@@ -139,7 +139,7 @@ pub struct GuestArch {
     pub _extra: Extra,
 }
 
-/// Features that guests can have.
+/// Features that guests can have: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct GuestFeatures {
     pub cpuselection: bool,
@@ -156,7 +156,7 @@ pub struct GuestFeatures {
     pub _extra: Extra,
 }
 
-/// Basic CPU flags.
+/// Basic CPU flags: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct HostCpuFlags {
     pub pae: bool,
@@ -166,7 +166,7 @@ pub struct HostCpuFlags {
     pub _extra: Extra,
 }
 
-/// The version of the microcode.
+/// The version of the microcode: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Microcode {
     #[xml(min = 1)]
@@ -174,7 +174,7 @@ pub struct Microcode {
     pub _extra: Extra,
 }
 
-/// Family, model and stepping.
+/// Family, model and stepping: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CpuSignature {
     #[xml(min = 1)]
@@ -184,7 +184,7 @@ pub struct CpuSignature {
     pub _extra: Extra,
 }
 
-/// A CPU counter, in hertz.
+/// A CPU counter, in hertz: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CpuCounter {
     pub name: Option<String>,
@@ -194,7 +194,7 @@ pub struct CpuCounter {
     pub _extra: Extra,
 }
 
-/// A feature of the host's CPU.
+/// A feature of the host's CPU: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name")]
 pub struct HostCpuFeature {
@@ -202,7 +202,7 @@ pub struct HostCpuFeature {
     pub _extra: Extra,
 }
 
-/// A supported page size; KiB unless `unit` says otherwise.
+/// A supported page size; KiB unless `unit` says otherwise: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PageSize {
     pub unit: Option<Unit>,
@@ -210,14 +210,14 @@ pub struct PageSize {
     pub _extra: Extra,
 }
 
-/// Transports for migration.
+/// Transports for migration: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct UriTransports {
     pub uri_transport: Vec<UriTransport>,
     pub _extra: Extra,
 }
 
-/// The NUMA cells of the host.
+/// The NUMA cells of the host: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Cells {
     pub num: Option<u32>,
@@ -225,7 +225,7 @@ pub struct Cells {
     pub _extra: Extra,
 }
 
-/// One cache of the host.
+/// One cache of the host: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CacheBank {
     pub id: Option<u32>,
@@ -238,7 +238,7 @@ pub struct CacheBank {
     pub _extra: Extra,
 }
 
-/// What can be counted.
+/// What can be counted: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct ResourceMonitor {
     pub level: Option<u32>,
@@ -250,7 +250,7 @@ pub struct ResourceMonitor {
     pub _extra: Extra,
 }
 
-/// The memory bandwidth of one node.
+/// The memory bandwidth of one node: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct BandwidthNode {
     pub id: Option<u32>,
@@ -259,7 +259,7 @@ pub struct BandwidthNode {
     pub _extra: Extra,
 }
 
-/// The default label for one kind of guest.
+/// The default label for one kind of guest: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Baselabel {
     pub r#type: Option<String>,
@@ -268,7 +268,7 @@ pub struct Baselabel {
     pub _extra: Extra,
 }
 
-/// A machine type.
+/// A machine type: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Machine {
     pub canonical: Option<String>,
@@ -280,7 +280,7 @@ pub struct Machine {
     pub _extra: Extra,
 }
 
-/// A hypervisor that runs such guests.
+/// A hypervisor that runs such guests: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "type")]
 pub struct GuestDomain {
@@ -291,7 +291,7 @@ pub struct GuestDomain {
     pub _extra: Extra,
 }
 
-/// A feature with its default.
+/// A feature with its default: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct ToggleFeature {
     pub default: Option<OnOff>,
@@ -299,7 +299,7 @@ pub struct ToggleFeature {
     pub _extra: Extra,
 }
 
-/// One NUMA cell of the host.
+/// One NUMA cell of the host: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "id")]
 pub struct Cell {
@@ -312,7 +312,7 @@ pub struct Cell {
     pub _extra: Extra,
 }
 
-/// How finely a cache can be shared out.
+/// How finely a cache can be shared out: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CacheControl {
     pub granularity: Option<u32>,
@@ -324,14 +324,14 @@ pub struct CacheControl {
     pub _extra: Extra,
 }
 
-/// One thing that can be counted.
+/// One thing that can be counted: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct MonitorFeature {
     pub name: Option<MonitorName>,
     pub _extra: Extra,
 }
 
-/// How finely bandwidth can be shared out.
+/// How finely bandwidth can be shared out: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct BandwidthControl {
     pub granularity: Option<u32>,
@@ -341,7 +341,7 @@ pub struct BandwidthControl {
     pub _extra: Extra,
 }
 
-/// How many pages of one size a cell has.
+/// How many pages of one size a cell has: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CellPages {
     pub unit: Option<Unit>,
@@ -351,7 +351,7 @@ pub struct CellPages {
     pub _extra: Extra,
 }
 
-/// The CPUs of a cell.
+/// The CPUs of a cell: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CellCpus {
     pub num: Option<u32>,
@@ -359,7 +359,7 @@ pub struct CellCpus {
     pub _extra: Extra,
 }
 
-/// One CPU of the host.
+/// One CPU of the host: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "id")]
 pub struct CellCpu {

@@ -256,7 +256,7 @@ pub struct VlanTag {
     pub _extra: Extra,
 }
 
-/// A SCSI host adapter.
+/// A SCSI host adapter: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct ScsiAdapter {
     pub r#type: Option<ScsiAdapterType>,
@@ -295,7 +295,7 @@ pub struct Max {
     pub _extra: Extra,
 }
 
-/// The PCI address of a SCSI host adapter.
+/// The PCI address of a SCSI host adapter: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct ParentAddress {
     #[xml(min = 1)]
@@ -304,7 +304,7 @@ pub struct ParentAddress {
     pub _extra: Extra,
 }
 
-/// Mode, owner, group and label of a file.
+/// Mode, owner, group and label of a file: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Permissions {
     #[xml(el)]

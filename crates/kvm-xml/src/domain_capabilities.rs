@@ -30,14 +30,14 @@ pub struct DomainCapabilities {
     pub _extra: Extra,
 }
 
-/// Whether something is supported.
+/// Whether something is supported: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Supported {
     pub supported: Option<YesNo>,
     pub _extra: Extra,
 }
 
-/// Firmware that can be chosen.
+/// Firmware that can be chosen: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct OsCapabilities {
     pub supported: Option<YesNo>,
@@ -46,14 +46,14 @@ pub struct OsCapabilities {
     pub _extra: Extra,
 }
 
-/// CPU modes that can be chosen.
+/// CPU modes that can be chosen: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CpuCapabilities {
     pub mode: Vec<CpuMode>,
     pub _extra: Extra,
 }
 
-/// Whether something is supported, and with which values.
+/// Whether something is supported, and with which values: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct EnumSupport {
     pub supported: Option<YesNo>,
@@ -61,7 +61,7 @@ pub struct EnumSupport {
     pub _extra: Extra,
 }
 
-/// Devices that can be chosen.
+/// Devices that can be chosen: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct DeviceCapabilities {
     pub disk: Option<EnumSupport>,
@@ -79,7 +79,7 @@ pub struct DeviceCapabilities {
     pub _extra: Extra,
 }
 
-/// Features that can be chosen.
+/// Features that can be chosen: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct FeatureCapabilities {
     pub gic: Option<EnumSupport>,
@@ -101,7 +101,7 @@ pub struct FeatureCapabilities {
     pub _extra: Extra,
 }
 
-/// The values that an attribute can have.
+/// The values that an attribute can have: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name")]
 pub struct EnumValues {
@@ -110,7 +110,7 @@ pub struct EnumValues {
     pub _extra: Extra,
 }
 
-/// Firmware images that can be chosen.
+/// Firmware images that can be chosen: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct LoaderCapabilities {
     pub supported: Option<YesNo>,
@@ -119,7 +119,7 @@ pub struct LoaderCapabilities {
     pub _extra: Extra,
 }
 
-/// A CPU mode and its models.
+/// A CPU mode and its models: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name")]
 pub struct CpuMode {
@@ -135,7 +135,7 @@ pub struct CpuMode {
     pub _extra: Extra,
 }
 
-/// AMD memory encryption.
+/// AMD memory encryption: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct SevCapabilities {
     pub supported: Option<YesNo>,
@@ -152,7 +152,7 @@ pub struct SevCapabilities {
     pub _extra: Extra,
 }
 
-/// Intel enclaves.
+/// Intel enclaves: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct SgxCapabilities {
     pub supported: Option<YesNo>,
@@ -167,7 +167,7 @@ pub struct SgxCapabilities {
     pub _extra: Extra,
 }
 
-/// A CPU model.
+/// A CPU model: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CpuModeModel {
     pub fallback: Option<CpuModelFallback>,
@@ -181,7 +181,7 @@ pub struct CpuModeModel {
     pub _extra: Extra,
 }
 
-/// Features that keep a model from being usable.
+/// Features that keep a model from being usable: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct CpuBlockers {
     pub model: Option<String>,
@@ -189,7 +189,7 @@ pub struct CpuBlockers {
     pub _extra: Extra,
 }
 
-/// The memory for enclaves, in KiB.
+/// The memory for enclaves, in KiB: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct SgxSectionSize {
     pub unit: Option<SgxUnit>,
@@ -198,14 +198,14 @@ pub struct SgxSectionSize {
     pub _extra: Extra,
 }
 
-/// The memory for enclaves by node.
+/// The memory for enclaves by node: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct SgxSections {
     pub section: Vec<SgxSection>,
     pub _extra: Extra,
 }
 
-/// The memory for enclaves of one node.
+/// The memory for enclaves of one node: <https://libvirt.org/formatdomaincaps.html>.
 #[derive(Clone, Default, Xml)]
 pub struct SgxSection {
     pub node: Option<u32>,

@@ -3,7 +3,7 @@
 //! Every element is a struct with public fields, named as in the XML (`currentMemory` is `current_memory`, `type` is
 //! `r#type`); where an attribute and a child element have one name, the element's ends in `_el`. What may be absent is an
 //! `Option`, what may repeat is a `Vec`, what is only there or not is a `bool`; a closed set of words is an enum. So
-//! libvirt's own [documentation](https://libvirt.org/format.html) holds for the fields; each type links its page, and a
+//! libvirt's own [documentation](https://libvirt.org/format.html) holds for the fields; an element links its page, and a
 //! field says here what its name does not: unit, default, range, since when, what it needs.
 //!
 //! ```

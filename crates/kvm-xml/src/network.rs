@@ -45,7 +45,7 @@ pub struct Network {
     pub _extra: Extra,
 }
 
-/// The network's bridge on the host.
+/// The network's bridge on the host: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Bridge {
     pub name: Option<String>,
@@ -57,14 +57,14 @@ pub struct Bridge {
     pub _extra: Extra,
 }
 
-/// The MAC address of the bridge.
+/// The MAC address of the bridge: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct NetworkMac {
     pub address: Option<MacAddr>,
     pub _extra: Extra,
 }
 
-/// How the network reaches the outside.
+/// How the network reaches the outside: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Forward {
     pub dev: Option<String>,
@@ -78,7 +78,7 @@ pub struct Forward {
     pub _extra: Extra,
 }
 
-/// A class of interfaces.
+/// A class of interfaces: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "portgroup", key = "name")]
 pub struct PortGroup {
@@ -92,7 +92,7 @@ pub struct PortGroup {
     pub _extra: Extra,
 }
 
-/// The DNS domain of the network.
+/// The DNS domain of the network: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct NetworkDomain {
     pub name: Option<String>,
@@ -102,7 +102,7 @@ pub struct NetworkDomain {
     pub _extra: Extra,
 }
 
-/// The network's name server.
+/// The network's name server: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Dns {
     pub enable: Option<YesNo>,
@@ -115,7 +115,7 @@ pub struct Dns {
     pub _extra: Extra,
 }
 
-/// An address of the bridge, with the network's DHCP service.
+/// An address of the bridge, with the network's DHCP service: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "ip", key = "address")]
 pub struct NetworkIp {
@@ -131,7 +131,7 @@ pub struct NetworkIp {
     pub _extra: Extra,
 }
 
-/// Lines for dnsmasq's configuration file.
+/// Lines for dnsmasq's configuration file: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct DnsmasqOptions {
     #[xml(ns = "dnsmasq")]
@@ -139,7 +139,7 @@ pub struct DnsmasqOptions {
     pub _extra: Extra,
 }
 
-/// A host interface that traffic leaves by.
+/// A host interface that traffic leaves by: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "interface", key = "dev")]
 pub struct ForwardInterface {
@@ -148,7 +148,7 @@ pub struct ForwardInterface {
     pub _extra: Extra,
 }
 
-/// A host device that guests can get.
+/// A host device that guests can get: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "domain+bus+slot+function")]
 pub struct ForwardAddress {
@@ -166,14 +166,14 @@ pub struct ForwardAddress {
     pub _extra: Extra,
 }
 
-/// The physical function whose virtual functions guests get.
+/// The physical function whose virtual functions guests get: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct ForwardPf {
     pub dev: Option<String>,
     pub _extra: Extra,
 }
 
-/// Addresses and ports used for translation.
+/// Addresses and ports used for translation: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Nat {
     pub ipv6: Option<YesNo>,
@@ -182,7 +182,7 @@ pub struct Nat {
     pub _extra: Extra,
 }
 
-/// Another name server to ask.
+/// Another name server to ask: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "domain+addr")]
 pub struct DnsForwarder {
@@ -191,7 +191,7 @@ pub struct DnsForwarder {
     pub _extra: Extra,
 }
 
-/// A TXT record.
+/// A TXT record: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "txt", key = "name")]
 pub struct DnsTxt {
@@ -200,7 +200,7 @@ pub struct DnsTxt {
     pub _extra: Extra,
 }
 
-/// An SRV record.
+/// An SRV record: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "srv", key = "service+protocol+domain+target")]
 pub struct DnsSrv {
@@ -214,7 +214,7 @@ pub struct DnsSrv {
     pub _extra: Extra,
 }
 
-/// Names of one address.
+/// Names of one address: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "host", key = "ip")]
 pub struct DnsHost {
@@ -223,14 +223,14 @@ pub struct DnsHost {
     pub _extra: Extra,
 }
 
-/// The directory of the TFTP server.
+/// The directory of the TFTP server: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Tftp {
     pub root: Option<String>,
     pub _extra: Extra,
 }
 
-/// The network's DHCP service.
+/// The network's DHCP service: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Dhcp {
     pub range: Vec<DhcpRange>,
@@ -239,7 +239,7 @@ pub struct Dhcp {
     pub _extra: Extra,
 }
 
-/// A range of addresses.
+/// A range of addresses: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct NatAddress {
     pub start: Option<Ipv4Addr>,
@@ -247,7 +247,7 @@ pub struct NatAddress {
     pub _extra: Extra,
 }
 
-/// A range of ports.
+/// A range of ports: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct NatPort {
     #[xml(min = 1)]
@@ -257,7 +257,7 @@ pub struct NatPort {
     pub _extra: Extra,
 }
 
-/// Addresses given out by DHCP.
+/// Addresses given out by DHCP: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "range", key = "start")]
 pub struct DhcpRange {
@@ -267,7 +267,7 @@ pub struct DhcpRange {
     pub _extra: Extra,
 }
 
-/// The fixed address of one host.
+/// The fixed address of one host: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "host", key = "mac|id|name")]
 pub struct DhcpHost {
@@ -279,7 +279,7 @@ pub struct DhcpHost {
     pub _extra: Extra,
 }
 
-/// What to boot over the network.
+/// What to boot over the network: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Bootp {
     pub file: Option<String>,
@@ -287,7 +287,7 @@ pub struct Bootp {
     pub _extra: Extra,
 }
 
-/// How long an address may be kept.
+/// How long an address may be kept: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
 pub struct DhcpLease {
     pub expiry: Option<u64>,

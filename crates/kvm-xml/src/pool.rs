@@ -30,14 +30,14 @@ pub struct StoragePool {
     pub _extra: Extra,
 }
 
-/// Features of a pool.
+/// Features of a pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolFeatures {
     pub cow: Option<PoolCow>,
     pub _extra: Extra,
 }
 
-/// Where a pool's storage comes from.
+/// Where a pool's storage comes from: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolSource {
     pub vendor: Option<Named>,
@@ -54,7 +54,7 @@ pub struct PoolSource {
     pub _extra: Extra,
 }
 
-/// Where a pool's storage appears on the host.
+/// Where a pool's storage appears on the host: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolTarget {
     #[xml(el)]
@@ -63,7 +63,7 @@ pub struct PoolTarget {
     pub _extra: Extra,
 }
 
-/// Mount options of a file system pool.
+/// Mount options of a file system pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct MountOptions {
     #[xml(ns = "fs")]
@@ -71,14 +71,14 @@ pub struct MountOptions {
     pub _extra: Extra,
 }
 
-/// What a refresh looks at.
+/// What a refresh looks at: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolRefresh {
     pub volume: Option<RefreshVolume>,
     pub _extra: Extra,
 }
 
-/// Options of an RBD pool.
+/// Options of an RBD pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct RbdOptions {
     #[xml(ns = "rbd")]
@@ -86,14 +86,14 @@ pub struct RbdOptions {
     pub _extra: Extra,
 }
 
-/// Whether copy on write is on.
+/// Whether copy on write is on: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolCow {
     pub state: Option<YesNo>,
     pub _extra: Extra,
 }
 
-/// A device behind a pool.
+/// A device behind a pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "path")]
 pub struct PoolDevice {
@@ -104,7 +104,7 @@ pub struct PoolDevice {
     pub _extra: Extra,
 }
 
-/// The format of a pool.
+/// The format of a pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolFormat {
     pub r#type: Option<PoolFormatType>,
@@ -113,7 +113,7 @@ pub struct PoolFormat {
     pub _extra: Extra,
 }
 
-/// A server behind a pool.
+/// A server behind a pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name")]
 pub struct PoolHost {
@@ -123,21 +123,21 @@ pub struct PoolHost {
     pub _extra: Extra,
 }
 
-/// A directory behind a pool.
+/// A directory behind a pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolDir {
     pub path: Option<String>,
     pub _extra: Extra,
 }
 
-/// The version of the protocol.
+/// The version of the protocol: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolProtocol {
     pub ver: Option<String>,
     pub _extra: Extra,
 }
 
-/// Who logs in to the storage server, and with which secret.
+/// Who logs in to the storage server, and with which secret: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolAuth {
     pub r#type: Option<PoolAuthType>,
@@ -146,14 +146,14 @@ pub struct PoolAuth {
     pub _extra: Extra,
 }
 
-/// How a refresh finds out how much a volume takes.
+/// How a refresh finds out how much a volume takes: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct RefreshVolume {
     pub allocation: Option<RefreshVolumeAllocation>,
     pub _extra: Extra,
 }
 
-/// One option of an RBD pool.
+/// One option of an RBD pool: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name")]
 pub struct RbdOption {
@@ -162,7 +162,7 @@ pub struct RbdOption {
     pub _extra: Extra,
 }
 
-/// A range of bytes on a device.
+/// A range of bytes on a device: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 #[xml(key = "start")]
 pub struct Extent {
@@ -171,7 +171,7 @@ pub struct Extent {
     pub _extra: Extra,
 }
 
-/// The secret, by uuid or usage.
+/// The secret, by uuid or usage: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct PoolSecret {
     pub uuid: Option<String>,

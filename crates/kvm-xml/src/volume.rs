@@ -26,14 +26,14 @@ pub struct StorageVolume {
     pub _extra: Extra,
 }
 
-/// Where a volume's bytes are on its devices.
+/// Where a volume's bytes are on its devices: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct VolumeSource {
     pub device: Vec<VolumeDevice>,
     pub _extra: Extra,
 }
 
-/// Where and how a volume is stored.
+/// Where and how a volume is stored: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct VolumeTarget {
     #[xml(el)]
@@ -51,7 +51,7 @@ pub struct VolumeTarget {
     pub _extra: Extra,
 }
 
-/// The volume below.
+/// The volume below: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct VolumeBackingStore {
     #[xml(el)]
@@ -62,7 +62,7 @@ pub struct VolumeBackingStore {
     pub _extra: Extra,
 }
 
-/// One device that holds a volume's bytes.
+/// One device that holds a volume's bytes: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct VolumeDevice {
     pub path: Option<String>,
@@ -70,14 +70,14 @@ pub struct VolumeDevice {
     pub _extra: Extra,
 }
 
-/// The format of a volume.
+/// The format of a volume: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct VolumeFormat {
     pub r#type: Option<VolumeFormatType>,
     pub _extra: Extra,
 }
 
-/// Seconds since 1970, with nanoseconds.
+/// Seconds since 1970, with nanoseconds: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct Timestamps {
     #[xml(el)]
@@ -91,7 +91,7 @@ pub struct Timestamps {
     pub _extra: Extra,
 }
 
-/// Features of a qcow2 image.
+/// Features of a qcow2 image: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
 pub struct VolumeFeatures {
     pub lazy_refcounts: bool,
