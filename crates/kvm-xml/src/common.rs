@@ -79,7 +79,8 @@ pub struct PathElement {
     pub _extra: Extra,
 }
 
-/// The network filter that an interface goes through: <https://libvirt.org/formatdomain.html#traffic-filtering-with-nwfilter>.
+/// The network filter that an interface or another filter goes through, with values for its variables:
+/// <https://libvirt.org/formatnwfilter.html#references-to-other-filters>.
 #[derive(Clone, Default, Xml)]
 pub struct FilterRef {
     pub filter: Option<String>,

@@ -138,4 +138,6 @@ fn values_are_read_from_text_and_shown_as_text() {
     let variable: OrVariable<u16> = "$PORTS[1]".parse().expect("a variable");
     assert_eq!(variable.to_string(), "$PORTS[1]");
     assert!(variable.value().is_none() && "x".parse::<OrVariable<u16>>().is_err());
+    assert_eq!(serde_json::to_value(&variable).expect("serialises"), json!("$PORTS[1]"));
+    assert_eq!(serde_json::from_value::<OrVariable<u16>>(json!("443")).expect("valid"), value);
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 /// A value of a rule, or the variable that stands for it: `10.0.0.1` or `$IP`.
 ///
-/// In JSON it is one scalar in both cases; a text that starts with `$` is a variable.
+/// In JSON a field of this type is one scalar in both cases; a text that starts with `$` is a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OrVariable<T> {
     /// The value itself.
@@ -81,6 +81,21 @@ impl<T: Leaf + Value> FromStr for OrVariable<T> {
     type Err = XmlError;
     fn from_str(text: &str) -> Result<Self, XmlError> {
         crate::leaf::from_str(text)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T: Leaf> serde_core::Serialize for OrVariable<T> {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de, T: Leaf + Value> serde_core::Deserialize<'de> for OrVariable<T> {
+    fn deserialize<D: serde_core::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde_core::Deserialize>::deserialize(deserializer)?;
+        text.parse().map_err(serde_core::de::Error::custom)
     }
 }
 
