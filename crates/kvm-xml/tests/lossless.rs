@@ -55,6 +55,22 @@ fn a_decimal_number_before_the_attribute_that_makes_it_hexadecimal_is_kept() {
 }
 
 #[test]
+fn a_value_that_was_taken_out_leaves_no_trace_of_its_spelling() {
+    let mut domain = domain(
+        "<uuid>6F1C1A40-5B0E-4C3C-9D3B-0D6F7D1F4B7A</uuid><devices><vsock><cid address='042'/></vsock></devices>",
+    );
+    let before = domain.clone();
+    domain.uuid = None;
+    domain.devices_mut().vsock.as_mut().and_then(|vsock| vsock.cid.as_mut()).expect("is there").address = None;
+    assert_eq!(Domain::from_xml(&domain.to_xml()).expect("well-formed"), domain);
+    let changes: Vec<_> = kvm_xml::diff(&before, &domain).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        changes,
+        ["uuid: removed 6f1c1a40-5b0e-4c3c-9d3b-0d6f7d1f4b7a", "devices.vsock.cid.address: removed 42"]
+    );
+}
+
+#[test]
 fn an_unknown_value_is_kept_until_the_field_is_set() {
     let mut domain = domain("<devices><disk device='tape'><target dev='vda' bus='quantum'/></disk></devices>");
     let before = domain.to_xml();
