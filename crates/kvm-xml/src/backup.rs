@@ -9,8 +9,8 @@ use kvm_xml_derive::Xml;
 
 /// A backup job: <https://libvirt.org/formatbackup.html>; since libvirt 6.0.0.
 ///
-/// In push mode the hypervisor writes the backup to `target` of each disk. In pull mode it serves the disks over NBD as they
-/// were when the job began, and keeps in `scratch` of each disk what the guest overwrites.
+/// In push mode the hypervisor writes the backup to `target` of each disk. In pull mode it serves the disks over NBD as
+/// they were when the job began, and keeps in `scratch` of each disk what the guest overwrites.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "domainbackup")]
 pub struct DomainBackup {

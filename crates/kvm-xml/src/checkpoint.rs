@@ -6,8 +6,8 @@ use crate::extra::Extra;
 use crate::leaf::closed;
 use kvm_xml_derive::Xml;
 
-/// A moment from which on a domain's disks remember what has changed: <https://libvirt.org/formatcheckpoint.html>; since
-/// libvirt 5.6.0.
+/// A moment from which on a domain's disks remember what has changed: <https://libvirt.org/formatcheckpoint.html>;
+/// since libvirt 5.6.0.
 ///
 /// To make one, `name`, `description` and `disks` are enough; libvirt fills in the rest.
 #[derive(Clone, Default, Xml)]

@@ -128,22 +128,35 @@ fn unknown_values(before: &dyn Element, after: &dyn Element, index: usize, path:
     }
 }
 
+/// What a difference calls the item at `position` of the list `list`: `devices.disk[vda]`.
+pub(crate) fn item_path(list: &str, element: &dyn Element, position: usize) -> String {
+    format!("{list}[{}]", label(Item::Element(element), position))
+}
+
+/// The difference that an element which is gone makes.
+pub(crate) fn removal(path: String, element: &dyn Element) -> Change {
+    Change { path, before: Some(describe(element)), after: None }
+}
+
 /// An item in a few words: a value, or the values inside an element.
 fn show(item: Item<'_>, field: &Field) -> String {
-    /// More would not be read.
-    const SHOWN: usize = 6;
     match item {
         Item::Flag => String::new(),
         Item::Leaf(_) if field.secret => "***".to_owned(),
         Item::Leaf(leaf) => text(&leaf.scalar(), field.format),
-        Item::Element(element) => {
-            let mut values = Vec::new();
-            leaves(element, "", &mut values);
-            let more = if values.len() > SHOWN { ", …" } else { "" };
-            values.truncate(SHOWN);
-            format!("{}{more}", values.join(", "))
-        }
+        Item::Element(element) => describe(element),
     }
+}
+
+/// The first values inside an element.
+fn describe(element: &dyn Element) -> String {
+    /// More would not be read.
+    const SHOWN: usize = 6;
+    let mut values = Vec::new();
+    leaves(element, "", &mut values);
+    let more = if values.len() > SHOWN { ", …" } else { "" };
+    values.truncate(SHOWN);
+    format!("{}{more}", values.join(", "))
 }
 
 /// All values inside an element as `path=value`.

@@ -52,11 +52,33 @@ impl Fragment {
     /// The value of one of the element's own attributes.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
-        let start = self.0.strip_prefix('<')?.strip_prefix(self.name()?)?;
-        let end = parse::end_of_tag(start)?;
-        let mut found = parse::Attributes::new(start.get(..end)?.trim_end_matches('/')).flatten();
+        let mut found = parse::Attributes::new(self.written_attributes()?).flatten();
         let (_, value) = found.find(|(key, _)| *key == name)?;
         parse::unescape(value).ok().map(std::borrow::Cow::into_owned)
+    }
+
+    /// Whether the element has attributes, namespace declarations apart.
+    pub(crate) fn has_attributes(&self) -> bool {
+        let found = self.written_attributes().map(parse::Attributes::new);
+        found.into_iter().flatten().flatten().any(|(key, _)| key != "xmlns" && !key.starts_with("xmlns:"))
+    }
+
+    /// The element with other content; `None` when this is no element.
+    pub(crate) fn with_content(&self, content: &str) -> Option<String> {
+        if content.is_empty() && self.0.ends_with("/>") {
+            return Some(self.0.to_string());
+        }
+        let (name, attributes) = (self.name()?, self.written_attributes()?.trim_end());
+        Some(match content {
+            "" => format!("<{name}{attributes}/>"),
+            _ => format!("<{name}{attributes}>{content}</{name}>"),
+        })
+    }
+
+    fn written_attributes(&self) -> Option<&str> {
+        let start = self.0.strip_prefix('<')?.strip_prefix(self.name()?)?;
+        let end = parse::end_of_tag(start)?;
+        Some(start.get(..end)?.trim_end_matches('/'))
     }
 }
 

@@ -25,6 +25,7 @@
 //! what would have been valid. Both refuse what no document needs: document types, entities, more than a mebibyte, more
 //! than 256 levels.
 //!
+//! [`rewrite()`] makes the document of a copy: a clone, a replica, a template, a machine that has moved or was restored.
 //! [`diff`] says in words what differs between two documents, [`Document::redact`] takes secrets out of one, and [`Metadata`]
 //! is the place for what belongs to neither libvirt nor this crate.
 //!
@@ -63,6 +64,7 @@ pub mod pool;
 #[allow(missing_docs, reason = "as above")]
 pub mod pool_capabilities;
 mod redact;
+pub mod rewrite;
 #[allow(missing_docs, reason = "as above")]
 pub mod secret;
 #[cfg(feature = "serde")]
@@ -91,6 +93,7 @@ pub use network::Network;
 pub use nwfilter::{NetworkFilter, NetworkFilterBinding};
 pub use pool::StoragePool;
 pub use pool_capabilities::StoragePoolCapabilities;
+pub use rewrite::rewrite;
 pub use secret::Secret;
 pub use snapshot::DomainSnapshot;
 pub use validate::{Presence, Problem, ProblemKind, Reference, Severity, not_looked};

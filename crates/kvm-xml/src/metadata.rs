@@ -17,7 +17,8 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// The namespace of KVM Manager's own element.
+    /// The namespace of KVM Manager's own element. Its attributes are what people note about a machine; its content says
+    /// where the machine comes from, and does not go along to a copy.
     pub const NAMESPACE: &'static str = "urn:kvm-manager:metadata:1";
     /// The prefix of KVM Manager's own element.
     pub const PREFIX: &'static str = "kvmm";

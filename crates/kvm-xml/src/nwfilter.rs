@@ -36,8 +36,8 @@ pub struct NetworkFilter {
 
 /// What happens to some of the traffic: <https://libvirt.org/formatnwfilter.html#filter-rules>.
 ///
-/// A rule names one protocol, or none and so means all traffic. Where the protocol's element is there more than once, all
-/// of them must match.
+/// A rule names one protocol, or none and so means all traffic. Where the protocol's element is there more than once,
+/// all of them must match.
 #[derive(Clone, Default, Xml)]
 pub struct FilterRule {
     pub action: Option<RuleAction>,

@@ -73,8 +73,8 @@ pub struct Ipv6Match {
 
 /// TCP over IPv4 or IPv6: <https://libvirt.org/formatnwfilter.html#tcp-udp-sctp>.
 ///
-/// Also in the structs below: `connlimit_above` limits the connections of one source, `ipset` is a set of addresses that
-/// is kept outside of libvirt (since 0.9.13), and `ipsetflags` says what is looked up in it.
+/// Also in the structs below: `connlimit_above` is how many connections are too many, `ipset` is a set of addresses
+/// that is kept outside of libvirt (since 0.9.13), and `ipsetflags` says what is looked up in it.
 #[derive(Clone, Default, Xml)]
 pub struct TcpMatch {
     pub r#match: Option<YesNo>,

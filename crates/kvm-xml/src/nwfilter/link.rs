@@ -38,7 +38,8 @@ pub struct VlanMatch {
     pub _extra: Extra,
 }
 
-/// Frames of the spanning tree protocol: <https://libvirt.org/formatnwfilter.html#stp-spanning-tree-protocol-since-0-9-8>.
+/// Frames of the spanning tree protocol:
+/// <https://libvirt.org/formatnwfilter.html#stp-spanning-tree-protocol-since-0-9-8>.
 ///
 /// A field and the one with `_hi` are the first and the last number of a range.
 #[derive(Clone, Default, Xml)]

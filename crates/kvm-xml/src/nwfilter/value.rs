@@ -100,25 +100,28 @@ impl<'de, T: Leaf + Value> serde_core::Deserialize<'de> for OrVariable<T> {
 }
 
 formed! {
-    /// A variable of a filter: `$IP` for each of its values, `$IP[1]` for the second one, `$IP[@2]` for each of them in step
-    /// with other variables under the same number. Lists since libvirt 0.9.8, brackets since 0.9.10.
+    /// A variable of a filter: `$IP` for each of its values, `$IP[1]` for the second one, `$IP[@2]` for each of them in
+    /// step with other variables under the same number. Lists since libvirt 0.9.8, brackets since 0.9.10.
     ///
     /// <https://libvirt.org/formatnwfilter.html#usage-of-variables-in-filters>
     Variable: "a variable such as $IP, $IP[1] or $IP[@1]", |text| variable(text).is_some();
-    /// The chain that a filter's rules are in: `root`, or the name of a protocol and what else tells it from others, twelve
-    /// characters at most. Since libvirt 0.9.8 it may be more than the protocol.
+    /// The chain that a filter's rules are in: `root`, or the name of a protocol and what else tells it from others,
+    /// twelve characters at most. Since libvirt 0.9.8 it may be more than the protocol.
     FilterChain: "root or a name that starts with mac, stp, vlan, arp, rarp, ipv4 or ipv6", |text| {
         let protocol = ["mac", "stp", "vlan", "arp", "rarp", "ipv4", "ipv6"].iter().any(|name| text.starts_with(name));
-        text == "root" || (protocol && text.len() <= 12 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c)))
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
+        text == "root" || (protocol && plain && text.len() <= 12)
     };
-    /// An IPv4 or IPv6 address. libvirt's schema also takes what only looks like one, such as `299.0.0.1`; so does this type.
+    /// An IPv4 or IPv6 address. libvirt's schema also takes what only looks like one, such as `299.0.0.1`; so does this
+    /// type.
     FilterIp: "an IP address", |text| is_ipv4(text) || is_ipv6(text);
-    /// States of a connection: `NONE`, or some of `NEW`, `ESTABLISHED`, `RELATED` and `INVALID` with commas between them.
-    /// Since libvirt 0.8.5.
+    /// States of a connection: `NONE`, or some of `NEW`, `ESTABLISHED`, `RELATED` and `INVALID` with commas between
+    /// them. Since libvirt 0.8.5.
     ConnectionState: "NONE, or NEW, ESTABLISHED, RELATED and INVALID with commas", |text| {
         text == "NONE" || text.split(',').all(|word| matches!(word, "NEW" | "ESTABLISHED" | "RELATED" | "INVALID"))
     };
-    /// Flags of TCP: those that are looked at, a slash, and those of them that must be set: `SYN,ACK/SYN`. Since libvirt 0.9.1.
+    /// Flags of TCP: those that are looked at, a slash, and those of them that must be set: `SYN,ACK/SYN`. Since
+    /// libvirt 0.9.1.
     TcpFlags: "flags such as SYN,ACK/SYN, with ALL or NONE on either side", |text| {
         let flag = |word: &str| matches!(word, "SYN" | "ACK" | "URG" | "PSH" | "FIN" | "RST");
         let set = |text: &str| matches!(text, "ALL" | "NONE") || text.split(',').all(flag);
@@ -149,7 +152,8 @@ impl Variable {
     }
 }
 
-/// Takes a variable apart into its name and what is between the brackets. Spaces are fine after `$` and around each part.
+/// Takes a variable apart into its name and what is between the brackets. Spaces may be after `$`, inside the brackets
+/// and at the end.
 fn variable(text: &str) -> Option<(&str, Option<&str>)> {
     let rest = text.strip_prefix('$')?.trim_matches(' ');
     let (name, access) = match rest.split_once('[') {
@@ -157,9 +161,9 @@ fn variable(text: &str) -> Option<(&str, Option<&str>)> {
         None => (rest, None),
     };
     let digits = access.map(|access| access.strip_prefix('@').unwrap_or(access));
-    let number = digits.is_none_or(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let numbered = digits.is_none_or(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
     let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    (named && number).then_some((name, access))
+    (named && numbered).then_some((name, access))
 }
 
 impl FilterIp {
@@ -241,7 +245,10 @@ text_traits!(Boolean);
 
 /// Declares numbers of which some have names; the case of a name does not count.
 macro_rules! numbers {
-    ($($(#[$meta:meta])* pub enum $name:ident: $number:ty, $expected:literal { $($variant:ident = $word:literal),+ $(,)? })+) => {$(
+    ($(
+        $(#[$meta:meta])*
+        pub enum $name:ident: $number:ty, $expected:literal { $($variant:ident = $word:literal),+ $(,)? }
+    )+) => {$(
         $(#[$meta])*
         #[allow(missing_docs, reason = "a variant says no more than its word")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
