@@ -34,8 +34,9 @@ impl<'r, 'f> Draft<'r, 'f> {
 
     /// Takes down what has changed since the last time.
     pub(super) fn record(&mut self, reason: Reason) {
-        let changes = diff::diff(&self.seen, &self.domain);
-        if !changes.is_empty() {
+        // Most rules leave most machines alone, and that is quickly seen.
+        if self.seen != self.domain {
+            let changes = diff::diff(&self.seen, &self.domain);
             self.changes.extend(changes.into_iter().map(|change| Edit { change, reason }));
             self.seen = self.domain.clone();
         }

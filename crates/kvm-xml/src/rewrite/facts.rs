@@ -9,7 +9,8 @@ use uuid::Uuid;
 /// What is true outside the document: of the target, of the machines there, and what was chosen for the copy.
 ///
 /// Whoever calls looks first and answers then; nothing here waits or fails. The default is the host that the machine
-/// is on, with nothing in the way; values that must be new (uuid, MAC addresses) are not made up.
+/// is on, with nothing in the way, [`Facts::other_host`] one of which nothing is known; values that must be new (uuid,
+/// MAC addresses) are not made up.
 #[expect(clippy::type_complexity, reason = "the type of a closure says what it is asked and what it answers")]
 pub struct Facts<'a> {
     /// The name of the copy; without one it is derived.
@@ -74,6 +75,25 @@ impl Default for Facts<'_> {
             file_exists: Box::new(|_| true),
             host_device: Box::new(|_| Mapped::No),
             secret_exists: Box::new(|_| true),
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// Another host of which nothing is known: it has no network, file or secret of this one, reaches none of its
+    /// sources, and listens only on addresses that every host has.
+    #[must_use]
+    pub fn other_host() -> Self {
+        const EVERYWHERE: [&str; 5] = ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"];
+        Self {
+            place: Place::OtherHost,
+            network: Box::new(|_| None),
+            shares_network: Box::new(|_| true),
+            listen: Box::new(|address| EVERYWHERE.contains(&address).then(|| address.to_owned())),
+            reaches: Box::new(|_| false),
+            file_exists: Box::new(|_| false),
+            secret_exists: Box::new(|_| false),
+            ..Self::default()
         }
     }
 }

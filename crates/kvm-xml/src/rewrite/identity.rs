@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::names::clone_name;
 use super::policy::{Genid, Identity, Lineage, Name, Seclabel};
 use super::told::{Reason, Refusal, RewriteError, Warning};
-use crate::domain::{DeviceSeclabel, Domain, SeclabelType, SystemEntryName};
+use crate::domain::{DeviceSeclabel, Domain, SeclabelType, SystemEntry, SystemEntryName};
 use crate::error::XmlError;
 use crate::fragment::Fragment;
 use crate::metadata::Metadata;
@@ -25,7 +25,9 @@ pub(super) fn name(draft: &mut Draft<'_, '_>) -> Result<(), RewriteError> {
     if matches!(new.as_str(), "" | "." | "..") || new.contains(|c: char| c == '/' || c.is_control()) {
         return refuse(Refusal::Facts, format!("'{new}' is no name"), "use one without slashes and control characters");
     }
-    if draft.policy.name == Name::New && (taken(&new) || (old.as_ref() == Some(&new) && !draft.is_elsewhere())) {
+    let is_new = draft.policy.name != Name::Keep;
+    let is_the_original = is_new && old.as_ref() == Some(&new) && !draft.is_elsewhere();
+    if is_the_original || (draft.policy.name == Name::New && taken(&new)) {
         return refuse(
             Refusal::NameTaken,
             format!("a machine has the name '{new}'"),
@@ -43,22 +45,26 @@ pub(super) fn uuid(draft: &mut Draft<'_, '_>) -> Result<(), RewriteError> {
         Identity::Drop => None,
         Identity::New => Some(unused(draft.facts.uuid, draft.source.uuid, "uuid")?),
     };
-    let old = draft.source.uuid.map(|uuid| uuid.to_string());
     let new_text = new.map(|uuid| uuid.to_string());
     draft.domain.uuid = new;
     for system in draft.domain.sysinfo.iter_mut().filter_map(|sysinfo| sysinfo.system.as_mut()) {
         // libvirt demands that the SMBIOS uuid is that of the machine; clouds make the serial number of it too.
-        let follows = |name, value: &Option<String>| {
-            name == Some(SystemEntryName::Uuid)
-                || (name == Some(SystemEntryName::Serial) && *value == old && old.is_some())
+        let is_old = |value: &Option<String>| {
+            let value = value.as_deref().and_then(|value| value.trim().parse().ok());
+            value.is_some() && value == draft.source.uuid
+        };
+        let follows = |entry: &SystemEntry| match entry.name {
+            Some(SystemEntryName::Uuid) => true,
+            Some(SystemEntryName::Serial) => is_old(&entry.value),
+            _ => false,
         };
         match &new_text {
             Some(new) => {
-                system.entry.iter_mut().filter(|entry| follows(entry.name, &entry.value)).for_each(|entry| {
+                system.entry.iter_mut().filter(|entry| follows(entry)).for_each(|entry| {
                     entry.value = Some(new.clone());
                 });
             }
-            None => system.entry.retain(|entry| !follows(entry.name, &entry.value)),
+            None => system.entry.retain(|entry| !follows(entry)),
         }
     }
     if let Some(devices) = &mut draft.domain.devices {

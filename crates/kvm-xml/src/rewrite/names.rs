@@ -3,9 +3,11 @@
 /// The longest name, in bytes; libvirt makes file names of it.
 const LONGEST: usize = 200;
 const SUFFIX: &str = "-clone";
+/// More names than this are not taken; whoever says so says it of all.
+const ATTEMPTS: u64 = 100_000;
 
 /// The name of a clone: `foo` becomes `foo-clone`, `foo-clone` becomes `foo-clone1`, and the number grows as long as
-/// the name is `taken`.
+/// the name is `taken`. If all are, the answer is the first of them.
 ///
 /// ```
 /// use kvm_xml::rewrite::clone_name;
@@ -27,7 +29,7 @@ pub fn clone_name(name: &str, taken: impl Fn(&str) -> bool) -> String {
         let end = if number == 0 { SUFFIX.to_owned() } else { format!("{SUFFIX}{number}") };
         format!("{}{end}", &base[..base.floor_char_boundary(LONGEST - end.len())])
     };
-    (first..u64::MAX).map(name).find(|name| !taken(name)).unwrap_or_else(|| name(first))
+    (first..first.saturating_add(ATTEMPTS)).map(name).find(|name| !taken(name)).unwrap_or_else(|| name(first))
 }
 
 /// The file name that a copy has: `old`, the machine's name, is replaced by `new` where the file is named after the
@@ -80,6 +82,7 @@ mod tests {
         assert_eq!(clone_name("foo-clone9", free), "foo-clone10");
         assert_eq!(clone_name("foo-clones", free), "foo-clones-clone");
         assert_eq!(clone_name("-clone", free), "-clone1");
+        assert_eq!(clone_name("foo", |_| true), "foo-clone");
         assert_eq!(clone_name("foo", |name| name != "foo-clone3"), "foo-clone3");
         assert_eq!(clone_name("foo-clone99999999999999999999", free), "foo-clone99999999999999999999-clone");
     }

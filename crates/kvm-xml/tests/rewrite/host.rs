@@ -264,6 +264,22 @@ fn the_hosts_cpu_and_an_unknown_target_are_warned_of() {
 }
 
 #[test]
+fn nothing_is_assumed_of_another_host() {
+    let mut facts = Facts { uuid: Some(NEW_UUID), genid: Some(NEW_GENID), ..Facts::other_host() };
+    assert_eq!(refusal(&identity(), &Policy::REPLICA, &mut facts).kind, Refusal::Unreachable);
+    let nic = machine("<interface type='bridge'><source bridge='br0'/></interface>");
+    assert_eq!(refusal(&nic, &Policy::MOVE, &mut Facts::other_host()).kind, Refusal::NetworkMissing);
+    let screens = machine(
+        "<graphics type='vnc' listen='127.0.0.1'/><graphics type='spice' listen='192.0.2.7'/>
+         <disk type='file' device='cdrom'><source file='/x.iso'/><target dev='sda'/></disk>",
+    );
+    let copy = rewrite(&screens, &Policy::MOVE, &mut Facts::other_host()).expect("needs nothing of the host");
+    let listens: Vec<_> = copy.domain.graphics().iter().map(|graphics| graphics.listen.as_deref()).collect();
+    assert_eq!(listens, [Some("127.0.0.1"), None]);
+    assert!(copy.domain.disks()[0].source.is_none());
+}
+
+#[test]
 fn what_the_target_lacks_is_warned_of() {
     let bare = |policy: &Policy| Facts {
         file_exists: Box::new(|_| false),

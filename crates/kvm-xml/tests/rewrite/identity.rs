@@ -36,7 +36,9 @@ fn a_taken_name_is_refused_unless_the_machine_is_replaced() {
 #[test]
 fn the_name_of_the_original_is_refused_on_its_host() {
     let mut facts = Facts { name: Some("web".into()), place: Place::SameHost, ..facts() };
-    assert_eq!(refusal(&identity(), &Policy::CLONE, &mut facts).kind, Refusal::NameTaken);
+    for policy in [Policy::CLONE, Policy { name: policy::Name::Replace, ..Policy::CLONE }] {
+        assert_eq!(refusal(&identity(), &policy, &mut facts).kind, Refusal::NameTaken);
+    }
 }
 
 #[test]
@@ -76,6 +78,12 @@ fn uuid_and_serial_number_in_the_smbios_follow_the_uuid() {
         };
         row(read, [new.as_str(), OLD_UUID, OLD_UUID, OLD_UUID, ""]);
     }
+}
+
+#[test]
+fn names_that_are_all_taken_are_refused() {
+    let mut facts = Facts { name_taken: Box::new(|_| true), ..facts() };
+    assert_eq!(refusal(&identity(), &Policy::CLONE, &mut facts).kind, Refusal::NameTaken);
 }
 
 #[test]
