@@ -4,10 +4,20 @@
 //! xml_roundtrip --kind domain [--strict] [--json] FILE         one document, to standard output ('-' reads standard input)
 //! xml_roundtrip --kind domain [--strict] [--json] --in DIR --out DIR   every DIR/*.xml; bad ones are named on standard error
 //! ```
+//!
+//! A kind is the name of the document in lower case: `domain`, `capabilities`, `domaincapabilities`, `network`,
+//! `networkport`, `pool`, `poolsources`, `volume`, `nodedev`, `hostinterface`. A device of a domain is a kind of its own,
+//! named as its element: `disk`, `hostdev`.
 
+use kvm_xml::domain::{
+    Audio, Channel, Console, Controller, Cpu, Crypto, Disk, Filesystem, Graphics, Hostdev, Hub, Input, Interface,
+    Iommu, Lease, Memballoon, MemoryDevice, NvramDevice, Panic, Parallel, Pstore, Redirdev, Redirfilter, Rng, Serial,
+    Shmem, Smartcard, Sound, Tpm, Video, Vsock, Watchdog,
+};
 use kvm_xml::{
-    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
-    NetworkFilter, NetworkFilterBinding, ParseOptions, Secret, StoragePool, StoragePoolCapabilities, StorageVolume,
+    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, HostInterface,
+    Network, NetworkFilter, NetworkFilterBinding, NetworkPort, NodeDevice, ParseOptions, Secret, StoragePool,
+    StoragePoolCapabilities, StorageVolume, pool::PoolSources,
 };
 use std::fs;
 use std::io::{self, Read, Write};
@@ -96,7 +106,7 @@ fn read(file: &Path) -> Result<String, String> {
 }
 
 fn convert(arguments: &Arguments, text: &str) -> Result<String, String> {
-    let convert = match arguments.kind.as_str() {
+    let convert: Convert = match arguments.kind.as_str() {
         "domain" => as_kind::<Domain>,
         "capabilities" => as_kind::<Capabilities>,
         "domaincapabilities" => as_kind::<DomainCapabilities>,
@@ -110,9 +120,54 @@ fn convert(arguments: &Arguments, text: &str) -> Result<String, String> {
         "nwfilter" => as_kind::<NetworkFilter>,
         "nwfilterbinding" => as_kind::<NetworkFilterBinding>,
         "poolcapabilities" => as_kind::<StoragePoolCapabilities>,
-        other => return Err(format!("no kind of document is called {other:?}")),
+        "networkport" => as_kind::<NetworkPort>,
+        "nodedev" => as_kind::<NodeDevice>,
+        "hostinterface" => as_kind::<HostInterface>,
+        "poolsources" => as_kind::<PoolSources>,
+        other => device(other).ok_or(format!("no kind of document is called {other:?}"))?,
     };
     convert(arguments, text)
+}
+
+type Convert = fn(&Arguments, &str) -> Result<String, String>;
+
+/// Devices as they are attached to a domain.
+fn device(kind: &str) -> Option<Convert> {
+    const DEVICES: &[(&str, Convert)] = &[
+        (Audio::ROOT, as_kind::<Audio>),
+        (Channel::ROOT, as_kind::<Channel>),
+        (Console::ROOT, as_kind::<Console>),
+        (Controller::ROOT, as_kind::<Controller>),
+        (Cpu::ROOT, as_kind::<Cpu>),
+        (Crypto::ROOT, as_kind::<Crypto>),
+        (Disk::ROOT, as_kind::<Disk>),
+        (Filesystem::ROOT, as_kind::<Filesystem>),
+        (Graphics::ROOT, as_kind::<Graphics>),
+        (Hostdev::ROOT, as_kind::<Hostdev>),
+        (Hub::ROOT, as_kind::<Hub>),
+        (Input::ROOT, as_kind::<Input>),
+        (Interface::ROOT, as_kind::<Interface>),
+        (Iommu::ROOT, as_kind::<Iommu>),
+        (Lease::ROOT, as_kind::<Lease>),
+        (Memballoon::ROOT, as_kind::<Memballoon>),
+        (MemoryDevice::ROOT, as_kind::<MemoryDevice>),
+        (NvramDevice::ROOT, as_kind::<NvramDevice>),
+        (Panic::ROOT, as_kind::<Panic>),
+        (Parallel::ROOT, as_kind::<Parallel>),
+        (Pstore::ROOT, as_kind::<Pstore>),
+        (Redirdev::ROOT, as_kind::<Redirdev>),
+        (Redirfilter::ROOT, as_kind::<Redirfilter>),
+        (Rng::ROOT, as_kind::<Rng>),
+        (Serial::ROOT, as_kind::<Serial>),
+        (Shmem::ROOT, as_kind::<Shmem>),
+        (Smartcard::ROOT, as_kind::<Smartcard>),
+        (Sound::ROOT, as_kind::<Sound>),
+        (Tpm::ROOT, as_kind::<Tpm>),
+        (Video::ROOT, as_kind::<Video>),
+        (Vsock::ROOT, as_kind::<Vsock>),
+        (Watchdog::ROOT, as_kind::<Watchdog>),
+    ];
+    DEVICES.iter().find(|(root, _)| *root == kind).map(|(_, convert)| *convert)
 }
 
 fn as_kind<T: Document + serde_core::Serialize>(arguments: &Arguments, text: &str) -> Result<String, String> {

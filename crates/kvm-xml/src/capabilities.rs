@@ -46,6 +46,7 @@ pub struct Guest {
 
 /// The host's CPU: <https://libvirt.org/formatcaps.html>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "cpu")]
 pub struct HostCpu {
     #[xml(el)]
     pub arch: Option<Arch>,

@@ -3,7 +3,7 @@
 use crate::domain::IpFamily;
 use crate::extra::Extra;
 use crate::leaf::closed;
-use crate::value::{Mode, OnOff, Wwn, YesNo};
+use crate::value::{MacAddr, Mode, OnOff, Wwn, YesNo};
 use kvm_xml_derive::Xml;
 use std::net::{IpAddr, Ipv4Addr};
 use uuid::Uuid;
@@ -57,9 +57,25 @@ pub struct Mtu {
     pub _extra: Extra,
 }
 
+/// An element that is only a MAC address.
+#[derive(Clone, Default, Xml)]
+pub struct MacAddress {
+    pub address: Option<MacAddr>,
+    pub _extra: Extra,
+}
+
+/// The state of a network interface of the host. Read only.
+#[derive(Clone, Default, Xml)]
+pub struct NetLink {
+    /// In megabits per second.
+    pub speed: Option<u32>,
+    pub state: Option<NetLinkState>,
+    pub _extra: Extra,
+}
+
 /// An IP route: <https://libvirt.org/formatnetwork.html#static-routes>.
 #[derive(Clone, Default, Xml)]
-#[xml(key = "address+prefix+netmask")]
+#[xml(root = "route", key = "address+prefix+netmask")]
 pub struct Route {
     pub family: Option<IpFamily>,
     pub address: Option<IpAddr>,
@@ -331,6 +347,11 @@ closed! {
     /// What `type` of [`VirtualPort`] can be.
     pub enum VirtualPortType {
         V8021Qbg = "802.1Qbg", V8021Qbh = "802.1Qbh", Openvswitch = "openvswitch", Midonet = "midonet",
+    }
+    /// What `state` of [`NetLink`] can be: the operational states of RFC 2863.
+    pub enum NetLinkState {
+        Unknown = "unknown", Notpresent = "notpresent", Down = "down", Lowerlayerdown = "lowerlayerdown",
+        Testing = "testing", Dormant = "dormant", Up = "up",
     }
     /// What `name` of [`HostdevDriver`] can be.
     pub enum HostdevDriverName {

@@ -52,10 +52,16 @@ pub mod element;
 mod error;
 mod extra;
 mod fragment;
+#[allow(missing_docs, reason = "as above")]
+pub mod host_interface;
 pub mod leaf;
 mod metadata;
 #[allow(missing_docs, reason = "as above")]
 pub mod network;
+#[allow(missing_docs, reason = "as above")]
+pub mod network_port;
+#[allow(missing_docs, reason = "as above")]
+pub mod node_device;
 #[allow(missing_docs, reason = "as above")]
 pub mod nwfilter;
 mod parse;
@@ -88,8 +94,11 @@ pub use domain_capabilities::DomainCapabilities;
 pub use error::XmlError;
 pub use extra::Extra;
 pub use fragment::Fragment;
+pub use host_interface::HostInterface;
 pub use metadata::Metadata;
 pub use network::Network;
+pub use network_port::NetworkPort;
+pub use node_device::NodeDevice;
 pub use nwfilter::{NetworkFilter, NetworkFilterBinding};
 pub use pool::StoragePool;
 pub use pool_capabilities::StoragePoolCapabilities;

@@ -1,6 +1,6 @@
 //! Virtual networks.
 
-use crate::common::{Bandwidth, HostdevDriver, Mtu, PortIsolation, Route, VirtualPort, Vlan};
+use crate::common::{Bandwidth, HostdevDriver, MacAddress, Mtu, PortIsolation, Route, VirtualPort, Vlan};
 use crate::domain::{IpFamily, IpProtocol, MacTableManager, QemuArg};
 use crate::extra::Extra;
 use crate::leaf::closed;
@@ -33,7 +33,7 @@ pub struct Network {
     pub vlan: Option<Vlan>,
     pub bandwidth: Option<Bandwidth>,
     pub mtu: Option<Mtu>,
-    pub mac: Option<NetworkMac>,
+    pub mac: Option<MacAddress>,
     pub domain: Option<NetworkDomain>,
     pub ip: Vec<NetworkIp>,
     pub route: Vec<Route>,
@@ -47,6 +47,7 @@ pub struct Network {
 
 /// The network's bridge on the host: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "bridge")]
 pub struct Bridge {
     pub name: Option<String>,
     pub zone: Option<String>,
@@ -57,15 +58,9 @@ pub struct Bridge {
     pub _extra: Extra,
 }
 
-/// The MAC address of the bridge: <https://libvirt.org/formatnetwork.html>.
-#[derive(Clone, Default, Xml)]
-pub struct NetworkMac {
-    pub address: Option<MacAddr>,
-    pub _extra: Extra,
-}
-
 /// How the network reaches the outside: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "forward")]
 pub struct Forward {
     pub dev: Option<String>,
     pub mode: Option<ForwardMode>,
@@ -94,6 +89,7 @@ pub struct PortGroup {
 
 /// The DNS domain of the network: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "domain")]
 pub struct NetworkDomain {
     pub name: Option<String>,
     #[xml("localOnly")]
@@ -168,6 +164,7 @@ pub struct ForwardAddress {
 
 /// The physical function whose virtual functions guests get: <https://libvirt.org/formatnetwork.html>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "pf")]
 pub struct ForwardPf {
     pub dev: Option<String>,
     pub _extra: Extra,

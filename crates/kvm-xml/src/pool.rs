@@ -39,6 +39,7 @@ pub struct PoolFeatures {
 
 /// Where a pool's storage comes from: <https://libvirt.org/formatstorage.html>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "source")]
 pub struct PoolSource {
     pub vendor: Option<Named>,
     pub product: Option<Named>,
@@ -51,6 +52,14 @@ pub struct PoolSource {
     pub protocol: Option<PoolProtocol>,
     pub initiator: Option<Initiator>,
     pub adapter: Option<ScsiAdapter>,
+    pub _extra: Extra,
+}
+
+/// What `virConnectFindStoragePoolSources` found: one source for each pool that could be made.
+#[derive(Clone, Default, Xml)]
+#[xml(root = "sources")]
+pub struct PoolSources {
+    pub source: Vec<PoolSource>,
     pub _extra: Extra,
 }
 

@@ -94,6 +94,39 @@ leaf!(
 );
 text_traits!(Adjustment);
 
+/// A number, or a name where the XML has one element for both.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NumberOrName {
+    /// Decimal digits without leading zeros.
+    Number(u64),
+    /// Anything else.
+    Name(String),
+}
+
+impl NumberOrName {
+    /// The number; `None` for a name.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Name(_) => None,
+        }
+    }
+}
+
+leaf!(
+    NumberOrName,
+    |value| match value {
+        Self::Number(number) => Scalar::Unsigned(*number),
+        Self::Name(name) => Scalar::Str(name),
+    },
+    |text: &str, _| {
+        let number = text.parse().ok().filter(|number: &u64| number.to_string() == text);
+        Ok((number.map_or_else(|| Self::Name(text.to_owned()), Self::Number), crate::leaf::Spelling::Usual))
+    }
+);
+text_traits!(NumberOrName);
+
 /// Text with a form of its own that this crate checks and does not take apart.
 macro_rules! formed {
     ($($(#[$meta:meta])* $name:ident: $expected:literal, $check:expr;)+) => {$(
@@ -170,5 +203,25 @@ formed! {
     Duid: "a DUID: bytes in hexadecimal with colons between them", |text| {
         let byte = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         text.split(':').count() >= 7 && text.split(':').all(byte)
+    };
+    /// The speed of a PCI Express link: `2.5`.
+    LinkSpeed: "a number such as 8 or 2.5", |text| {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // The schema says "a character" where it means a point.
+        text.split_once(|character: char| !character.is_ascii_digit())
+            .map_or_else(|| digits(text), |(whole, fraction)| digits(whole) && digits(fraction))
+    };
+    /// Something that a network device does for the CPU: `tso`, `rxvlan`.
+    NetFeature: "letters, '-' and '_'", |text| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte))
+    };
+    /// The number of a field of vital product data: a digit or a capital letter.
+    VpdIndex: "a digit or a capital letter", |text| {
+        text.len() == 1 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    };
+    /// Seconds that a bridge waits before it forwards, with or without a fraction: `1.5`.
+    ForwardDelay: "seconds such as 0 or 1.5", |text| {
+        let number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+        text == "INF" || number && text.parse::<f64>().is_ok_and(|seconds| seconds >= 0.0)
     };
 }

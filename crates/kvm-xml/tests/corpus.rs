@@ -5,7 +5,7 @@
 
 use kvm_xml::{
     Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
-    NetworkFilter, Secret, StoragePool, StorageVolume,
+    NetworkFilter, NodeDevice, Secret, StoragePool, StorageVolume,
 };
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -39,6 +39,7 @@ fn real_documents_keep_their_tree() {
             "backup" => check::<DomainBackup>(&file),
             "secret" => check::<Secret>(&file),
             "nwfilter" => check::<NetworkFilter>(&file),
+            "nodedev" => check::<NodeDevice>(&file),
             _ => continue,
         }
         read += 1;

@@ -1,9 +1,11 @@
 //! The documents under `testdata/xml`, one per family of elements, go through the model unchanged.
 
 use kvm_xml::element::{Element, Item};
+use kvm_xml::pool::PoolSources;
 use kvm_xml::{
-    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
-    NetworkFilter, NetworkFilterBinding, Secret, StoragePool, StoragePoolCapabilities, StorageVolume,
+    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, HostInterface,
+    Network, NetworkFilter, NetworkFilterBinding, NetworkPort, NodeDevice, Secret, StoragePool,
+    StoragePoolCapabilities, StorageVolume,
 };
 use serde_core::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -80,7 +82,10 @@ fn a_domain_with_unknown_parts_comes_out_as_it_went_in() {
 fn other_documents_come_out_as_they_went_in() {
     check_strict::<Capabilities>("capabilities.xml");
     check_strict::<DomainCapabilities>("domain-capabilities.xml");
+    check_strict::<HostInterface>("host-interface.xml");
     check_strict::<Network>("network.xml");
+    check_strict::<NetworkPort>("network-port.xml");
+    check_strict::<PoolSources>("pool-sources.xml");
     check_strict::<StorageVolume>("volume.xml");
     check_strict::<StoragePoolCapabilities>("pool-capabilities.xml");
     check_strict::<DomainSnapshot>("domain-snapshot.xml");
@@ -90,6 +95,13 @@ fn other_documents_come_out_as_they_went_in() {
     check_strict::<Secret>("secret.xml");
     check_strict::<NetworkFilter>("nwfilter.xml");
     check_strict::<NetworkFilterBinding>("nwfilter-binding.xml");
+}
+
+#[test]
+fn node_devices_come_out_as_they_went_in() {
+    for name in ["mdev", "net", "pci", "scsi"] {
+        check_strict::<NodeDevice>(&format!("node-device-{name}.xml"));
+    }
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use kvm_xml::element::{Element, Item, Kind, Place};
 use kvm_xml::leaf::{Expected, Format};
 use kvm_xml::{
-    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
-    NetworkFilter, NetworkFilterBinding, ParseOptions, Secret, StoragePool, StoragePoolCapabilities, StorageVolume,
-    diff,
+    Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, HostInterface,
+    Network, NetworkFilter, NetworkFilterBinding, NetworkPort, NodeDevice, ParseOptions, Secret, StoragePool,
+    StoragePoolCapabilities, StorageVolume, diff,
 };
 use proptest::prelude::*;
 use serde_core::{Serialize, de::DeserializeOwned};
@@ -242,6 +242,9 @@ proptest! {
         check::<Capabilities>(bytes.clone())?;
         check::<DomainCapabilities>(bytes.clone())?;
         check::<Network>(bytes.clone())?;
+        check::<HostInterface>(bytes.clone())?;
+        check::<NetworkPort>(bytes.clone())?;
+        check::<NodeDevice>(bytes.clone())?;
         check::<StoragePool>(bytes.clone())?;
         check::<StorageVolume>(bytes.clone())?;
         check::<StoragePoolCapabilities>(bytes.clone())?;

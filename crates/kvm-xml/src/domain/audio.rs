@@ -35,7 +35,7 @@ pub struct Sound {
 ///
 /// `Spice` and `None` leave the sound to the viewer and are chosen by libvirt for SPICE and VNC. QEMU, since 7.2.0.
 #[derive(Clone, Default, Xml)]
-#[xml(key = "id")]
+#[xml(root = "audio", key = "id")]
 pub struct Audio {
     /// From 1.
     #[xml(hexable)]

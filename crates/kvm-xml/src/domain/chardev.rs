@@ -96,6 +96,7 @@ pub struct Redirdev {
 
 /// Which USB devices may be redirected: <https://libvirt.org/formatdomain.html#redirected-devices>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "redirfilter")]
 pub struct Redirfilter {
     /// The first rule that fits counts.
     pub usbdev: Vec<UsbDeviceRule>,

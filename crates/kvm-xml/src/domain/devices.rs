@@ -127,6 +127,7 @@ pub struct Shmem {
 
 /// A virtio crypto device: <https://libvirt.org/formatdomain.html#crypto>.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "crypto")]
 pub struct Crypto {
     pub model: Option<CryptoModel>,
     pub r#type: Option<CryptoType>,
@@ -179,6 +180,7 @@ pub struct Memballoon {
 ///
 /// Only to set its address. Since 1.0.5.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "nvram")]
 pub struct NvramDevice {
     pub address: Option<Address>,
     pub _extra: Extra,
@@ -236,6 +238,7 @@ pub struct Vsock {
 /// A Linux guest writes the kernel's messages there when it crashes, and finds them under `/sys/fs/pstore` after the
 /// reboot. Since 10.6.0.
 #[derive(Clone, Default, Xml)]
+#[xml(root = "pstore")]
 pub struct Pstore {
     pub backend: Option<PstoreBackend>,
     /// The absolute path of a file on the host.

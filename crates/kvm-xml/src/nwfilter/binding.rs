@@ -1,8 +1,8 @@
 //! Network filters at work.
 
-use crate::common::{FilterRef, Named};
+use crate::common::{FilterRef, MacAddress, Named};
 use crate::extra::Extra;
-use crate::network::NetworkMac;
+
 use kvm_xml_derive::Xml;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ pub struct NetworkFilterBinding {
     pub portdev: Option<Named>,
     /// The host's device that the interface is connected to.
     pub linkdev: Option<Named>,
-    pub mac: Option<NetworkMac>,
+    pub mac: Option<MacAddress>,
     pub filterref: Option<FilterRef>,
     pub _extra: Extra,
 }
