@@ -273,18 +273,26 @@ pub struct VlanTag {
     pub _extra: Extra,
 }
 
-/// A SCSI host adapter: <https://libvirt.org/formatstorage.html>.
+/// A SCSI host adapter: <https://libvirt.org/formatstorage.html#source-elements>.
 #[derive(Clone, Default, Xml)]
 pub struct ScsiAdapter {
+    /// Needed for `fc_host`.
     pub r#type: Option<ScsiAdapterType>,
+    /// `scsi_host1`, which may be another adapter after the next start; `parentaddr` is not.
     pub name: Option<String>,
+    /// The adapter that a virtual one is made on; chosen by libvirt if there is none.
     pub parent: Option<String>,
+    /// Whether the virtual adapter goes when the pool does. Since 1.2.11.
     pub managed: Option<YesNo>,
+    /// With `parent_wwpn` in place of `parent`. Since 3.0.0.
     pub parent_wwnn: Option<Wwn>,
     pub parent_wwpn: Option<Wwn>,
+    /// In place of `parent`. Since 3.0.0.
     pub parent_fabric_wwn: Option<Wwn>,
+    /// Of the virtual adapter, as is `wwpn`.
     pub wwnn: Option<Wwn>,
     pub wwpn: Option<Wwn>,
+    /// In place of `name`. Since 1.2.7.
     pub parentaddr: Option<ParentAddress>,
     pub _extra: Extra,
 }
@@ -312,24 +320,29 @@ pub struct Max {
     pub _extra: Extra,
 }
 
-/// The PCI address of a SCSI host adapter: <https://libvirt.org/formatstorage.html>.
+/// The PCI address of a SCSI host adapter, since 1.2.7: <https://libvirt.org/formatstorage.html#source-elements>.
 #[derive(Clone, Default, Xml)]
 pub struct ParentAddress {
+    /// From `/sys/class/scsi_host/host*/unique_id`.
     #[xml(min = 1)]
     pub unique_id: Option<u32>,
     pub address: Option<PciAddress>,
     pub _extra: Extra,
 }
 
-/// Mode, owner, group and label of a file: <https://libvirt.org/formatstorage.html>.
+/// Mode, owner, group and label of a file: <https://libvirt.org/formatstorage.html#storage-volume-target-elements>.
 #[derive(Clone, Default, Xml)]
 pub struct Permissions {
+    /// For pools 0711 unless said otherwise, for volumes 0600.
     #[xml(el)]
     pub mode: Option<Mode>,
+    /// A number; -1, or none, for that of libvirt's daemon.
     #[xml(el, min = -1, max = 0xffff_ffff)]
     pub owner: Option<i64>,
+    /// A number; -1, or none, for that of libvirt's daemon.
     #[xml(el, min = -1, max = 0xffff_ffff)]
     pub group: Option<i64>,
+    /// Of SELinux or the like.
     #[xml(el)]
     pub label: Option<String>,
     pub _extra: Extra,

@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 /// A device of the host: <https://libvirt.org/formatnode.html>.
 ///
-/// Devices form a tree whose root is called `computer`; [`parent`](Self::parent) names the next one towards it. A document
-/// for creating a device (a mediated device, a virtual Fibre Channel port) has only `parent` and one `capability`.
+/// Devices form a tree whose root is called `computer`; [`parent`](Self::parent) names the next one towards it. A
+/// document for creating a device (a mediated device, a virtual Fibre Channel port) has only `parent` and one
+/// `capability`.
 #[derive(Clone, Default, Xml)]
 #[xml(root = "device")]
 pub struct NodeDevice {
@@ -35,7 +36,7 @@ pub struct NodeDevice {
     pub _extra: Extra,
 }
 
-/// A special file of the device in `/dev`.
+/// A special file of the device in `/dev`: <https://libvirt.org/formatnode.html#node-device-xml>.
 #[derive(Clone, Default, Xml)]
 pub struct Devnode {
     pub r#type: Option<DevnodeType>,
@@ -45,7 +46,8 @@ pub struct Devnode {
     pub _extra: Extra,
 }
 
-/// The device above this one, by name or, for a Fibre Channel adapter, by world wide names.
+/// The device above this one, by name or, for a Fibre Channel adapter, by world wide names:
+/// <https://libvirt.org/formatnode.html#node-device-xml>.
 #[derive(Clone, Default, Xml)]
 pub struct NodeParent {
     /// Name of the node; goes with `wwpn`.
@@ -60,7 +62,7 @@ pub struct NodeParent {
     pub _extra: Extra,
 }
 
-/// The kernel driver that serves a device.
+/// The kernel driver that serves a device: <https://libvirt.org/formatnode.html#node-device-xml>.
 #[derive(Clone, Default, Xml)]
 pub struct NodeDriver {
     #[xml(el)]
@@ -87,12 +89,12 @@ pub struct NodeDriver {
 /// | `drm` | `type` |
 /// | `mdev` (since 3.4.0) | `type`, `uuid`, `parent_addr`, `iommuGroup`, `attr` |
 /// | `ccw` | `state`, `cssid`, `ssid`, `devno`, `capability` |
-/// | `ccwgroup` | `state`, `cssid`, `ssid`, `devno`, `members`, `capability` |
-/// | `css` | `cssid`, `ssid`, `devno`, `channel_dev_addr`, `capability` |
+/// | `ccwgroup` (since 11.1.0) | `state`, `cssid`, `ssid`, `devno`, `members`, `capability` |
+/// | `css` (since 6.9.0) | `cssid`, `ssid`, `devno`, `channel_dev_addr`, `capability` |
 /// | `vdpa` (since 6.9.0) | `chardev` |
-/// | `ap_card` | `ap-adapter` |
-/// | `ap_queue` | `ap-adapter`, `ap-domain` |
-/// | `ap_matrix` | `capability` |
+/// | `ap_card` (since 7.0.0) | `ap-adapter` |
+/// | `ap_queue` (since 7.0.0) | `ap-adapter`, `ap-domain` |
+/// | `ap_matrix` (since 7.0.0) | `capability` |
 #[derive(Clone, Default, Xml)]
 pub struct Capability {
     pub r#type: Option<CapabilityType>,
@@ -214,7 +216,7 @@ pub struct DeviceType {
     pub _extra: Extra,
 }
 
-/// A vendor or a product, with its number where it has one.
+/// A vendor or a product, with its number where it has one: <https://libvirt.org/formatnode.html#pci>.
 #[derive(Clone, Default, Xml)]
 pub struct Identity {
     #[xml(base16 = 4)]
@@ -225,7 +227,7 @@ pub struct Identity {
     pub _extra: Extra,
 }
 
-/// The hardware of the host.
+/// The hardware of the host: <https://libvirt.org/formatnode.html#system>.
 #[derive(Clone, Default, Xml)]
 pub struct Hardware {
     #[xml(el)]
@@ -239,7 +241,7 @@ pub struct Hardware {
     pub _extra: Extra,
 }
 
-/// The firmware of the host.
+/// The firmware of the host: <https://libvirt.org/formatnode.html#system>.
 #[derive(Clone, Default, Xml)]
 pub struct Firmware {
     #[xml(el)]
@@ -251,14 +253,14 @@ pub struct Firmware {
     pub _extra: Extra,
 }
 
-/// Work that a network device takes off the CPU: `tso`, `rxvlan`, `rdma`.
+/// Work that a network device takes off the CPU: `tso`, `rxvlan`, `rdma`; <https://libvirt.org/formatnode.html#net>.
 #[derive(Clone, Default, Xml)]
 pub struct NetDeviceFeature {
     pub name: Option<NetFeature>,
     pub _extra: Extra,
 }
 
-/// A setting of a mediated device (since 6.5.0).
+/// A setting of a mediated device (since 6.5.0): <https://libvirt.org/formatnode.html#mdev>.
 #[derive(Clone, Default, Xml)]
 pub struct MdevAttr {
     pub name: Option<String>,
@@ -266,7 +268,7 @@ pub struct MdevAttr {
     pub _extra: Extra,
 }
 
-/// A device in the channel subsystem of s390.
+/// A device in the channel subsystem of s390: <https://libvirt.org/formatnode.html#css>.
 #[derive(Clone, Default, Xml)]
 pub struct CcwAddress {
     #[xml(el, hex = 1, max = 254)]

@@ -47,7 +47,8 @@ impl From<bool> for OnOff {
     }
 }
 
-/// Permission bits of a file, written in octal with four digits: `0644`.
+/// Permission bits of a file, written in octal with four digits: `0644`;
+/// <https://libvirt.org/formatstorage.html#storage-volume-target-elements>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mode(pub u16);
 
@@ -58,7 +59,8 @@ leaf!(Mode, |mode| Scalar::String(format!("{:04o}", mode.0)), |text: &str, _| {
 });
 text_traits!(Mode);
 
-/// A world wide name: 16 hexadecimal digits, with or without `0x` before them.
+/// A world wide name: 16 hexadecimal digits, with or without `0x` before them;
+/// <https://libvirt.org/formatnode.html#scsi-host>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wwn(pub u64);
 
@@ -71,7 +73,7 @@ leaf!(Wwn, |name| Scalar::String(format!("{:016x}", name.0)), |text: &str, _| {
 });
 text_traits!(Wwn);
 
-/// Seconds that a clock differs, or `reset`.
+/// Seconds that a clock differs, or `reset`: <https://libvirt.org/formatdomain.html#time-keeping>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Adjustment {
     /// The clock is put right at each start.
@@ -94,7 +96,8 @@ leaf!(
 );
 text_traits!(Adjustment);
 
-/// A number, or a name where the XML has one element for both.
+/// A number, or a name where the XML has one element for both, as the buses of
+/// <https://libvirt.org/formatnode.html#capability-types>.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NumberOrName {
     /// Decimal digits without leading zeros.
@@ -163,18 +166,19 @@ formed! {
         let shape: String = text.chars().take(19).map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         shape == "0000-00-00T00:00:00" && text.chars().skip(19).all(|c| c.is_ascii_digit() || ".:+-Z".contains(c))
     };
-    /// Seconds since 1970, with up to nine digits of a fraction: `1700000000.123456789`.
+    /// Seconds since 1970, with up to nine digits of a fraction: `1700000000.123456789`;
+    /// <https://libvirt.org/formatstorage.html#storage-volume-target-elements>.
     Timestamp: "seconds with a fraction", |text| {
         let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         !seconds.is_empty() && digits(seconds) && digits(fraction) && fraction.len() <= 9
     };
-    /// The version of an image format: `1.1`.
+    /// The version of an image format, `1.1`: <https://libvirt.org/formatstorage.html#storage-volume-target-elements>.
     Compat: "a version such as 1.1", |text| {
         let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
     };
-    /// A USB port, through hubs: `1.2`.
+    /// A USB port, through hubs, `1.2`: <https://libvirt.org/formatdomain.html#device-addresses>.
     UsbPort: "a USB port such as 1.2", |text| {
         let number = |text: &str| {
             let digits = text.strip_prefix("0x").unwrap_or(text);
@@ -182,7 +186,8 @@ formed! {
         };
         text.split('.').count() <= 4 && text.split('.').all(number)
     };
-    /// The version of a USB device in a filter, `1.10`, or `-1` for any.
+    /// The version of a USB device in a filter, `1.10`, or `-1` for any:
+    /// <https://libvirt.org/formatdomain.html#usb-device-redirection>.
     UsbVersion: "a version such as 1.10, or -1", |text| {
         let number = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         text == "-1" || text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
@@ -195,27 +200,30 @@ formed! {
     PortId: "a uuid or a number", |text| {
         text.parse::<i64>().is_ok() || uuid::Uuid::parse_str(text).is_ok()
     };
-    /// A CPU vendor as the guest sees it: twelve characters, no comma.
+    /// A CPU vendor as the guest sees it, twelve characters, no comma:
+    /// <https://libvirt.org/formatdomain.html#cpu-model-and-topology>.
     VendorId: "twelve characters without a comma", |text| text.chars().count() == 12 && !text.contains(',');
     /// Something that the host's hardware counts: cache occupancy (`llc_...`) or memory bandwidth (`mbm_...`).
     MonitorName: "a name that starts with llc_ or mbm_", |text| text.starts_with("llc_") || text.starts_with("mbm_");
-    /// A DHCP unique identifier: bytes in hexadecimal, separated by colons.
+    /// A DHCP unique identifier, bytes in hexadecimal, separated by colons:
+    /// <https://libvirt.org/formatnetwork.html#addressing>.
     Duid: "a DUID: bytes in hexadecimal with colons between them", |text| {
         let byte = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         text.split(':').count() >= 7 && text.split(':').all(byte)
     };
-    /// The speed of a PCI Express link: `2.5`.
+    /// The speed of a PCI Express link in gigatransfers per second, `2.5`: <https://libvirt.org/formatnode.html#pci>.
     LinkSpeed: "a number such as 8 or 2.5", |text| {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         // The schema says "a character" where it means a point.
         text.split_once(|character: char| !character.is_ascii_digit())
             .map_or_else(|| digits(text), |(whole, fraction)| digits(whole) && digits(fraction))
     };
-    /// Something that a network device does for the CPU: `tso`, `rxvlan`.
+    /// Something that a network device does for the CPU, `tso`, `rxvlan`: <https://libvirt.org/formatnode.html#net>.
     NetFeature: "letters, '-' and '_'", |text| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte))
     };
-    /// The number of a field of vital product data: a digit or a capital letter.
+    /// The number of a field of vital product data, a digit or a capital letter:
+    /// <https://libvirt.org/formatnode.html#vpd-capability>.
     VpdIndex: "a digit or a capital letter", |text| {
         text.len() == 1 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
     };

@@ -15,7 +15,7 @@ use kvm_xml_derive::Xml;
 /// | `pci` | `phys_function` | `address` of the physical function that the device is a virtual function of |
 /// | | `virt_functions` | `maxCount` (since 1.3.0), an `address` for each virtual function |
 /// | | `pci-bridge`, `cardbus-bridge` (since 1.3.3) | nothing |
-/// | | `vpd` | `name`, `fields` |
+/// | | `vpd` (since 7.9.0) | `name`, `fields` |
 /// | `pci`, `css`, `ap_matrix` | `mdev_types` (since 3.4.0) | `type` |
 /// | `net` | `80203`, `80211` | nothing |
 /// | `scsi_host` | `fc_host` | `wwnn`, `wwpn`, `fabric_wwn` |

@@ -5,10 +5,10 @@ use crate::leaf::closed;
 use crate::value::LinkSpeed;
 use kvm_xml_derive::Xml;
 
-/// The PCI address of a device of the host.
+/// The PCI address of a device of the host: <https://libvirt.org/formatnode.html#pci>.
 ///
-/// Wider than [`PciAddress`](crate::common::PciAddress), as libvirt's schema for what it reports is wider than that for what
-/// it is told.
+/// Wider than [`PciAddress`](crate::common::PciAddress), as libvirt's schema for what it reports is wider than that for
+/// what it is told.
 #[derive(Clone, Default, Xml)]
 pub struct NodeAddress {
     #[xml(hex = 4)]
@@ -22,7 +22,8 @@ pub struct NodeAddress {
     pub _extra: Extra,
 }
 
-/// The devices that can only be given away together: `/sys/kernel/iommu_groups/{number}`.
+/// The devices that can only be given away together: `/sys/kernel/iommu_groups/{number}`;
+/// <https://libvirt.org/formatnode.html#pci>.
 #[derive(Clone, Default, Xml)]
 pub struct IommuGroup {
     pub number: Option<u32>,
@@ -31,7 +32,7 @@ pub struct IommuGroup {
     pub _extra: Extra,
 }
 
-/// The NUMA node that a device is next to.
+/// The NUMA node that a device is next to: <https://libvirt.org/formatnode.html#pci>.
 #[derive(Clone, Default, Xml)]
 pub struct NumaAffinity {
     /// The node of the host; -1 for none.
@@ -47,7 +48,7 @@ pub struct PciExpress {
     pub _extra: Extra,
 }
 
-/// A PCI Express link.
+/// A PCI Express link: <https://libvirt.org/formatnode.html#pci>.
 #[derive(Clone, Default, Xml)]
 pub struct PciLink {
     pub validity: Option<PciLinkValidity>,

@@ -4,7 +4,9 @@ use crate::leaf::{Scalar, leaf, parsed, text_traits};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-/// A set of numbers as libvirt writes it: `0-3,^2,8`. Kept as text, so that it is written as it was read.
+/// A set of numbers as libvirt writes it: `0-3,^2,8`; <https://libvirt.org/formatdomain.html#cpu-tuning>.
+///
+/// Kept as text, so that it is written as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CpuSet(String);
 

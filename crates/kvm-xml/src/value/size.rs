@@ -4,7 +4,9 @@ use crate::extra::Extra;
 use crate::leaf::{Scalar, leaf, parsed, text_traits};
 use kvm_xml_derive::Xml;
 
-/// The unit of a size. Words that mean the same (`b`, `byte` and `bytes`, `K` and `KiB`) are one unit.
+/// The unit of a size: <https://libvirt.org/formatdomain.html#memory-allocation>.
+///
+/// Words that mean the same (`b`, `byte` and `bytes`, `K` and `KiB`) are one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "B is 1000, iB is 1024 to the power of its letter")]
 pub enum Unit {
@@ -113,10 +115,12 @@ macro_rules! sized {
 pub(crate) use sized;
 
 size! {
-    /// An amount of memory; KiB unless `unit` says otherwise.
+    /// An amount of memory; KiB unless `unit` says otherwise: <https://libvirt.org/formatdomain.html#memory-allocation>.
     Memory, Unit::KiB;
-    /// An amount of storage; bytes unless `unit` says otherwise.
+    /// An amount of storage; bytes unless `unit` says otherwise:
+    /// <https://libvirt.org/formatstorage.html#storage-volume-general-metadata>.
     Size, Unit::Bytes;
-    /// The memory of system management mode; MiB unless `unit` says otherwise.
+    /// The memory of system management mode; MiB unless `unit` says otherwise:
+    /// <https://libvirt.org/formatdomain.html#hypervisor-features>.
     Tseg, Unit::MiB;
 }
