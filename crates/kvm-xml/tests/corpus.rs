@@ -5,7 +5,7 @@
 
 use kvm_xml::{
     Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
-    NetworkFilter, NodeDevice, Secret, StoragePool, StorageVolume,
+    NetworkFilter, NodeDevice, Secret, StoragePool, StorageVolume, diff,
 };
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -66,6 +66,10 @@ fn check<T: Document + PartialEq + Debug + Serialize + DeserializeOwned>(file: &
     let again = T::from_xml(&written).expect("what was written can be read");
     assert_eq!(again, model, "{}", file.display());
     assert_eq!(again.to_xml(), written, "{}", file.display());
+    let form = model.canonical();
+    let canonical = T::from_xml(&form).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert_eq!(canonical.canonical(), form, "{}", file.display());
+    assert_eq!(diff(&canonical, &model), [], "{}", file.display());
     let json = serde_json::to_string(&model).expect("serialises");
     let back: T = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     assert_eq!(tree(&back.to_xml()), tree(&text), "{} through JSON", file.display());

@@ -17,13 +17,15 @@ impl Domain {
         DiskName::free(bus, [self])
     }
 
-    /// The lowest number that no controller of this type has.
+    /// The lowest number that no controller of this type has. Those without a number get the lowest ones from libvirt.
     #[must_use]
     pub fn free_controller_index(&self, r#type: ControllerType) -> u32 {
         let controllers = self.devices.iter().flat_map(|devices| &devices.controller);
-        let same = controllers.filter(|controller| controller.r#type == Some(r#type));
-        let taken: HashSet<u32> = same.map(|controller| controller.index.unwrap_or_default()).collect();
-        first(|index| !taken.contains(&index))
+        let same: Vec<_> = controllers.filter(|controller| controller.r#type == Some(r#type)).collect();
+        let numbered: BTreeSet<u32> = same.iter().filter_map(|controller| controller.index).collect();
+        let others = same.iter().filter(|controller| controller.index.is_none()).count();
+        let after = |free: u32, taken: &u32| if *taken <= free { free.saturating_add(1) } else { free };
+        numbered.iter().fold(u32::try_from(others).unwrap_or(u32::MAX), after)
     }
 
     /// The lowest number from 1 that no I/O thread has.

@@ -1,6 +1,6 @@
 //! Two devices in one place.
 
-use super::ProblemKind::{Conflict, Duplicate, Ignored, Undefined};
+use super::ProblemKind::{Conflict, Duplicate, Undefined};
 use super::Problems;
 use super::look::{self, Device, Owners, child, devices, number, other, word};
 use crate::domain::Domain;
@@ -93,16 +93,10 @@ impl Slot {
 fn functions(slots: &BTreeMap<(u64, u64, u64), Slot>, devices: &[Device<'_>], problems: &mut Problems) {
     for slot in slots.values() {
         let Some(other) = slot.others.and_then(|other| devices.get(other)) else { continue };
-        match slot.first.and_then(|first| devices.get(first)) {
-            Some(first) if slot.is_single => {
-                let message = format!("{} has another function of the slot; set it to on", other.path);
-                problems.error(format!("{}.address.multifunction", first.path), Conflict, message);
-            }
-            None => {
-                let message = "a guest does not look at a slot without function 0; use function 0";
-                problems.warning(format!("{}.address.function", other.path), Ignored, message);
-            }
-            Some(_) => {}
+        // Function 0 may be one that the machine type brings and the document does not name.
+        if let Some(first) = slot.first.and_then(|first| devices.get(first)).filter(|_| slot.is_single) {
+            let message = format!("{} has another function of the slot; set it to on", other.path);
+            problems.error(format!("{}.address.multifunction", first.path), Conflict, message);
         }
     }
 }

@@ -95,11 +95,12 @@ fn controllers(domain: &Domain, devices: &[Device<'_>], problems: &mut Problems)
     let mut usb_is_off = false;
     for Device { path, element, .. } in devices.iter().filter(|device| device.kind == "controller") {
         let Some(r#type) = word(*element, "type") else { continue };
-        let index = number(*element, "index").unwrap_or_default();
         usb_is_off |= r#type == "usb" && word(*element, "model").as_deref() == Some("none");
         // Companions of a USB controller share its number.
         let is_companion = child(*element, "master").is_some();
-        if !is_companion && owners.take((r#type.clone(), index), path).is_some() {
+        // libvirt numbers those that have no number.
+        let Some(index) = number(*element, "index").filter(|_| !is_companion) else { continue };
+        if owners.take((r#type.clone(), index), path).is_some() {
             let free = r#type.parse().map(|r#type| domain.free_controller_index(r#type));
             let free = free.map_or_else(|_| "choose another".to_owned(), |free| format!("{free} is free"));
             problems.error(format!("{path}.index"), Duplicate, format!("another has this number; {free}"));

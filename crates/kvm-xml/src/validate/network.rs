@@ -46,11 +46,13 @@ pub(super) fn check(network: &Network, problems: &mut Problems) {
             hosts.check(host, subnet, ip.address, &at, problems);
         }
     }
+    // An address without a mask may reach anything.
+    let are_all = subnets.len() == network.ip.len();
     for (position, route) in network.route.iter().enumerate() {
         let path = format!("route[{}]", label(Item::Element(route), position));
         match route.gateway {
             None => problems.missing(format!("{path}.gateway"), "it has to be said who takes the packets"),
-            Some(gateway) if !subnets.iter().any(|subnet| subnet.contains(gateway)) => {
+            Some(gateway) if are_all && !subnets.iter().any(|subnet| subnet.contains(gateway)) => {
                 let message = "no address of the network reaches it; choose one that is in its subnet";
                 problems.error(format!("{path}.gateway"), OutOfRange, message);
             }
