@@ -30,12 +30,24 @@ fn follow_ends_after_as_many_events_as_asked_for() {
 }
 
 #[test]
+fn add_disk_says_what_it_adds_and_stores_it() {
+    let output = run(env!("CARGO_BIN_EXE_add_disk"), &[]);
+    assert!(output.starts_with("devices.disk[vd") && output.contains("]: added type=file"), "{output}");
+    // libvirt itself takes the document.
+    let output = run(env!("CARGO_BIN_EXE_add_disk"), &["test:///default", "test", "/more.qcow2"]);
+    let (added, stored) = output.split_once('\n').unwrap();
+    assert!(added.starts_with("devices.disk[vdb]: added") && added.contains("source.file=/more.qcow2"), "{output}");
+    assert!(stored.starts_with("stored: 2 disks"), "{output}");
+}
+
+#[test]
 fn examples_are_short() {
     for text in [
         include_str!("../src/lib.rs"),
         include_str!("../src/bin/list.rs"),
         include_str!("../src/bin/create.rs"),
         include_str!("../src/bin/follow.rs"),
+        include_str!("../src/bin/add_disk.rs"),
         include_str!("embedder.rs"),
     ] {
         assert!(text.lines().count() < 60);
