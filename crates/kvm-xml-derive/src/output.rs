@@ -23,7 +23,9 @@ pub(crate) fn implementation(item: &Struct) -> String {
             (other, _) => return unknown(other, name),
         }
     }
-    let (mut table, mut get, mut get_mut) = (String::new(), String::new(), String::new());
+    let (mut table, mut get, mut get_mut, mut held) = (String::new(), String::new(), String::new(), String::new());
+    let count = fields.len();
+    let bits = if count <= 64 { "u64" } else { "u128" };
     for (index, field) in fields.iter().enumerate() {
         match row(field) {
             Ok(row) => table.push_str(&row),
@@ -31,17 +33,23 @@ pub(crate) fn implementation(item: &Struct) -> String {
         }
         let ident = &field.ident;
         // The last arm is the catch-all: a table and its accessors are always used with an index below its length.
-        let arm = if index + 1 == fields.len() { "_".to_owned() } else { index.to_string() };
+        let arm = if index + 1 == count { "_".to_owned() } else { index.to_string() };
         let _ = write!(get, "{arm} => &self.{ident},");
         let _ = write!(get_mut, "{arm} => &mut self.{ident},");
+        let _ = write!(held, "| (((crate::element::Slot::count(&self.{ident}) > 0) as {bits}) << {index})");
     }
     format!(
         "impl crate::element::Element for {name} {{
             fn shape(&self) -> &'static crate::element::Shape {{
-                static SHAPE: crate::element::Shape =
-                    crate::element::Shape {{ open: {open}, ..crate::element::Shape::new({name:?}, {key}, &[{table}]) }};
+                const FIELDS: &[crate::element::Field; {count}] = &[{table}];
+                static TAGS: [u32; {count}] = crate::element::tags(FIELDS);
+                static SHAPE: crate::element::Shape = crate::element::Shape {{
+                    open: {open},
+                    ..crate::element::Shape::new({name:?}, {key}, FIELDS, &TAGS)
+                }};
                 &SHAPE
             }}
+            fn held(&self) -> u128 {{ u128::from(0_{bits} {held}) }}
             fn slot(&self, index: usize) -> &dyn crate::element::Slot {{ match index {{ {get} }} }}
             fn slot_mut(&mut self, index: usize) -> &mut dyn crate::element::Slot {{ match index {{ {get_mut} }} }}
             fn extra(&self) -> &crate::extra::Extra {{ &self._extra }}

@@ -12,7 +12,8 @@ use crate::write;
 pub struct ParseOptions {
     /// What happens to what this crate does not know.
     pub unknown: Unknown,
-    /// The largest document, in bytes.
+    /// The largest document, in bytes. A document must not have more elements than one for each 16 of these bytes either,
+    /// not counting those that are a value or unknown.
     pub max_bytes: usize,
     /// The deepest nesting of elements.
     pub max_depth: usize,
@@ -36,6 +37,12 @@ impl ParseOptions {
     pub const LENIENT: Self = Self { unknown: Unknown::Keep, max_bytes: Self::MAX_BYTES, max_depth: Self::MAX_DEPTH };
     /// For documents from people.
     pub const STRICT: Self = Self { unknown: Unknown::Refuse, ..Self::LENIENT };
+
+    /// How many elements there may be that become structs. In documents from libvirt they have 40 bytes on average.
+    pub(crate) fn max_elements(&self) -> usize {
+        const LEAST: usize = 1000;
+        (self.max_bytes / 16).max(LEAST)
+    }
 }
 
 impl Default for ParseOptions {

@@ -6,11 +6,15 @@
 
 use crate::extra::Extra;
 use crate::leaf::{Expected, Format, Radix, Scalar, Spelling};
+use std::ops::Range;
 
 /// A struct that stands for an XML element.
 pub trait Element {
     /// What fields the element has. The same table for every value of a type.
     fn shape(&self) -> &'static Shape;
+    /// Which fields hold something: bit *n* stands for field *n*. Most fields of most elements are empty, and this tells
+    /// at once what a look at each field would.
+    fn held(&self) -> u128;
     /// The field with this number; numbers follow [`Shape::fields`].
     fn slot(&self, index: usize) -> &dyn Slot;
     /// The field with this number, to change it.
@@ -117,6 +121,8 @@ pub struct Shape {
     pub key: &'static str,
     /// The fields, attributes first.
     pub fields: &'static [Field],
+    /// A number for each field's name, see [`tag`].
+    pub(crate) tags: &'static [u32],
     /// How many of the fields are attributes.
     pub attributes: usize,
     /// The field that is the element's own text.
@@ -172,7 +178,12 @@ const NAMESPACES: &[Namespace] = &[
 
 impl Shape {
     /// Makes the table of a struct. Evaluated by the compiler, so a wrong table does not build.
-    pub(crate) const fn new(name: &'static str, key: &'static str, fields: &'static [Field]) -> Self {
+    pub(crate) const fn new(
+        name: &'static str,
+        key: &'static str,
+        fields: &'static [Field],
+        tags: &'static [u32],
+    ) -> Self {
         let (mut attributes, mut text, mut namespaces) = (0, None, false);
         let mut index = 0;
         while index < fields.len() {
@@ -187,8 +198,31 @@ impl Shape {
             namespaces |= fields[index].namespace.is_some();
             index += 1;
         }
-        assert!(attributes <= 64, "the parser remembers in 64 bits which attributes it has seen");
-        Self { name, key, fields, attributes, text, namespaces, open: false }
+        assert!(fields.len() <= 128, "`Element::held` has a bit for each field");
+        Self { name, key, fields, tags, attributes, text, namespaces, open: false }
+    }
+
+    /// The number of the attribute called `name`, looked for from `next` on and then from the start: documents keep the
+    /// order of the tables, so the first look mostly finds it.
+    pub(crate) fn attribute(&self, name: &str, next: usize) -> Option<usize> {
+        self.find(0..self.attributes, next, name, |_| true)
+    }
+
+    /// The number of the child element called `name` for which `fits`, looked for as [`attribute`](Self::attribute) does.
+    pub(crate) fn child(&self, name: &str, next: usize, fits: impl Fn(&Field) -> bool) -> Option<usize> {
+        self.find(self.attributes..self.fields.len(), next, name, |field| field.place == Place::Child && fits(field))
+    }
+
+    fn find(&self, range: Range<usize>, next: usize, name: &str, fits: impl Fn(&Field) -> bool) -> Option<usize> {
+        let tag = tag(name);
+        let next = next.clamp(range.start, range.end);
+        let look = |range: Range<usize>| {
+            let found = |index: usize| self.fields.get(index).is_some_and(|field| field.name == name && fits(field));
+            let start = range.start;
+            let tags = self.tags.get(range).unwrap_or_default().iter().enumerate();
+            tags.filter(|(_, other)| **other == tag).map(|(offset, _)| start + offset).find(|index| found(*index))
+        };
+        look(next..range.end).or_else(|| look(range.start..next))
     }
 
     /// The element's own text, as number and field.
@@ -273,13 +307,6 @@ impl Field {
         self
     }
 
-    /// Whether this is its name in XML.
-    #[must_use]
-    pub fn is_named(&self, name: &str) -> bool {
-        // Most comparisons fail, and most of them at the length or the first letter.
-        self.name.len() == name.len() && self.name.as_bytes().first() == name.as_bytes().first() && self.name == name
-    }
-
     /// How this field of `element` is written: its format, unless that needs another field which is not set.
     #[must_use]
     pub fn format_in(&self, element: &dyn Element) -> Format {
@@ -291,6 +318,37 @@ impl Field {
             _ => Format { plain: true, ..self.format },
         }
     }
+}
+
+/// A number that names seldom share: length, first, middle and last letter. Comparing it spares comparing names, and all
+/// numbers of a table lie together in memory.
+pub(crate) const fn tag(name: &str) -> u32 {
+    let name = name.as_bytes();
+    if name.is_empty() {
+        return 0;
+    }
+    let (first, middle, last) = (name[0], name[name.len() / 2], name[name.len() - 1]);
+    u32::from_le_bytes([(name.len() & 0xFF) as u8, first, middle, last])
+}
+
+/// The numbers of all names of a table.
+pub(crate) const fn tags<const N: usize>(fields: &[Field; N]) -> [u32; N] {
+    let mut tags = [0; N];
+    let mut index = 0;
+    while index < N {
+        tags[index] = tag(fields[index].name);
+        index += 1;
+    }
+    tags
+}
+
+/// The numbers of the bits that are set.
+pub(crate) fn bits(mut set: u128) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = set.trailing_zeros();
+        set &= set.wrapping_sub(1);
+        (lowest < u128::BITS).then_some(lowest as usize)
+    })
 }
 
 const fn same(a: &str, b: &str) -> bool {
@@ -366,6 +424,9 @@ impl<T: Value> Slot for Option<T> {
 impl<T: Element> Element for Box<T> {
     fn shape(&self) -> &'static Shape {
         (**self).shape()
+    }
+    fn held(&self) -> u128 {
+        (**self).held()
     }
     fn slot(&self, index: usize) -> &dyn Slot {
         (**self).slot(index)

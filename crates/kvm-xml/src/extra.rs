@@ -87,6 +87,13 @@ impl Extra {
         content.written.get(&(u16::try_from(field).ok()?, u32::try_from(item).ok()?)).map(|text| &**text)
     }
 
+    /// The fields of which the first item, or what stands for it, was spelt in a way of its own: one bit each.
+    pub(crate) fn spelt(&self) -> u128 {
+        let Some(content) = &self.0 else { return 0 };
+        let first = content.written.keys().filter(|(_, item)| *item == 0);
+        first.fold(0, |set, (field, _)| set | 1_u128.checked_shl(u32::from(*field)).unwrap_or(0))
+    }
+
     pub(crate) fn push_attribute(&mut self, name: &str, value: String) {
         self.content().attributes.push((name.to_owned(), value));
     }

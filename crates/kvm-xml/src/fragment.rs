@@ -53,14 +53,14 @@ impl Fragment {
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
         let mut found = parse::Attributes::new(self.written_attributes()?).flatten();
-        let (_, value) = found.find(|(key, _)| *key == name)?;
-        parse::unescape(value).ok().map(std::borrow::Cow::into_owned)
+        let attribute = found.find(|attribute| attribute.name == name)?;
+        parse::unescape(attribute.value).ok().map(std::borrow::Cow::into_owned)
     }
 
     /// Whether the element has attributes, namespace declarations apart.
     pub(crate) fn has_attributes(&self) -> bool {
         let found = self.written_attributes().map(parse::Attributes::new);
-        found.into_iter().flatten().flatten().any(|(key, _)| key != "xmlns" && !key.starts_with("xmlns:"))
+        found.into_iter().flatten().flatten().any(|other| other.name != "xmlns" && !other.name.starts_with("xmlns:"))
     }
 
     /// The element with other content; `None` when this is no element.

@@ -85,45 +85,47 @@ pub enum Scalar<'a> {
 impl Scalar<'_> {
     /// Appends the value as it stands in a document, not escaped.
     pub fn render(&self, format: Format, out: &mut String) {
-        use std::fmt::Write;
-        let width = usize::from(format.width);
         let radix = if format.plain { Radix::Decimal } else { format.radix };
-        // Writing to a string cannot fail.
-        let _ = match (self, radix) {
-            (Scalar::Str(text), _) => {
-                out.push_str(text);
-                Ok(())
+        match (self, radix) {
+            (Scalar::Str(text), _) => out.push_str(text),
+            (Scalar::String(text), _) => out.push_str(text),
+            (Scalar::Unsigned(number), Radix::Decimal) => digits::<10>(*number, 1, out),
+            (Scalar::Unsigned(number), _) => hexadecimal(*number, format.width, out),
+            (Scalar::Signed(number), Radix::Hex | Radix::Base16) if *number >= 0 => {
+                hexadecimal(number.unsigned_abs(), format.width, out);
             }
-            (Scalar::String(text), _) => {
-                out.push_str(text);
-                Ok(())
+            (Scalar::Signed(number), _) => {
+                if *number < 0 {
+                    out.push('-');
+                }
+                digits::<10>(number.unsigned_abs(), 1, out);
             }
-            (Scalar::Unsigned(number), Radix::Hex | Radix::Base16) => write!(out, "0x{number:0width$x}"),
-            (Scalar::Unsigned(number), Radix::Decimal) => {
-                decimal(*number, out);
-                Ok(())
-            }
-            (Scalar::Signed(number), Radix::Hex | Radix::Base16) if *number >= 0 => write!(out, "0x{number:0width$x}"),
-            (Scalar::Signed(number), _) => write!(out, "{number}"),
-        };
+        }
     }
 }
 
-/// Appends a decimal number; most numbers are short, and the formatter is not.
-fn decimal(mut number: u64, out: &mut String) {
-    let mut digits = [0_u8; 20];
-    let mut start = digits.len();
-    loop {
+fn hexadecimal(number: u64, width: u8, out: &mut String) {
+    out.push_str("0x");
+    digits::<16>(number, usize::from(width), out);
+}
+
+/// Appends at least `width` digits; most numbers are short, and the formatter is not.
+fn digits<const RADIX: u64>(mut number: u64, width: usize, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    const ROOM: usize = 20;
+    let mut digits = [b'0'; ROOM];
+    let mut start = ROOM;
+    for place in digits.iter_mut().rev() {
+        *place = DIGITS[(number % RADIX % 16) as usize];
         start -= 1;
-        if let (Some(digit), Ok(value)) = (digits.get_mut(start), u8::try_from(number % 10)) {
-            *digit = b'0' + value;
-        }
-        number /= 10;
+        number /= RADIX;
         if number == 0 {
             break;
         }
     }
-    out.extend(digits.iter().skip(start).map(|&digit| char::from(digit)));
+    out.extend(std::iter::repeat_n('0', width.saturating_sub(ROOM)));
+    let shown = digits.get(start.min(ROOM.saturating_sub(width))..).unwrap_or_default();
+    out.push_str(std::str::from_utf8(shown).unwrap_or_default());
 }
 
 /// Implements [`Value`] for a leaf type that reads with `fn(&str, Format) -> Result<(Self, Spelling), Expected>`.
@@ -229,9 +231,11 @@ pub(crate) fn from_str<T: Value>(text: &str) -> Result<T, crate::error::XmlError
 
 /// Finds a word; surrounding white space does not count.
 pub(crate) fn word<T: Copy>(text: &str, words: &'static [&'static str], all: &[T]) -> Result<(T, Spelling), Expected> {
-    let trimmed = text.trim();
-    let found = words.iter().position(|word| *word == trimmed).and_then(|index| all.get(index));
-    found.map(|value| (*value, Spelling::of(trimmed.len() == text.len()))).ok_or(Expected::OneOf(words))
+    let find = |text: &str| words.iter().position(|word| *word == text).and_then(|index| all.get(index));
+    if let Some(value) = find(text) {
+        return Ok((*value, Spelling::Usual));
+    }
+    find(text.trim()).map(|value| (*value, Spelling::Odd)).ok_or(Expected::OneOf(words))
 }
 
 /// Reads a leaf type through `FromStr` and compares with how it would be written.
@@ -271,6 +275,11 @@ fn canonical(digits: &str) -> bool {
 
 /// Reads a number.
 fn number(text: &str, format: Format) -> Option<(i128, Spelling)> {
+    // Nearly all are short and decimal.
+    if (1..=9).contains(&text.len()) && format.radix == Radix::Decimal && canonical(text) {
+        let number = text.bytes().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+        return Some((number.into(), Spelling::Usual));
+    }
     let trimmed = text.trim();
     if let Some(digits) = trimmed.strip_prefix('-') {
         let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok())??;
@@ -292,9 +301,11 @@ fn number(text: &str, format: Format) -> Option<(i128, Spelling)> {
     let usual = if format.plain || format.radix == Radix::Decimal {
         canonical(text)
     } else {
-        let mut usual = String::with_capacity(text.len());
-        Scalar::Unsigned(number).render(format, &mut usual);
-        usual == text
+        let width = usize::from(format.width).max(1);
+        let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        text.strip_prefix("0x").is_some_and(|digits| {
+            digits.bytes().all(lower) && (digits.len() == width || digits.len() > width && !digits.starts_with('0'))
+        })
     };
     Some((number.into(), Spelling::of(usual)))
 }
@@ -308,9 +319,17 @@ macro_rules! address {
 }
 address!(IpAddr: "an IP address", Ipv4Addr: "an IPv4 address", Ipv6Addr: "an IPv6 address");
 
-leaf!(Uuid, |value| Scalar::String(value.hyphenated().to_string()), |text: &str, _| {
-    // The uuid crate also takes braces and URNs, which libvirt does not.
-    let digits = text.trim();
-    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    parsed(text, digits.parse().ok().filter(|_| plain), "a uuid such as 6f1c1a40-5b0e-4c3c-9d3b-0d6f7d1f4b7a")
-});
+leaf!(
+    Uuid,
+    |value| Scalar::String(value.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()),
+    |text: &str, _| {
+        // The uuid crate also takes braces and URNs, which libvirt does not.
+        let digits = text.trim();
+        let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        let value = digits.parse().ok().filter(|_| plain);
+        let value = value.ok_or(Expected::Text("a uuid such as 6f1c1a40-5b0e-4c3c-9d3b-0d6f7d1f4b7a"))?;
+        // What has been read has its hyphens in the right places, or none.
+        let usual = text.len() == uuid::fmt::Hyphenated::LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        Ok((value, Spelling::of(usual)))
+    }
+);

@@ -51,8 +51,11 @@ impl Metadata {
 
 impl Element for Metadata {
     fn shape(&self) -> &'static Shape {
-        static SHAPE: Shape = Shape { open: true, ..Shape::new("Metadata", "", &[]) };
+        static SHAPE: Shape = Shape { open: true, ..Shape::new("Metadata", "", &[], &[]) };
         &SHAPE
+    }
+    fn held(&self) -> u128 {
+        0
     }
     fn slot(&self, _: usize) -> &dyn Slot {
         &self.nothing

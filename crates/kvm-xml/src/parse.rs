@@ -6,12 +6,12 @@ mod text;
 pub(crate) use text::{Attributes, end_of_tag, is_name, unescape};
 
 use crate::document::{ParseOptions, Unknown};
-use crate::element::{Element, Field, Item, Kind, Place, Shape};
+use crate::element::{Element, Field, Item, Kind, Place, Shape, bits};
 use crate::error::{XmlError, list, quote};
 use crate::extra::NODE;
 use crate::fragment::Fragment;
 use crate::leaf::{Expected, Format, Spelling};
-use source::{Source, Tag, Token};
+use source::{Source, Tag, Token, split_prefix, twice};
 use std::borrow::Cow;
 
 /// Reads `text`, whose outermost element must be `root`, into `target`.
@@ -24,10 +24,10 @@ pub(crate) fn document(
     let mut source = Source::new(text, options)?;
     let tag = loop {
         match source.token()? {
-            Token::Start(tag) => break tag,
+            Token::Start => break source.tag(),
             Token::Aside => {}
-            Token::Text(text) if text.trim_ascii().is_empty() => {}
-            Token::Text(_) => return Err(source.error("text before the document's element")),
+            Token::Text if source.take_text().trim_ascii().is_empty() => {}
+            Token::Text => return Err(source.error("text before the document's element")),
             Token::End | Token::Eof => return Err(source.error("there is no element")),
         }
     };
@@ -35,12 +35,13 @@ pub(crate) fn document(
         return Err(source.error(format!("the document is a {}, not a '{root}'", quote(tag.name))));
     }
     let default_namespaces = source.has_default_namespace();
-    let mut parser = Parser { source, strict: options.unknown == Unknown::Refuse, default_namespaces };
+    let strict = options.unknown == Unknown::Refuse;
+    let mut parser = Parser { source, strict, room: options.max_elements(), default_namespaces };
     parser.element(target, &tag).map_err(|error| error.within(root))?;
     loop {
         match parser.source.token()? {
             Token::Aside => {}
-            Token::Text(text) if text.trim_ascii().is_empty() => {}
+            Token::Text if parser.source.take_text().trim_ascii().is_empty() => {}
             Token::Eof => return Ok(()),
             _ => return Err(parser.source.error("something after the document's element")),
         }
@@ -52,12 +53,15 @@ pub(crate) fn fragment(text: &str, options: &ParseOptions) -> Result<(), XmlErro
     let text = text.trim();
     let mut source = Source::new(text, options)?;
     match source.token()? {
-        Token::Start(tag) => source.skip(&tag)?,
+        Token::Start => {
+            let tag = source.tag();
+            source.skip(&tag)?;
+        }
         Token::Aside => {}
         // A text may be cut in several tokens.
-        Token::Text(_) => loop {
+        Token::Text => loop {
             match source.token()? {
-                Token::Text(_) => {}
+                Token::Text => {}
                 Token::Eof => return Ok(()),
                 _ => return Err(source.error("a text with markup in it")),
             }
@@ -75,8 +79,10 @@ pub(crate) fn text_of(xml: &str) -> Option<String> {
     let mut source = Source::new(xml, &ParseOptions { max_bytes: usize::MAX, ..ParseOptions::LENIENT }).ok()?;
     let mut text = String::new();
     loop {
-        match source.token().ok()? {
-            Token::Text(part) => text.push_str(&part),
+        let token = source.token().ok()?;
+        text.push_str(&source.take_blank());
+        match token {
+            Token::Text => text.push_str(&source.take_text()),
             Token::Eof => return Some(text),
             _ => {}
         }
@@ -86,6 +92,8 @@ pub(crate) fn text_of(xml: &str) -> Option<String> {
 struct Parser<'a> {
     source: Source<'a>,
     strict: bool,
+    /// How many more elements with fields of their own there may be: `<disk/>` is seven bytes, and a struct of thousands.
+    room: usize,
     default_namespaces: bool,
 }
 
@@ -120,12 +128,15 @@ impl<'a> Parser<'a> {
         let mut pending = Pending::default();
         loop {
             match self.source.token()? {
-                Token::Text(text) => self.gather(&mut pending, text),
-                Token::Start(child) => {
+                Token::Text => self.gather(&mut pending),
+                Token::Start => {
+                    let child = self.source.tag();
+                    self.gather_blank(&mut pending);
                     self.text(target, &mut pending, &mut children, false)?;
                     self.child(target, shape, &child, &mut children).map_err(|error| error.within(child.name))?;
                 }
                 Token::Aside => {
+                    self.gather_blank(&mut pending);
                     self.text(target, &mut pending, &mut children, false)?;
                     self.keep(target, self.source.raw(), &mut children);
                 }
@@ -133,6 +144,7 @@ impl<'a> Parser<'a> {
                 Token::Eof => return Err(self.source.unfinished(tag.name)),
             }
         }
+        self.gather_blank(&mut pending);
         self.text(target, &mut pending, &mut children, true)?;
         if let Some(order) = children.order {
             target.extra_mut().set_order(order);
@@ -146,12 +158,10 @@ impl<'a> Parser<'a> {
         }
         let shape = target.shape();
         let strict = self.strict;
-        let (mut seen, mut plain) = (0_u64, 0_u64);
+        let (mut seen, mut plain) = (0_u128, 0_u128);
         let mut next = 0;
         self.source.attributes(tag, |name, value| {
-            let Some(index) =
-                find(shape.fields.get(..shape.attributes).unwrap_or_default(), next, |field| field.is_named(name))
-            else {
+            let Some(index) = shape.attribute(name, next) else {
                 return unknown_attribute(target, name, value, strict);
             };
             next = index + 1;
@@ -173,9 +183,8 @@ impl<'a> Parser<'a> {
             Ok(())
         })?;
         // An attribute may come before the one that makes it hexadecimal; then its spelling must be kept.
-        for (index, field) in
-            shape.fields.iter().enumerate().filter(|(index, _)| *index < 64 && plain & (1 << index) != 0)
-        {
+        for index in bits(plain) {
+            let Some(field) = shape.fields.get(index) else { break };
             if !field.format_in(target).plain && target.extra().written_at(index, 0).is_none() {
                 let mut text = String::new();
                 if let Some(Item::Leaf(leaf)) = target.slot(index).item(0) {
@@ -203,6 +212,10 @@ impl<'a> Parser<'a> {
         };
         let number = u16::try_from(index).unwrap_or(NODE);
         if field.kind == Kind::Element {
+            let Some(room) = self.room.checked_sub(1) else {
+                return Err(self.source.error("more elements than a document of libvirt's has"));
+            };
+            self.room = room;
             return match target.slot_mut(index).open() {
                 Some(child) => {
                     self.element(child, tag)?;
@@ -232,10 +245,10 @@ impl<'a> Parser<'a> {
             self.keep(target, &raw, children);
             return Ok(());
         }
-        let item = target.slot(index).count();
         match target.slot_mut(index).read(&text, field.format) {
             Ok(spelling) => {
                 if odd || spelling == Spelling::Odd {
+                    let item = target.slot(index).count().saturating_sub(1);
                     target.extra_mut().push_written(index, item, &raw);
                 }
             }
@@ -264,41 +277,48 @@ impl<'a> Parser<'a> {
         tag: &Tag<'a>,
         children: &Children,
     ) -> Result<Option<(usize, &'s Field)>, XmlError> {
-        if self.default_namespaces && Attributes::new(tag.attributes).flatten().any(|(name, _)| name == "xmlns") {
+        if self.default_namespaces && Attributes::new(tag.attributes).flatten().any(|other| other.name == "xmlns") {
             return Ok(None);
         }
-        let next = usize::from(children.last).max(shape.attributes);
-        let index = match tag.name.split_once(':') {
-            None => find(shape.fields, next, |field| {
-                field.is_named(tag.name) && field.place == Place::Child && field.namespace.is_none()
-            }),
-            Some((prefix, local)) => {
-                // The tag itself may declare the prefix, which does not take effect before its attributes are read.
-                let mut own = Attributes::new(tag.attributes).flatten();
-                let uri = match own.find(|(name, _)| name.strip_prefix("xmlns:") == Some(prefix)) {
-                    Some((_, uri)) => uri,
-                    None => match self.source.namespace(prefix) {
-                        Ok(uri) => uri,
-                        Err(_) => return Ok(None),
-                    },
-                };
-                let here = |field: &Field| {
-                    field.is_named(local) && field.namespace.is_some_and(|namespace| namespace.uri == uri)
-                };
-                find(shape.fields, next, here)
-            }
-        };
+        let next = usize::from(children.last);
+        let mut index = shape.child(tag.name, next, |field| field.namespace.is_none());
+        if index.is_none()
+            && let Some((prefix, local)) = split_prefix(tag.name)
+        {
+            // The tag itself may declare the prefix, which does not take effect before its attributes are read.
+            let mut own = Attributes::new(tag.attributes).flatten();
+            let uri = match own.find(|other| other.name.strip_prefix("xmlns:") == Some(prefix)) {
+                Some(declaration) => declaration.value,
+                None => match self.source.namespace(prefix) {
+                    Ok(uri) => uri,
+                    Err(_) => return Ok(None),
+                },
+            };
+            index = shape.child(local, next, |field| field.namespace.is_some_and(|namespace| namespace.uri == uri));
+        }
         Ok(index.and_then(|index| shape.fields.get(index).map(|field| (index, field))))
     }
 
     /// Adds a piece of text.
-    fn gather(&self, pending: &mut Pending<'a>, text: Cow<'a, str>) {
+    fn gather(&mut self, pending: &mut Pending<'a>) {
+        let text = self.source.take_text();
         if pending.text.is_empty() {
             *pending = Pending { text, start: self.source.start(), end: 0 };
         } else {
             pending.text.to_mut().push_str(&text);
         }
         pending.end = self.source.start() + self.source.raw().len();
+    }
+
+    /// Adds the white space between a text and markup; where there is no text it only lays the document out.
+    fn gather_blank(&mut self, pending: &mut Pending<'a>) {
+        if !pending.text.is_empty() {
+            let blank = self.source.take_blank();
+            if !blank.is_empty() {
+                pending.text.to_mut().push_str(&blank);
+                pending.end = self.source.start();
+            }
+        }
     }
 
     /// Puts the text gathered so far where it belongs: nowhere if it is only white space between elements.
@@ -387,14 +407,21 @@ fn leaf_content<'a>(source: &mut Source<'a>, tag: &Tag<'a>, strict: bool) -> Res
         return Ok(content);
     }
     loop {
-        match source.token()? {
-            Token::Text(part) if content.text.is_empty() => content.text = part,
-            Token::Text(part) => content.text.to_mut().push_str(&part),
+        let token = source.token()?;
+        let blank = source.take_blank();
+        if !blank.is_empty() {
+            content.text = std::mem::take(&mut content.text) + blank;
+        }
+        match token {
+            Token::Text if content.text.is_empty() => content.text = source.take_text(),
+            Token::Text => content.text.to_mut().push_str(&source.take_text()),
             Token::Aside => content.odd = true,
-            Token::Start(child) if strict => {
-                return Err(source.error("unknown element; the one around it has only text").within(child.name));
+            Token::Start if strict => {
+                let error = source.error("unknown element; the one around it has only text");
+                return Err(error.within(source.tag().name));
             }
-            Token::Start(child) => {
+            Token::Start => {
+                let child = source.tag();
                 source.skip(&child)?;
                 content.nested = true;
             }
@@ -448,13 +475,6 @@ pub(crate) fn usual_order(element: &dyn Element) -> Vec<u16> {
     order
 }
 
-/// Looks a field up, from `next` on and then from the start: documents keep the order of the tables, so the first look
-/// mostly finds it.
-fn find(fields: &[Field], next: usize, matches: impl Fn(&Field) -> bool) -> Option<usize> {
-    let ahead = fields.iter().skip(next).position(&matches).map(|index| index + next);
-    ahead.or_else(|| fields.iter().take(next).position(&matches))
-}
-
 fn unknown_attribute(target: &mut dyn Element, name: &str, value: Cow<'_, str>, strict: bool) -> Result<(), XmlError> {
     if !is_name(name) {
         return Err(XmlError::new(format!("{} is not a name", quote(name))));
@@ -471,5 +491,3 @@ fn unknown_attribute(target: &mut dyn Element, name: &str, value: Cow<'_, str>, 
     target.extra_mut().push_attribute(name, value.into_owned());
     Ok(())
 }
-
-use source::twice;

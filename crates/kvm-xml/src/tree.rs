@@ -102,7 +102,8 @@ impl Node {
     fn new(name: &str, attributes: &str) -> Self {
         let value = |text| unescape(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned);
         let found = Attributes::new(attributes).flatten();
-        let mut attributes: Vec<_> = found.map(|(name, text)| (name.to_owned(), value(text))).collect();
+        let mut attributes: Vec<_> =
+            found.map(|attribute| (attribute.name.to_owned(), value(attribute.value))).collect();
         attributes.sort();
         Self { name: name.to_owned(), attributes, content: Vec::new() }
     }

@@ -1,12 +1,12 @@
 //! Writes a model as a document: one writer for all elements, through their tables.
 
-use crate::element::{Element, Field, Item, Place};
+use crate::element::{Element, Field, Item, Place, bits};
 use crate::extra::NODE;
 use crate::parse::{end_of_tag, text_of, usual_order};
 
 /// Writes `element` under the name `root`.
 pub(crate) fn document(element: &dyn Element, root: &str) -> String {
-    let mut writer = Writer { out: String::with_capacity(4096), namespaces: Vec::new() };
+    let mut writer = Writer { out: String::with_capacity(8192), namespaces: Vec::new() };
     writer.element(element, root, 0);
     writer.out
 }
@@ -21,11 +21,13 @@ impl Writer {
     fn element(&mut self, element: &dyn Element, name: &str, depth: usize) {
         let shape = element.shape();
         let extra = element.extra();
+        let set = element.held() | extra.spelt();
         let scope = self.namespaces.len();
         self.indent(depth);
         self.out.push('<');
         self.out.push_str(name);
-        for (index, field) in shape.fields.iter().enumerate().take(shape.attributes) {
+        for index in bits(set) {
+            let Some(field) = shape.fields.get(index).filter(|field| field.place == Place::Attribute) else { break };
             let slot = element.slot(index);
             match (slot.item(0), extra.written_at(index, 0)) {
                 (None, None) => {}
@@ -51,7 +53,7 @@ impl Writer {
         self.text(element);
         let inside = self.out.len();
         self.out.push('\n');
-        self.children(element, depth + 1);
+        self.children(element, set, depth + 1);
         if self.out.len() > inside + 1 {
             self.indent(depth);
             self.close(name);
@@ -90,7 +92,8 @@ impl Writer {
         }
     }
 
-    fn children(&mut self, element: &dyn Element, depth: usize) {
+    /// Writes the children; `set` are the fields that hold something, or that something stands for.
+    fn children(&mut self, element: &dyn Element, set: u128, depth: usize) {
         let shape = element.shape();
         let extra = element.extra();
         if !extra.order().is_empty() {
@@ -108,12 +111,11 @@ impl Writer {
             }
             return;
         }
-        for (index, field) in shape.fields.iter().enumerate().skip(shape.attributes) {
-            if field.place == Place::Child {
-                let mut item = 0;
-                while self.child(element, index, field, item, depth) {
-                    item += 1;
-                }
+        for index in bits(set) {
+            let Some(field) = shape.fields.get(index).filter(|field| field.place == Place::Child) else { continue };
+            let mut item = 0;
+            while self.child(element, index, field, item, depth) && field.many {
+                item += 1;
             }
         }
         for node in extra.nodes() {
@@ -255,13 +257,26 @@ fn raw_attributes(xml: &str) -> &str {
     end_of_tag(rest).and_then(|end| rest.get(..end)).unwrap_or_default().trim_end_matches('/').trim_ascii_end()
 }
 
+/// The bytes that may not stand for themselves.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let bytes = b"&<>'\"\r\n\t";
+    let mut index = 0;
+    while index < bytes.len() {
+        special[bytes[index] as usize] = true;
+        index += 1;
+    }
+    special
+};
+
 /// Escapes as libvirt does, which makes no difference between quotes in attributes and in texts.
 pub(crate) fn escape(text: &str, place: Place, out: &mut String) {
-    if !text.bytes().any(|byte| matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | b'\r' | b'\n' | b'\t')) {
-        return out.push_str(text);
-    }
     let mut from = 0;
     for (index, byte) in text.bytes().enumerate() {
+        // Most bytes are letters, and one look tells.
+        if !SPECIAL[usize::from(byte)] {
+            continue;
+        }
         let reference = match byte {
             b'&' => "&amp;",
             b'<' => "&lt;",

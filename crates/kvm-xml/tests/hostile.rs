@@ -1,6 +1,6 @@
 //! Documents made to do harm are refused quickly, with one harmless line.
 
-use kvm_xml::{Document, Domain, Fragment, Network, ParseOptions, XmlError};
+use kvm_xml::{Document, Domain, Fragment, Network, ParseOptions, XmlError, diff};
 
 fn check(error: &XmlError, what: &str) {
     let line = error.to_string();
@@ -127,4 +127,72 @@ fn a_set_of_cpus_that_names_everything_many_times_is_cheap() {
     let domain = Domain::from_xml(&text).expect("well-formed");
     let cpus = domain.vcpu.and_then(|vcpu| vcpu.cpuset).expect("a set");
     assert_eq!(cpus.iter(2).collect::<Vec<_>>(), [0, 1]);
+}
+
+/// Does everything with a document that there is to do.
+fn use_up(text: &str) {
+    let domain = Domain::from_xml(text).expect("well-formed");
+    let mut other = domain.clone();
+    assert_eq!(diff(&domain, &other), []);
+    other.redact();
+    let written = domain.to_xml();
+    let options = ParseOptions { max_bytes: usize::MAX, ..ParseOptions::LENIENT };
+    assert!(Domain::from_xml_with(&written, &options).expect("written by us") == domain);
+    assert!(!format!("{domain:?}").is_empty());
+    let json = serde_json::to_value(&domain).expect("a value");
+    assert!(serde_json::from_value::<Domain>(json).expect("of ours") == domain);
+}
+
+#[test]
+fn the_deepest_document_needs_little_stack() {
+    // Optimised, 256 KiB are enough for 256 levels; frames of an unoptimised build are several times as large.
+    const STACK: usize = if cfg!(debug_assertions) { 2 << 20 } else { 256 << 10 };
+    for name in ["backingStore", "unknown", "x:y"] {
+        let (open, close) = (format!("<{name}>").repeat(250), format!("</{name}>").repeat(250));
+        let text = format!("<domain xmlns:x='urn:x'><devices><disk>{open}{close}</disk></devices></domain>");
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || use_up(&text));
+        assert!(thread.expect("a thread").join().is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn much_of_anything_takes_time_in_proportion() {
+    // Work that grows with the square of these would go on for minutes.
+    let room = ParseOptions::MAX_BYTES / 4;
+    let many = |part: &str| part.repeat(room / part.len());
+    let numbered = |part: &dyn Fn(usize) -> String| {
+        let mut text = String::new();
+        for part in (0..).map(part) {
+            if text.len() + part.len() > room {
+                break;
+            }
+            text.push_str(&part);
+        }
+        text
+    };
+    let inside = [
+        many("<memory>1</memory>"),
+        many("<new/>"),
+        "<sysinfo/>".repeat(20_000),
+        "<sysinfo/><seclabel/>".repeat(10_000),
+        "<seclabel/><new/><sysinfo/>".repeat(10_000),
+        many("<!-- c -->"),
+        many("&amp;"),
+        many("a<new/>"),
+        many("<![CDATA[ ]]> "),
+        numbered(&|number| format!("<n{number}/>")),
+        numbered(&|number| format!("<iothreads>0{number}</iothreads>")),
+        format!("<cpu>{}</cpu>", numbered(&|number| format!("<feature name='f{number}'/>"))),
+        format!("<qemu:commandline xmlns:qemu='urn:other'>{}</qemu:commandline>", many("<qemu:arg/>")),
+        format!("<description>{}</description>", many("&lt;")),
+        format!("<title>{}</title>", many("<b/>")),
+    ];
+    for inside in inside {
+        use_up(&format!("<domain>{inside}</domain>"));
+    }
+    let disks = |count: usize| format!("<domain><devices>{}</devices></domain>", "<disk/>".repeat(count));
+    use_up(&disks(1_000));
+    check(&Domain::from_xml(&disks(100_000)).expect_err("too many"), "many disks");
+    let attributes = numbered(&|number| format!(" a{number}='1'"));
+    check(&Domain::from_xml(&format!("<domain{attributes}/>")).expect_err("too many"), "many attributes");
 }

@@ -16,6 +16,9 @@ macro_rules! named {
             fn shape(&self) -> &'static Shape {
                 self.0.shape()
             }
+            fn held(&self) -> u128 {
+                self.0.held()
+            }
             fn slot(&self, index: usize) -> &dyn Slot {
                 self.0.slot(index)
             }

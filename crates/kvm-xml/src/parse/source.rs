@@ -11,8 +11,19 @@ use std::borrow::Cow;
 pub(crate) struct Source<'a> {
     text: &'a str,
     reader: Reader<&'a [u8]>,
+    /// Whether there are line ends other than `\n`, and whether there is `]]>`; most documents have neither.
+    line_ends: bool,
+    section_ends: bool,
     /// Where the last token starts.
     start: usize,
+    /// The white space before the last token, if that is markup. Nearly all texts only lay the document out; the
+    /// tokenizer jumps over them, and whoever needs them finds them here.
+    blank: &'a str,
+    /// The last text, with its references resolved.
+    content: Cow<'a, str>,
+    /// How long the name of the last start tag is, and whether the tag is an end tag too.
+    name: usize,
+    empty: bool,
     max_depth: usize,
     /// The namespace declarations in scope, with the depth of their element.
     namespaces: Vec<(usize, &'a str, Cow<'a, str>)>,
@@ -23,13 +34,13 @@ pub(crate) struct Source<'a> {
     borrowed: Vec<&'a str>,
 }
 
-/// A piece of a document.
-#[derive(Clone, Debug)]
-pub(crate) enum Token<'a> {
-    Start(Tag<'a>),
+/// What the last token was. What it says is asked for with [`Source::tag`] and [`Source::take_text`]: returning it by
+/// value would copy it several times, which takes as long as finding it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    Start,
     End,
-    /// Text with its references resolved.
-    Text(Cow<'a, str>),
+    Text,
     /// A comment or a processing instruction.
     Aside,
     Eof,
@@ -68,10 +79,17 @@ impl<'a> Source<'a> {
         }
         let mut reader = Reader::from_str(text);
         reader.config_mut().check_comments = true;
+        reader.config_mut().trim_text_start = true;
         Ok(Self {
             text,
             reader,
+            line_ends: memchr::memchr(b'\r', text.as_bytes()).is_some(),
+            section_ends: memchr::memmem::find(text.as_bytes(), b"]]>").is_some(),
             start: 0,
+            blank: "",
+            content: Cow::Borrowed(""),
+            name: 0,
+            empty: false,
             max_depth: options.max_depth,
             namespaces: Vec::new(),
             depth: 0,
@@ -81,34 +99,42 @@ impl<'a> Source<'a> {
     }
 
     /// The next token. Tags are counted: an end that is missing or too many is an error.
-    pub(crate) fn token(&mut self) -> Result<Token<'a>, XmlError> {
-        self.start = self.position();
+    pub(crate) fn token(&mut self) -> Result<Token, XmlError> {
+        let from = self.position();
         let event = self.reader.read_event();
-        let event = event.map_err(|error| self.error(quote(&error.to_string()).trim_matches('\'').to_owned()))?;
-        Ok(match event {
-            Event::Start(tag) => Token::Start(self.tag(tag.name().0.len(), false)?),
-            Event::Empty(tag) => Token::Start(self.tag(tag.name().0.len(), true)?),
+        let before = self.text.get(from..).unwrap_or_default();
+        self.blank = before.get(..before.len() - before.trim_ascii_start().len()).unwrap_or_default();
+        self.start = from + self.blank.len();
+        let event = match &event {
+            Ok(event) => event,
+            Err(error) => return Err(self.error(quote(&error.to_string()).trim_matches('\'').to_owned())),
+        };
+        match event {
+            Event::Start(tag) => self.open(tag.name().0.len(), false),
+            Event::Empty(tag) => self.open(tag.name().0.len(), true),
             Event::End(_) => {
                 self.close();
-                Token::End
+                Ok(Token::End)
             }
             Event::Text(_) => {
-                let raw = self.raw();
-                if raw.bytes().any(|byte| byte == b']') && raw.contains("]]>") {
+                let text = self.since(from);
+                if self.section_ends && text.contains("]]>") {
                     return Err(self.error("']]>' in a text"));
                 }
-                Token::Text(text::line_ends(raw))
+                self.text_token(text, from)
             }
             Event::CData(_) => {
-                let raw = self.raw();
-                let inner = raw.strip_prefix("<![CDATA[").and_then(|raw| raw.strip_suffix("]]>"));
-                Token::Text(text::line_ends(inner.unwrap_or_default()))
+                let inner = self.raw().strip_prefix("<![CDATA[").and_then(|raw| raw.strip_suffix("]]>"));
+                self.text_token(inner.unwrap_or_default(), from)
             }
             Event::GeneralRef(name) => {
-                let character = text::reference(&name).map_err(|message| self.error(message))?;
-                Token::Text(Cow::Owned(character.to_string()))
+                let character = text::reference(name).map_err(|message| self.error(message))?;
+                let blank = self.take_blank();
+                self.start = from;
+                self.content = Cow::Owned(format!("{blank}{character}"));
+                Ok(Token::Text)
             }
-            Event::Comment(_) | Event::PI(_) => Token::Aside,
+            Event::Comment(_) | Event::PI(_) => Ok(Token::Aside),
             Event::Decl(declaration) => {
                 if self.start > 0 {
                     return Err(self.error("an XML declaration comes first"));
@@ -117,23 +143,52 @@ impl<'a> Source<'a> {
                 if !["utf-8", "utf8", "us-ascii", "ascii"].contains(&encoding.to_ascii_lowercase().as_str()) {
                     return Err(self.error(format!("the encoding is UTF-8, not {}", quote(&encoding))));
                 }
-                Token::Aside
+                Ok(Token::Aside)
             }
-            Event::DocType(_) => return Err(self.error("a document type is not allowed")),
-            Event::Eof => Token::Eof,
-        })
+            Event::DocType(_) => Err(self.error("a document type is not allowed")),
+            Event::Eof => Ok(Token::Eof),
+        }
     }
 
-    fn tag(&mut self, name: usize, empty: bool) -> Result<Tag<'a>, XmlError> {
-        let raw = self.raw();
-        let inner = raw.get(1..raw.len() - 1).unwrap_or_default();
-        let inner = if empty { inner.strip_suffix('/').unwrap_or(inner) } else { inner };
-        let (name, attributes) = inner.split_at_checked(name).unwrap_or((inner, ""));
+    /// Keeps `text` as the last text; it was read from offset `from` on.
+    fn text_token(&mut self, text: &'a str, from: usize) -> Result<Token, XmlError> {
+        let text = if self.line_ends { text::line_ends(text) } else { Cow::Borrowed(text) };
+        // A text has its white space with it, a section of text has not.
+        let blank = if self.raw().starts_with('<') { self.take_blank() } else { Cow::Borrowed("") };
+        self.content = blank + text;
+        self.blank = "";
+        self.start = from;
+        Ok(Token::Text)
+    }
+
+    fn open(&mut self, name: usize, empty: bool) -> Result<Token, XmlError> {
+        self.name = name;
+        self.empty = empty;
         self.depth += 1;
         if self.depth > self.max_depth {
             return Err(self.error(format!("elements are nested more than {} deep", self.max_depth)));
         }
-        Ok(Tag { name, attributes, empty, start: self.start })
+        Ok(Token::Start)
+    }
+
+    /// The start tag that was the last token.
+    pub(crate) fn tag(&self) -> Tag<'a> {
+        let raw = self.raw();
+        let end = raw.len().saturating_sub(if self.empty { 2 } else { 1 });
+        let inner = raw.get(1..end).unwrap_or_default();
+        let (name, attributes) = inner.split_at_checked(self.name).unwrap_or((inner, ""));
+        Tag { name, attributes, empty: self.empty, start: self.start }
+    }
+
+    /// The white space between the last token and the one before it, if the last one is markup.
+    pub(crate) fn take_blank(&mut self) -> Cow<'a, str> {
+        let blank = std::mem::take(&mut self.blank);
+        if self.line_ends { text::line_ends(blank) } else { Cow::Borrowed(blank) }
+    }
+
+    /// The text that was the last token, with its references resolved.
+    pub(crate) fn take_text(&mut self) -> Cow<'a, str> {
+        std::mem::take(&mut self.content)
     }
 
     /// Ends the scope of the element that is read; an empty tag has no end token, so its reader calls this.
@@ -153,13 +208,18 @@ impl<'a> Source<'a> {
         let mut count = 0;
         let mut prefixed = false;
         for attribute in Attributes::new(tag.attributes) {
-            let (name, value) = attribute.map_err(|message| self.error(message))?;
-            let value = text::unescape(value).map_err(|message| self.error(message))?;
+            let attribute = attribute.map_err(|message| self.error(message))?;
+            let name = attribute.name;
+            let value = if attribute.escaped {
+                text::unescape(attribute.value).map_err(|message| self.error(message))?
+            } else {
+                Cow::Borrowed(attribute.value)
+            };
             count += 1;
             if count > MAX_ATTRIBUTES {
                 return Err(self.error(format!("an element with more than {MAX_ATTRIBUTES} attributes")));
             }
-            if let Some((prefix, local)) = name.split_once(':') {
+            if let Some((prefix, local)) = split_prefix(name) {
                 if prefix == "xmlns" {
                     if self.namespaces.len() >= MAX_NAMESPACES {
                         return Err(self.error(format!("more than {MAX_NAMESPACES} namespaces at once")));
@@ -175,7 +235,7 @@ impl<'a> Source<'a> {
         if prefixed {
             for name in Attributes::new(tag.attributes)
                 .flatten()
-                .map(|(name, _)| name)
+                .map(|attribute| attribute.name)
                 .filter(|name| !name.starts_with("xmlns:"))
             {
                 if let Some((prefix, _)) = name.split_once(':') {
@@ -242,13 +302,14 @@ impl<'a> Source<'a> {
         }
         while open > 0 {
             match self.token()? {
-                Token::Start(inner) => {
+                Token::Start => {
+                    let inner = self.tag();
                     self.check(&inner)?;
                     if inner.empty { self.close() } else { open += 1 }
                 }
                 Token::End => open -= 1,
                 Token::Eof => return Err(self.unfinished(tag.name)),
-                Token::Text(_) | Token::Aside => {}
+                Token::Text | Token::Aside => {}
             }
         }
         Ok(())
@@ -294,9 +355,8 @@ impl<'a> Source<'a> {
 
     /// Whether some element may declare a default namespace.
     pub(crate) fn has_default_namespace(&self) -> bool {
-        self.text
-            .match_indices("xmlns")
-            .any(|(index, word)| self.text.as_bytes().get(index + word.len()) != Some(&b':'))
+        let text = self.text.as_bytes();
+        memchr::memmem::find_iter(text, "xmlns").any(|index| text.get(index + "xmlns".len()) != Some(&b':'))
     }
 
     fn position(&self) -> usize {
@@ -317,6 +377,13 @@ impl<'a> Source<'a> {
     pub(crate) fn unfinished(&self, name: &str) -> XmlError {
         self.error(format!("the document ends before </{}>", quote(name).trim_matches('\'')))
     }
+}
+
+/// A name's prefix and what comes after it.
+pub(crate) fn split_prefix(name: &str) -> Option<(&str, &str)> {
+    // Names are too short for a search made for long texts.
+    let colon = name.bytes().position(|byte| byte == b':')?;
+    Some((name.get(..colon)?, name.get(colon + 1..)?))
 }
 
 /// An attribute that is there twice.

@@ -13,10 +13,22 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// A name and a value that is still escaped, or what is wrong.
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<(&'a str, &'a str), &'static str>;
+/// An attribute as it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Attribute<'a> {
+    pub(crate) name: &'a str,
+    /// The value, still escaped.
+    pub(crate) value: &'a str,
+    /// Whether there may be something in the value that [`unescape`] would change.
+    pub(crate) escaped: bool,
+}
 
+/// An attribute, or what is wrong.
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Result<Attribute<'a>, &'static str>;
+
+    // In one piece with its few callers, what is found stays in registers.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.rest.trim_ascii_start();
         if text.is_empty() {
@@ -27,26 +39,52 @@ impl<'a> Iterator for Attributes<'a> {
             return Some(Err("attributes need white space between them"));
         }
         let found = split(text);
-        self.rest = found.map_or("", |(_, _, rest)| rest);
-        Some(found.map(|(name, value, _)| (name, value)))
+        self.rest = found.map_or("", |(_, rest)| rest);
+        Some(found.map(|(attribute, _)| attribute))
     }
 }
 
-/// Splits `name="value" rest`.
-fn split(text: &str) -> Result<(&str, &str, &str), &'static str> {
+/// What a byte does in the value of an attribute.
+const ORDINARY: u8 = 0;
+const QUOTE: u8 = 1;
+const ESCAPED: u8 = 2;
+const WRONG: u8 = 3;
+const ROLES: [u8; 256] = {
+    let mut roles = [ORDINARY; 256];
+    roles[b'"' as usize] = QUOTE;
+    roles[b'\'' as usize] = QUOTE;
+    roles[b'&' as usize] = ESCAPED;
+    roles[b'\n' as usize] = ESCAPED;
+    roles[b'\r' as usize] = ESCAPED;
+    roles[b'\t' as usize] = ESCAPED;
+    roles[b'<' as usize] = WRONG;
+    roles
+};
+
+/// Splits `name="value" rest`. The parts are short: one loop over the bytes is faster than searches made for long texts.
+#[inline(always)]
+fn split(text: &str) -> Result<(Attribute<'_>, &str), &'static str> {
     const BROKEN: &str = "an attribute is name=\"value\"";
-    // The parts are short: a loop over bytes is faster than a search that is made for long texts.
-    let cut = |text: &'_ str, byte: u8| text.bytes().position(|other| other == byte);
-    let equals = cut(text, b'=').ok_or(BROKEN)?;
+    let equals = text.bytes().position(|byte| byte == b'=').ok_or(BROKEN)?;
     let (name, value) = text.split_at_checked(equals).ok_or(BROKEN)?;
     let value = value.get(1..).unwrap_or_default().trim_ascii_start();
     let quote = value.bytes().next().filter(|quote| matches!(quote, b'"' | b'\'')).ok_or(BROKEN)?;
     let value = value.get(1..).unwrap_or_default();
-    let (value, rest) = cut(value, quote).and_then(|end| value.split_at_checked(end)).ok_or(BROKEN)?;
-    if value.bytes().any(|byte| byte == b'<') {
+    let (mut escaped, mut wrong) = (false, false);
+    let end = value.bytes().position(|byte| {
+        let role = ROLES[usize::from(byte)];
+        if role == ORDINARY {
+            return false;
+        }
+        escaped |= role == ESCAPED;
+        wrong |= role == WRONG;
+        byte == quote
+    });
+    let (value, rest) = end.and_then(|end| value.split_at_checked(end)).ok_or(BROKEN)?;
+    if wrong {
         return Err("an attribute's value has no '<'");
     }
-    Ok((name.trim_ascii_end(), value, rest.get(1..).unwrap_or_default()))
+    Ok((Attribute { name: name.trim_ascii_end(), value, escaped }, rest.get(1..).unwrap_or_default()))
 }
 
 /// Resolves the references in an attribute's value and turns line ends and tabs into spaces, as XML says.
@@ -93,11 +131,7 @@ pub(crate) fn reference(name: &str) -> Result<char, &'static str> {
 
 /// Turns all line ends into `\n`, as XML says.
 pub(crate) fn line_ends(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|byte| byte == b'\r') {
-        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
 }
 
 fn allowed(character: char) -> bool {

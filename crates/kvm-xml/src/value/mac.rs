@@ -1,6 +1,6 @@
 //! MAC addresses.
 
-use crate::leaf::{Scalar, leaf, parsed, text_traits};
+use crate::leaf::{Expected, Scalar, Spelling, leaf, text_traits};
 
 /// A MAC address: `52:54:00:12:34:56`. As in libvirt, a byte may be one digit: `1:2:3:4:5:6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,9 +29,21 @@ impl MacAddr {
 leaf!(
     MacAddr,
     |mac| {
-        let [a, b, c, d, e, f] = mac.0;
-        Scalar::String(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
+        let mut text = String::with_capacity(17);
+        for (index, byte) in mac.0.iter().enumerate() {
+            if index > 0 {
+                text.push(':');
+            }
+            for digit in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+        Scalar::String(text)
     },
-    |text: &str, _| parsed(text, Self::parse(text.trim()), "a MAC address such as 52:54:00:12:34:56")
+    |text: &str, _| {
+        let mac = Self::parse(text.trim()).ok_or(Expected::Text("a MAC address such as 52:54:00:12:34:56"))?;
+        let usual = text.len() == 17 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        Ok((mac, if usual { Spelling::Usual } else { Spelling::Odd }))
+    }
 );
 text_traits!(MacAddr);

@@ -53,6 +53,9 @@ impl Unit {
     }
 
     fn parse(text: &str) -> Option<Self> {
+        if let Some((unit, ..)) = Self::ALL.iter().find(|(_, word, _)| *word == text) {
+            return Some(*unit);
+        }
         let word = text.to_ascii_lowercase();
         if matches!(word.as_str(), "b" | "byte" | "bytes" | "") {
             return (!word.is_empty()).then_some(Self::Bytes);
