@@ -5,7 +5,8 @@ use std::path::Path;
 use std::{fs, io};
 
 /// Directories that are made by tools and belong to nobody's review.
-const SKIPPED: &[&str] = &[".git", "dist", "lab/state", "node_modules", "target"];
+const SKIPPED: &[&str] =
+    &[".git", "dist", "fuzz/artifacts", "fuzz/corpus", "fuzz/coverage", "lab/state", "node_modules", "target"];
 
 /// All files below the root, by their path with `/` between the parts.
 #[derive(Debug, Default)]
@@ -72,10 +73,12 @@ impl Tree {
         self.paths.contains(path)
     }
 
-    /// The directories of all packages: wherever a manifest names one.
+    /// The directories of all packages: wherever a manifest names one. A package with a workspace of its own cannot inherit.
     pub(super) fn packages(&self) -> impl Iterator<Item = &str> {
         self.ending("/Cargo.toml")
-            .filter(|(_, text)| text.lines().any(|line| line == "[package]"))
+            .filter(|(_, text)| {
+                text.lines().any(|line| line == "[package]") && !text.lines().any(|line| line == "[workspace]")
+            })
             .filter_map(|(path, _)| path.strip_suffix("/Cargo.toml"))
     }
 
