@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod xml;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
