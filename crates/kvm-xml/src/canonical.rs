@@ -1,6 +1,6 @@
 //! The one form of all documents that say the same.
 
-use crate::compare::{odd, unknown_attributes};
+use crate::compare::{unknown_attributes, unknown_value};
 use crate::element::{Element, Field, Item, Place};
 use crate::tree::{Node, Tree, end_tag, start_tag};
 use std::borrow::Cow;
@@ -84,7 +84,7 @@ impl<'a> Form<'a> {
     }
 
     fn field(&mut self, element: &'a dyn Element, index: usize, field: &'static Field) {
-        if let Some(raw) = odd(element, index) {
+        if let Some(raw) = unknown_value(element, index) {
             return Tree::Element(Node::of(raw)).write(&mut self.out);
         }
         let name: Cow<'static, str> = match field.namespace {
@@ -119,7 +119,7 @@ fn value<'a>(element: &'a dyn Element, index: usize, field: &Field) -> Option<Co
             leaf.scalar().render(field.format_in(element), &mut text);
             Some(text.into())
         }
-        _ => odd(element, index).map(Cow::Borrowed),
+        _ => unknown_value(element, index).map(Cow::Borrowed),
     }
 }
 

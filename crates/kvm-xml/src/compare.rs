@@ -14,7 +14,7 @@ pub(crate) fn equal(a: &dyn Element, b: &dyn Element) -> bool {
 
 /// What stands in the document for an empty field, when its type does not know it: the value of an attribute or of the
 /// element's own text, the whole element otherwise.
-pub(crate) fn odd(element: &dyn Element, index: usize) -> Option<&str> {
+pub(crate) fn unknown_value(element: &dyn Element, index: usize) -> Option<&str> {
     let field = element.shape().fields.get(index)?;
     let slot = element.slot(index);
     let raw = element.extra().written_at(index, 0).filter(|_| slot.count() == 0)?;
@@ -34,7 +34,7 @@ pub(crate) fn debug(element: &dyn Element, f: &mut fmt::Formatter<'_>) -> fmt::R
     for (index, field) in shape.fields.iter().enumerate() {
         let slot = element.slot(index);
         if slot.count() == 0 {
-            if let Some(text) = odd(element, index) {
+            if let Some(text) = unknown_value(element, index) {
                 show.field(field.key, &format_args!("?{text:?}"));
             }
         } else if field.secret {

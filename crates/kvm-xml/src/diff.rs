@@ -7,7 +7,7 @@ mod rest;
 pub(crate) use label::label;
 
 use crate::canonical;
-use crate::compare::odd;
+use crate::compare::unknown_value;
 use crate::document::Document;
 use crate::element::{Element, Field, Item, Place};
 use crate::leaf::{Format, Scalar};
@@ -120,7 +120,7 @@ fn compare(before: Item<'_>, after: Item<'_>, field: &Field, path: &str, changes
 fn unknown_values(before: &dyn Element, after: &dyn Element, index: usize, path: &str, changes: &mut Vec<Change>) {
     let other = |element: &dyn Element| {
         let is_child = element.shape().fields.get(index).is_some_and(|field| field.place == Place::Child);
-        odd(element, index).map(|raw| text_of(raw).filter(|_| is_child).unwrap_or_else(|| raw.to_owned()))
+        unknown_value(element, index).map(|raw| text_of(raw).filter(|_| is_child).unwrap_or_else(|| raw.to_owned()))
     };
     let (before, after) = (other(before), other(after));
     if before != after {

@@ -266,3 +266,19 @@ fn documents_and_errors_cross_threads() {
     crosses::<Domain>();
     crosses::<kvm_xml::XmlError>();
 }
+
+#[test]
+fn a_value_that_is_taken_out_leaves_no_trace_of_its_spelling() {
+    let text = "<domain id='07'><vcpu current='01'>2</vcpu><iothreads> 04 </iothreads></domain>";
+    let mut domain = Domain::from_xml(text).expect("well-formed");
+    domain.id = None;
+    domain.iothreads = None;
+    domain.vcpu.get_or_insert_default().current = None;
+    let plain = Domain::from_xml("<domain><vcpu>2</vcpu></domain>").expect("well-formed");
+    assert_eq!(domain, plain);
+    assert_eq!(domain.to_xml(), plain.to_xml());
+    assert_eq!(kvm_xml::diff(&domain, &plain), []);
+    assert_eq!(format!("{domain:?}"), format!("{plain:?}"));
+    let json = |domain: &Domain| serde_json::to_value(domain).map(|value| value["iothreads"].clone()).expect("a value");
+    assert_eq!(json(&domain), json(&plain));
+}

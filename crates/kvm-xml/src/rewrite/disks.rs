@@ -4,7 +4,7 @@ use super::draft::{Draft, File};
 use super::facts::{Content, Location};
 use super::policy::{Chain, Files, Media, Serial};
 use super::told::{How, Reason, Refusal, RewriteError, Warning};
-use crate::compare::odd;
+use crate::compare::unknown_value;
 use crate::diff::item_path;
 use crate::domain::{BackingStore, Disk, DiskDevice, DiskFormat, DiskSource, DiskType, ImageFormat};
 use crate::element::Element;
@@ -44,7 +44,7 @@ fn role(disk: &Disk, path: &str) -> Result<Role, RewriteError> {
         ))
     };
     for key in ["device", "type"] {
-        if let Some(value) = disk.shape().position(key).and_then(|index| odd(disk, index)) {
+        if let Some(value) = disk.shape().position(key).and_then(|index| unknown_value(disk, index)) {
             return unknown(key, value);
         }
     }

@@ -1,6 +1,7 @@
 //! From a model to serde.
 
 use super::{EXTRA, NODE_KEY, OTHER};
+use crate::compare::unknown_value;
 use crate::element::{Element, Item, Place};
 use crate::extra::{Extra, NODE};
 use crate::leaf::Scalar;
@@ -24,7 +25,7 @@ impl Serialize for Node<'_> {
             let Some(field) = shape.fields.get(index) else { continue };
             let slot = element.slot(index);
             if slot.count() == 0 {
-                if let Some(text) = extra.written_at(index, 0) {
+                if let Some(text) = unknown_value(element, index) {
                     map.serialize_entry(field.key, &One(OTHER, text))?;
                 }
             } else if field.many {
