@@ -24,6 +24,7 @@
 //! | `min = 1`, `max = 31` | the range of a number, where it is not the type's |
 //! | `with = "domain"` | `hex` holds only while that other field is set |
 //! | `ns = "qemu"` | the element is in libvirt's namespace of that name |
+//! | `form = "path"` | what strict reading wants a text to look like |
 //! | `secret` | the value is a secret: redaction removes it |
 //!
 //! On the struct: `#[xml(root = "disk")]` makes it a document of its own, `#[xml(key = "target.dev")]` names the field

@@ -88,7 +88,7 @@ fn row(field: &Field) -> Result<String, &Opt> {
             (word @ ("el" | "text" | "secret" | "hexable"), None) => {
                 let _ = write!(rest, ".{word}()");
             }
-            (word @ ("hex" | "base16" | "min" | "max" | "with" | "ns"), Some(value)) => {
+            (word @ ("hex" | "base16" | "min" | "max" | "with" | "ns" | "form"), Some(value)) => {
                 let _ = write!(rest, ".{word}({value})");
             }
             _ => return Err(option),

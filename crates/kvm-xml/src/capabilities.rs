@@ -147,9 +147,9 @@ pub struct GuestArch {
     #[xml(el)]
     pub wordsize: Option<u8>,
     /// The path of the program that runs such guests.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub emulator: Option<String>,
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub loader: Option<String>,
     pub machine: Vec<Machine>,
     /// Who can run them.
@@ -226,6 +226,7 @@ pub struct CpuCounter {
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name")]
 pub struct HostCpuFeature {
+    #[xml(form = "word")]
     pub name: Option<String>,
     pub _extra: Extra,
 }
@@ -326,7 +327,7 @@ pub struct Machine {
 pub struct GuestDomain {
     pub r#type: Option<GuestDomainType>,
     /// Where it is not that of the architecture.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub emulator: Option<String>,
     /// Where they are not those of the architecture.
     pub machine: Vec<Machine>,

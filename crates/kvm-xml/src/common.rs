@@ -25,6 +25,7 @@ pub struct Enabled {
 /// Who logs in to the storage server, and with which secret: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct Auth {
+    #[xml(form = "word")]
     pub username: Option<String>,
     pub secret: Option<AuthSecret>,
     pub _extra: Extra,
@@ -60,6 +61,7 @@ pub struct Mtu {
 /// An element that is only a MAC address.
 #[derive(Clone, Default, Xml)]
 pub struct MacAddress {
+    #[xml(form = "unicast")]
     pub address: Option<MacAddr>,
     pub _extra: Extra,
 }
@@ -137,6 +139,7 @@ pub struct HostdevDriver {
     /// As good as ignored: the hypervisor decides.
     pub name: Option<HostdevDriverName>,
     /// The host's driver to bind; libvirt finds the best one if absent. Since 10.0.0.
+    #[xml(form = "word")]
     pub model: Option<String>,
     pub _extra: Extra,
 }
@@ -181,6 +184,7 @@ pub struct PciAddress {
 pub struct AuthSecret {
     pub r#type: Option<AuthSecretType>,
     pub uuid: Option<Uuid>,
+    #[xml(form = "object")]
     pub usage: Option<String>,
     pub _extra: Extra,
 }

@@ -68,7 +68,7 @@ pub struct Domain {
     /// The number of a running machine, given by libvirt; absent while it is off.
     pub id: Option<u32>,
     /// Unique on a host. Letters, digits, `-`, `_` and `.` are safe; libvirt refuses `/`.
-    #[xml(el)]
+    #[xml(el, form = "line")]
     pub name: Option<String>,
     /// Generated when the domain is defined without one.
     #[xml(el)]
@@ -77,7 +77,7 @@ pub struct Domain {
     /// guest then renews what must be unique. Generated if the element is empty. Since 4.4.0.
     pub genid: Option<Genid>,
     /// One line, no line break. Since 0.9.10.
-    #[xml(el)]
+    #[xml(el, form = "line")]
     pub title: Option<String>,
     /// Free text that libvirt does not use.
     #[xml(el)]

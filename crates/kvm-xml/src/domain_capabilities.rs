@@ -14,7 +14,7 @@ use kvm_xml_derive::Xml;
 #[xml(root = "domainCapabilities")]
 pub struct DomainCapabilities {
     /// Of the emulator.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub path: Option<String>,
     /// The hypervisor: `kvm`.
     #[xml(el)]

@@ -5,6 +5,7 @@
 //! elements.
 
 use crate::extra::Extra;
+use crate::form::Form;
 use crate::leaf::{Expected, Format, Radix, Scalar, Spelling};
 use std::ops::Range;
 
@@ -152,6 +153,8 @@ pub struct Field {
     pub with: &'static str,
     /// The namespace of the element, one of libvirt's own.
     pub namespace: Option<&'static Namespace>,
+    /// What its text has to look like, beyond what its type asks for.
+    pub form: Option<&'static Form>,
     /// Whether redaction removes it.
     pub secret: bool,
 }
@@ -249,6 +252,7 @@ impl Field {
             format: Format::PLAIN,
             with: "",
             namespace: None,
+            form: None,
             secret: false,
         }
     }
@@ -265,6 +269,11 @@ impl Field {
 
     pub(crate) const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    pub(crate) const fn form(mut self, name: &str) -> Self {
+        self.form = Some(Form::named(name));
         self
     }
 
@@ -305,6 +314,11 @@ impl Field {
         }
         self.namespace = Some(&NAMESPACES[index]);
         self
+    }
+
+    /// Whether `text` has the form that strict reading asks for.
+    pub(crate) fn check(&self, text: &str) -> Result<(), Expected> {
+        self.form.map_or(Ok(()), |form| form.check(text))
     }
 
     /// How this field of `element` is written: its format, unless that needs another field which is not set.
@@ -351,7 +365,7 @@ pub(crate) fn bits(mut set: u128) -> impl Iterator<Item = usize> {
     })
 }
 
-const fn same(a: &str, b: &str) -> bool {
+pub(crate) const fn same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {
         return false;

@@ -51,6 +51,7 @@ pub mod domain_capabilities;
 pub mod element;
 mod error;
 mod extra;
+pub mod form;
 mod fragment;
 #[allow(missing_docs, reason = "as above")]
 pub mod host_interface;

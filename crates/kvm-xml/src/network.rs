@@ -24,7 +24,7 @@ pub struct Network {
     /// Unique on its host; part of a file's name.
     #[xml(el)]
     pub name: Option<String>,
-    #[xml(el)]
+    #[xml(el, form = "line")]
     pub title: Option<String>,
     #[xml(el)]
     pub description: Option<String>,
@@ -66,8 +66,10 @@ pub struct Network {
 #[xml(root = "bridge")]
 pub struct Bridge {
     /// Made up from `virbr` and a number if there is none.
+    #[xml(form = "device")]
     pub name: Option<String>,
     /// The zone of firewalld, `libvirt` unless said otherwise. Since 5.1.0.
+    #[xml(form = "word")]
     pub zone: Option<String>,
     /// Whether it speaks the Spanning Tree Protocol; `on` unless said otherwise.
     pub stp: Option<OnOff>,
@@ -84,6 +86,7 @@ pub struct Bridge {
 #[xml(root = "forward")]
 pub struct Forward {
     /// The only interface of the host that traffic leaves by. Not for `open`.
+    #[xml(form = "device")]
     pub dev: Option<String>,
     /// `nat` if there is none.
     pub mode: Option<ForwardMode>,
@@ -106,6 +109,7 @@ pub struct Forward {
 #[derive(Clone, Default, Xml)]
 #[xml(root = "portgroup", key = "name")]
 pub struct PortGroup {
+    #[xml(form = "device")]
     pub name: Option<String>,
     /// Whether interfaces that name no group are in this one.
     pub default: Option<YesNo>,
@@ -123,6 +127,7 @@ pub struct PortGroup {
 #[derive(Clone, Default, Xml)]
 #[xml(root = "domain")]
 pub struct NetworkDomain {
+    #[xml(form = "host")]
     pub name: Option<String>,
     /// Whether names in it are looked up nowhere else; `no` unless said otherwise. Since 1.2.12.
     #[xml("localOnly")]
@@ -182,6 +187,7 @@ pub struct DnsmasqOptions {
 #[derive(Clone, Default, Xml)]
 #[xml(root = "interface", key = "dev")]
 pub struct ForwardInterface {
+    #[xml(form = "device")]
     pub dev: Option<String>,
     /// How many guest interfaces use it. Read only, since 0.10.0.
     pub connections: Option<u32>,
@@ -211,6 +217,7 @@ pub struct ForwardAddress {
 #[derive(Clone, Default, Xml)]
 #[xml(root = "pf")]
 pub struct ForwardPf {
+    #[xml(form = "device")]
     pub dev: Option<String>,
     pub _extra: Extra,
 }
@@ -231,6 +238,7 @@ pub struct Nat {
 #[xml(key = "domain+addr")]
 pub struct DnsForwarder {
     /// Only for names in it; without `addr` they are resolved here. Since 2.2.0.
+    #[xml(form = "host")]
     pub domain: Option<String>,
     /// Since 1.1.3.
     pub addr: Option<IpAddr>,
@@ -242,6 +250,7 @@ pub struct DnsForwarder {
 #[xml(root = "txt", key = "name")]
 pub struct DnsTxt {
     /// Without spaces and commas.
+    #[xml(form = "host")]
     pub name: Option<String>,
     /// Several values have commas between them.
     pub value: Option<String>,
@@ -254,6 +263,7 @@ pub struct DnsTxt {
 pub struct DnsSrv {
     pub service: Option<String>,
     pub protocol: Option<IpProtocol>,
+    #[xml(form = "host")]
     pub domain: Option<String>,
     pub target: Option<String>,
     pub port: Option<u16>,
@@ -267,6 +277,7 @@ pub struct DnsSrv {
 #[xml(root = "host", key = "ip")]
 pub struct DnsHost {
     pub ip: Option<IpAddr>,
+    #[xml(form = "host")]
     pub hostname: Vec<String>,
     pub _extra: Extra,
 }
@@ -323,6 +334,7 @@ pub struct DhcpRange {
 #[xml(root = "host", key = "mac|id|name")]
 pub struct DhcpHost {
     /// Tells the host by its card; IPv4 only.
+    #[xml(form = "unicast")]
     pub mac: Option<MacAddr>,
     /// Tells the host by its DHCP identifier; IPv6 only.
     pub id: Option<Duid>,
@@ -339,6 +351,7 @@ pub struct DhcpHost {
 pub struct Bootp {
     pub file: Option<String>,
     /// The DHCP server itself if there is none.
+    #[xml(form = "host")]
     pub server: Option<String>,
     pub _extra: Extra,
 }

@@ -174,6 +174,9 @@ impl<'a> Parser<'a> {
             if format.plain {
                 plain |= 1 << index;
             }
+            if strict {
+                field.check(&value).map_err(|expected| XmlError::value(&value, expected).within(name))?;
+            }
             match target.slot_mut(index).read(&value, format) {
                 Ok(Spelling::Usual) => {}
                 Ok(Spelling::Odd) => target.extra_mut().push_written(index, 0, &value),
@@ -244,6 +247,10 @@ impl<'a> Parser<'a> {
         if nested {
             self.keep(target, &raw, children);
             return Ok(());
+        }
+        if strict {
+            let wrong = |expected| self.source.error_at(XmlError::value(&text, expected), tag.start);
+            field.check(&text).map_err(wrong)?;
         }
         match target.slot_mut(index).read(&text, field.format) {
             Ok(spelling) => {
@@ -342,6 +349,10 @@ impl<'a> Parser<'a> {
         match shape.text_field() {
             Some((index, field)) if !children.any => {
                 let text = if last { &*pending.text } else { without_indentation(&pending.text) };
+                if self.strict {
+                    let wrong = |expected| self.source.error_at(XmlError::value(text, expected), pending.start);
+                    field.check(text).map_err(wrong)?;
+                }
                 match target.slot_mut(index).read(text, field.format) {
                     Ok(Spelling::Usual) => {}
                     Err(expected) if self.strict => {

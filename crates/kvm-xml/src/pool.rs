@@ -14,7 +14,7 @@ pub struct StoragePool {
     /// What backs the pool; decides which fields of `source` count.
     pub r#type: Option<PoolType>,
     /// Unique on its host.
-    #[xml(el)]
+    #[xml(el, form = "object")]
     pub name: Option<String>,
     /// Chosen at random if there is none.
     #[xml(el)]
@@ -92,7 +92,7 @@ pub struct PoolSources {
 #[derive(Clone, Default, Xml)]
 pub struct PoolTarget {
     /// Absolute. Ignored by `logical`, `zfs` and `mpath`, which know theirs.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub path: Option<String>,
     /// Of the directory when the pool is built; `mode` is 0711 unless said otherwise.
     pub permissions: Option<Permissions>,
@@ -160,6 +160,7 @@ pub struct PoolFormat {
 #[xml(key = "name")]
 pub struct PoolHost {
     /// A name or an address, resolved by whoever connects.
+    #[xml(form = "host")]
     pub name: Option<String>,
     /// The protocol's own unless said otherwise.
     #[xml(min = -1, max = 65535)]

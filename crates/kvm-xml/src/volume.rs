@@ -14,7 +14,7 @@ pub struct StorageVolume {
     /// Read only, since 1.2.0.
     pub r#type: Option<VolumeType>,
     /// Unique in its pool. In a `disk` pool that of the next partition, `sdb1`.
-    #[xml(el)]
+    #[xml(el, form = "object")]
     pub name: Option<String>,
     /// Read only.
     #[xml(el)]
@@ -70,7 +70,7 @@ pub struct VolumeTarget {
 #[derive(Clone, Default, Xml)]
 pub struct VolumeBackingStore {
     /// Absolute.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub path: Option<String>,
     pub format: Option<VolumeFormat>,
     pub permissions: Option<Permissions>,
@@ -82,6 +82,7 @@ pub struct VolumeBackingStore {
 #[derive(Clone, Default, Xml)]
 pub struct VolumeDevice {
     /// The block device.
+    #[xml(form = "path")]
     pub path: Option<String>,
     pub extent: Vec<Extent>,
     pub _extra: Extra,

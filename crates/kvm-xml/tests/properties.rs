@@ -84,6 +84,9 @@ impl Choices {
         let first = self.next();
         for offset in 0..VALUES.len() {
             let value = VALUES[(first + offset) % VALUES.len()];
+            if element.shape().fields[index].form.is_some_and(|form| form.check(value).is_err()) {
+                continue;
+            }
             match element.slot_mut(index).read(value, format) {
                 Err(Expected::OneOf(words)) => {
                     let word = words[first % words.len()];

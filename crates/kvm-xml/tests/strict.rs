@@ -33,6 +33,30 @@ fn each_kind_of_mistake_is_named_where_it_is() {
             "domain.devices.graphics.port",
             "'-2' is not a number from -1 to 65535",
         ),
+        ("<name/>", "domain.name", "'' is not a line of text"),
+        ("<devices><emulator>qemu</emulator></devices>", "domain.devices.emulator", "'qemu' is not an absolute path"),
+        (
+            "<devices><disk><source file='a.img'/></disk></devices>",
+            "domain.devices.disk.source.file",
+            "'a.img' is not an absolute path",
+        ),
+        (
+            "<devices><disk><source><host name='a b'/></source></disk></devices>",
+            "domain.devices.disk.source.host.name",
+            "'a b' is not the name or address of a host",
+        ),
+        (
+            "<devices><interface><mac address='01:00:5e:00:00:01'/></interface></devices>",
+            "domain.devices.interface.mac.address",
+            "is not the MAC address of one interface, not of a group",
+        ),
+        (
+            "<devices><interface><source dev='eth 0'/></interface></devices>",
+            "domain.devices.interface.source.dev",
+            "a device",
+        ),
+        ("<os><type machine='q35 '/></os>", "domain.os.type.machine", "'q35 ' is not a name: letters,"),
+        ("<devices><disk><source pool='a/b'/></disk></devices>", "domain.devices.disk.source.pool", "without / and"),
         ("<x:y xmlns:x='urn:x'/>", "domain.x:y", "unknown element"),
         ("<features><acpi>no</acpi></features>", "domain.features.acpi", "'no' is not an empty element"),
     ];
@@ -52,9 +76,10 @@ fn a_place_is_given_in_lines_and_characters() {
 
 #[test]
 fn lenient_reading_takes_all_of_it() {
-    let text = "<domain><vcpu>many</vcpu><nmae/><name x='1'>a</name><devices>text<disk typ='x' type='tape'/></devices></domain>";
+    let text = "<domain><vcpu>many</vcpu><os><kernel>here</kernel></os><nmae/><name x='1'>a</name><devices>text<disk typ='x' type='tape'/></devices></domain>";
     let domain = Domain::from_xml(text).expect("well-formed");
     assert_eq!(domain.vcpu.as_ref().and_then(|vcpu| vcpu.value), None);
+    assert_eq!(domain.os.as_ref().and_then(|os| os.kernel.as_deref()), Some("here"));
     assert_eq!(Domain::from_xml(&domain.to_xml()).expect("well-formed"), domain);
 }
 

@@ -17,6 +17,7 @@ pub struct Serial {
     /// What is at the host's end; `Pty` is what `virsh console` connects to.
     pub r#type: Option<CharType>,
     /// What older versions write of a `Pty` console; the same as `source.path`.
+    #[xml(form = "path")]
     pub tty: Option<String>,
     /// Two for `Udp`: one with mode `bind`, one with `connect`.
     pub source: Vec<CharSource>,
@@ -64,7 +65,7 @@ pub struct Smartcard {
     /// Three names in `database`.
     pub certificate: Vec<String>,
     /// Default `/etc/pki/nssdb`.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub database: Option<String>,
     pub source: Vec<CharSource>,
     pub protocol: Option<CharProtocol>,
@@ -145,6 +146,7 @@ pub struct CharProtocol {
 /// The file that gets a copy of all output: <https://libvirt.org/formatdomain.html#consoles-serial-parallel-channel-devices>.
 #[derive(Clone, Default, Xml)]
 pub struct CharLog {
+    #[xml(form = "path")]
     pub file: Option<String>,
     /// Default off.
     pub append: Option<OnOff>,

@@ -123,6 +123,7 @@ pub struct CpuFeature {
     /// `Require` (default) fails without the host's support, `Force` claims it anyway, `Optional` takes what the host
     /// has, `Disable` hides it, `Forbid` fails if the host has it.
     pub policy: Option<CpuFeaturePolicy>,
+    #[xml(form = "word")]
     pub name: Option<String>,
     pub _extra: Extra,
 }

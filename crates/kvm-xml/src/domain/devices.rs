@@ -14,7 +14,7 @@ use kvm_xml_derive::Xml;
 pub struct Devices {
     /// The absolute path of the hypervisor's program; the host's capabilities name the usual one, which libvirt takes
     /// if absent.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub emulator: Option<String>,
     pub disk: Vec<Disk>,
     pub controller: Vec<Controller>,
@@ -242,7 +242,7 @@ pub struct Vsock {
 pub struct Pstore {
     pub backend: Option<PstoreBackend>,
     /// The absolute path of a file on the host.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub path: Option<String>,
     /// KiB unless `unit` says otherwise.
     pub size: Option<Memory>,
@@ -267,6 +267,7 @@ pub struct DeviceBoot {
 /// The Xen driver domain that serves a device: <https://libvirt.org/formatdomain.html#setting-up-a-network-backend-in-a-driver-domain>.
 #[derive(Clone, Default, Xml)]
 pub struct BackendDomain {
+    #[xml(form = "line")]
     pub name: Option<String>,
     pub _extra: Extra,
 }
@@ -276,6 +277,7 @@ pub struct BackendDomain {
 pub struct Alias {
     /// libvirt's names (`virtio-disk0`) are there while the guest runs and are ignored in a new document. One of your
     /// own begins with `ua-`, has letters, digits, `-` and `_` only, is unique and stays (since 3.9.0).
+    #[xml(form = "word")]
     pub name: Option<String>,
     pub _extra: Extra,
 }
@@ -306,6 +308,7 @@ pub struct Rom {
     /// Whether the guest sees it; default on in current QEMU. Since 0.9.7.
     pub bar: Option<OnOff>,
     /// The absolute path of another ROM, for network boot say. Since 0.9.10.
+    #[xml(form = "path")]
     pub file: Option<String>,
     pub _extra: Extra,
 }
@@ -363,6 +366,7 @@ pub struct ShmemModel {
 /// An element that is only an absolute path: <https://libvirt.org/formatdomain.html#shared-memory-device>.
 #[derive(Clone, Default, Xml)]
 pub struct PathOnly {
+    #[xml(form = "path")]
     pub path: Option<String>,
     pub _extra: Extra,
 }

@@ -94,6 +94,7 @@ pub struct DiskSource {
     /// Block: the absolute path of the device. vhost-vdpa: `/dev/vhost-vdpa-N`.
     pub dev: Option<String>,
     /// File: the absolute path on the host.
+    #[xml(form = "path")]
     pub file: Option<String>,
     /// Opens the image by file descriptors that the client associated with the domain under this name. Since 9.0.0.
     pub fdgroup: Option<String>,
@@ -105,6 +106,7 @@ pub struct DiskSource {
     #[xml("startupPolicy")]
     pub startup_policy: Option<StartupPolicy>,
     /// Dir: shown to the guest as a FAT filesystem.
+    #[xml(form = "path")]
     pub dir: Option<String>,
     /// NBD and VxHS: encrypted by the host's certificates. Since 4.5.0 for NBD.
     pub tls: Option<YesNo>,
@@ -114,13 +116,16 @@ pub struct DiskSource {
     /// HTTP: what stands after the `?`. Since 6.2.0.
     pub query: Option<String>,
     /// Volume: the name of the storage pool, which must be active when the guest starts.
+    #[xml(form = "object")]
     pub pool: Option<String>,
     /// Volume: the name of the volume in its pool.
+    #[xml(form = "object")]
     pub volume: Option<String>,
     /// iSCSI pools only: `Host` (default) uses the host's block device, `Direct` lets the hypervisor log in itself.
     /// Since 1.1.1.
     pub mode: Option<IscsiMode>,
     /// vhost-user: the socket.
+    #[xml(form = "path")]
     pub path: Option<String>,
     /// A part of the file instead of the whole. Since 6.1.0.
     pub slices: Option<Slices>,
@@ -163,6 +168,7 @@ pub struct DiskSource {
 #[derive(Clone, Default, Xml)]
 pub struct DiskDriver {
     /// `qemu` for QEMU; `tap`, `tap2`, `phy` or `file` for Xen.
+    #[xml(form = "word")]
     pub name: Option<String>,
     /// The image's format. libvirt does not guess: absent means raw, and a qcow2 file is then read as raw bytes.
     pub r#type: Option<DiskFormat>,
@@ -214,6 +220,7 @@ pub struct DiskDriver {
 #[derive(Clone, Default, Xml)]
 pub struct Mirror {
     /// What older versions wrote instead of `source`.
+    #[xml(form = "path")]
     pub file: Option<String>,
     /// What older versions wrote instead of the element.
     pub format: Option<DiskFormat>,
@@ -330,11 +337,13 @@ pub struct Reservations {
 #[derive(Clone, Default, Xml)]
 #[xml(key = "name+port")]
 pub struct SourceHost {
+    #[xml(form = "host")]
     pub name: Option<String>,
     pub port: Option<u32>,
     /// Default `Tcp`. `Unix` for NBD and gluster, `Rdma` for gluster.
     pub transport: Option<SourceHostTransport>,
     /// With `Unix` only; then no `name` and `port`.
+    #[xml(form = "path")]
     pub socket: Option<String>,
     pub _extra: Extra,
 }
@@ -342,6 +351,7 @@ pub struct SourceHost {
 /// The internal snapshot to read from: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct SourceSnapshot {
+    #[xml(form = "word")]
     pub name: Option<String>,
     pub _extra: Extra,
 }
@@ -349,6 +359,7 @@ pub struct SourceSnapshot {
 /// A configuration file of the storage client: <https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms>.
 #[derive(Clone, Default, Xml)]
 pub struct SourceConfig {
+    #[xml(form = "path")]
     pub file: Option<String>,
     pub _extra: Extra,
 }
@@ -387,14 +398,19 @@ pub struct Ssl {
 #[derive(Clone, Default, Xml)]
 pub struct SourceIdentity {
     /// SSH: the user on the server.
+    #[xml(form = "word")]
     pub username: Option<String>,
     /// SSH: a key without passphrase.
+    #[xml(form = "path")]
     pub keyfile: Option<String>,
     /// SSH: the socket of an agent that holds the key.
+    #[xml(form = "path")]
     pub agentsock: Option<String>,
     /// NFS: a name, or a number after `+`.
+    #[xml(form = "word")]
     pub user: Option<String>,
     /// NFS: a name, or a number after `+`.
+    #[xml(form = "word")]
     pub group: Option<String>,
     pub _extra: Extra,
 }
@@ -445,6 +461,7 @@ pub struct Slice {
 #[derive(Clone, Default, Xml)]
 pub struct ReservationsSource {
     pub r#type: Option<UnixSocket>,
+    #[xml(form = "path")]
     pub path: Option<String>,
     /// Always `Client`.
     pub mode: Option<MouseOwner>,

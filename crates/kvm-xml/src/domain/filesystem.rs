@@ -89,13 +89,18 @@ pub struct FilesystemDriver {
 /// What is shared with the guest: <https://libvirt.org/formatdomain.html#filesystems>.
 #[derive(Clone, Default, Xml)]
 pub struct FilesystemSource {
+    #[xml(form = "path")]
     pub file: Option<String>,
+    #[xml(form = "path")]
     pub dev: Option<String>,
     /// `Mount` and `Bind`: the absolute path on the host.
+    #[xml(form = "path")]
     pub dir: Option<String>,
     /// virtiofs: of a daemon started by someone else; then most other fields do not count.
+    #[xml(form = "path")]
     pub socket: Option<String>,
     /// `Template` only.
+    #[xml(form = "word")]
     pub name: Option<String>,
     /// `Ram`: the limit; KiB unless `units` says otherwise.
     pub usage: Option<u64>,
@@ -114,6 +119,7 @@ pub struct FilesystemTarget {
 /// The virtiofs daemon and its options: <https://libvirt.org/formatdomain.html#filesystems>.
 #[derive(Clone, Default, Xml)]
 pub struct VirtiofsdBinary {
+    #[xml(form = "path")]
     pub path: Option<String>,
     /// Extended attributes.
     pub xattr: Option<OnOff>,

@@ -54,6 +54,7 @@ pub struct Graphics {
     #[xml(min = -1, max = 65535)]
     pub websocket: Option<i32>,
     /// The address, as older versions write it; the same as in the first `listen_el`.
+    #[xml(form = "host")]
     pub listen: Option<String>,
     /// VNC: `AllowExclusive` (default), `ForceShared`, `Ignore` takes everyone. Since 1.0.6.
     #[xml("sharePolicy")]
@@ -62,6 +63,7 @@ pub struct Graphics {
     #[xml("powerControl")]
     pub power_control: Option<YesNo>,
     /// VNC: a UNIX socket instead of a port; the same as in the first `listen_el`. Since 0.8.8.
+    #[xml(form = "path")]
     pub socket: Option<String>,
     pub keymap: Option<String>,
     /// In clear text, and shown only to who asks for it; empty keeps everyone out. VNC uses 8 characters.
@@ -126,8 +128,10 @@ pub struct Video {
 #[derive(Clone, Default, Xml)]
 pub struct InputSource {
     /// `Passthrough`: the absolute path of the event device.
+    #[xml(form = "path")]
     pub evdev: Option<String>,
     /// `Evdev`: the absolute path of the event device.
+    #[xml(form = "path")]
     pub dev: Option<String>,
     /// All input devices at once.
     pub grab: Option<InputSourceGrab>,
@@ -144,6 +148,7 @@ pub struct InputSource {
 pub struct GraphicsGl {
     pub enable: Option<YesNo>,
     /// Such as `/dev/dri/renderD128`; the first one if absent. Since 3.1.0.
+    #[xml(form = "path")]
     pub rendernode: Option<String>,
     pub _extra: Extra,
 }
@@ -154,10 +159,12 @@ pub struct Listen {
     /// `Socket` and `None` since 2.0.0; with `None`, only libvirt's calls connect.
     pub r#type: Option<ListenType>,
     /// An IP address or a host name; `0.0.0.0` for all. Without one, the host's configuration decides.
+    #[xml(form = "host")]
     pub address: Option<String>,
     /// A network of libvirt, whose address is used.
     pub network: Option<String>,
     /// Chosen by libvirt if absent.
+    #[xml(form = "path")]
     pub socket: Option<String>,
     pub _extra: Extra,
 }
@@ -269,6 +276,7 @@ pub struct Acceleration {
     /// VirtualBox.
     pub accel2d: Option<YesNo>,
     /// `Vhostuser`: chosen by libvirt if absent. Since 5.8.0.
+    #[xml(form = "path")]
     pub rendernode: Option<String>,
     pub _extra: Extra,
 }

@@ -89,13 +89,13 @@ pub struct HostdevSource {
     /// iSCSI: the name the host logs in with. Since 6.7.0.
     pub initiator: Option<Initiator>,
     /// Containers: the absolute path of a block device.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub block: Option<String>,
     /// Containers: the absolute path of a character device.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub char: Option<String>,
     /// Containers: a network interface, which leaves the host.
-    #[xml(el)]
+    #[xml(el, form = "device")]
     pub interface: Option<String>,
     pub _extra: Extra,
 }

@@ -78,6 +78,7 @@ pub struct Interface {
 pub struct InterfaceSource {
     /// `Direct`: the host's interface. `Vdpa`: the character device. `User` with passt: the interface whose routes the
     /// guest gets.
+    #[xml(form = "device")]
     pub dev: Option<String>,
     /// `Bridge`: the host's bridge. Set by libvirt on a running `Network` interface.
     pub bridge: Option<String>,
@@ -87,6 +88,7 @@ pub struct InterfaceSource {
     /// `Network`: the name of the network, which must be active when the guest starts.
     pub network: Option<String>,
     /// Settings of the network for this kind of guest. Since 0.9.4.
+    #[xml(form = "device")]
     pub portgroup: Option<String>,
     /// Set by libvirt while the guest runs. Since 5.1.0.
     pub portid: Option<PortId>,
@@ -94,7 +96,9 @@ pub struct InterfaceSource {
     /// `Direct`: `Vepa` (default), `Bridge`, `Private`, `Passthrough`. vhost-user: `Server` or `Client`.
     pub mode: Option<InterfaceSourceMode>,
     /// vhost-user: the socket.
+    #[xml(form = "path")]
     pub path: Option<String>,
+    #[xml(form = "device")]
     pub name: Option<String>,
     /// `Mcast`: the group. `Server`, `Client`, `Udp`: the address.
     pub address: Option<Ipv4Addr>,
@@ -141,6 +145,7 @@ pub struct Coalesce {
 #[derive(Clone, Default, Xml)]
 pub struct InterfaceTarget {
     /// Names that begin with `vnet`, `vif`, `macvtap` or `macvlan` are libvirt's own and may be replaced.
+    #[xml(form = "device")]
     pub dev: Option<String>,
     /// No: an existing tap device is used as it is. `Ethernet`, since 5.7.0.
     pub managed: Option<YesNo>,
@@ -151,7 +156,9 @@ pub struct InterfaceTarget {
 #[derive(Clone, Default, Xml)]
 pub struct InterfaceGuest {
     /// LXC. Since 1.2.7.
+    #[xml(form = "device")]
     pub dev: Option<String>,
+    #[xml(form = "device")]
     pub actual: Option<String>,
     pub _extra: Extra,
 }
@@ -160,13 +167,14 @@ pub struct InterfaceGuest {
 #[derive(Clone, Default, Xml)]
 pub struct InterfaceMac {
     /// Generated if absent, with `52:54:00` in front under QEMU. Multicast addresses are refused.
+    #[xml(form = "unicast")]
     pub address: Option<MacAddr>,
     /// `Static` keeps an address of the range that VMware reserves. Since 6.6.0.
     pub r#type: Option<MacType>,
     /// VMware: whether the address is checked against its ranges.
     pub check: Option<YesNo>,
     /// Set by libvirt when the guest changed it. Since 11.2.0.
-    #[xml("currentAddress")]
+    #[xml("currentAddress", form = "unicast")]
     pub current_address: Option<MacAddr>,
     pub _extra: Extra,
 }
@@ -192,6 +200,7 @@ pub struct PortForward {
     /// Of the host; absent means all.
     pub address: Option<IpAddr>,
     /// Only what comes in over this interface of the host.
+    #[xml(form = "device")]
     pub dev: Option<String>,
     /// Absent means all ports.
     pub range: Vec<PortRange>,
@@ -203,6 +212,7 @@ pub struct PortForward {
 pub struct InterfaceModel {
     /// `virtio` is the fast one and needs a driver in the guest; `e1000e`, `e1000` and `rtl8139` do without; `igb`
     /// since 9.3.0. The hypervisor decides what there is.
+    #[xml(form = "word")]
     pub r#type: Option<String>,
     pub _extra: Extra,
 }
@@ -213,11 +223,13 @@ pub struct InterfaceBackend {
     /// `User` and vhost-user: who connects the guest. Since 9.0.0.
     pub r#type: Option<InterfaceBackendType>,
     /// The device to make taps with; default `/dev/net/tun`. Since 1.2.9.
+    #[xml(form = "path")]
     pub tap: Option<String>,
     /// The device of the kernel's virtio backend; default `/dev/vhost-net`. Since 1.2.9.
+    #[xml(form = "path")]
     pub vhost: Option<String>,
     /// passt: the absolute path of its log.
-    #[xml("logFile")]
+    #[xml("logFile", form = "path")]
     pub log_file: Option<String>,
     pub _extra: Extra,
 }
@@ -227,6 +239,7 @@ pub struct InterfaceBackend {
 pub struct InterfaceDriver {
     /// virtio: `Vhost` (in the kernel, default where there is one) or `Qemu`. `Hostdev`: `Vfio`. Since 0.8.8.
     pub name: Option<InterfaceDriverName>,
+    #[xml(form = "word")]
     pub model: Option<String>,
     /// Packet queues of a virtio or vhost-user card, at most one for each virtual CPU makes sense. Since 1.0.6.
     #[xml(min = 1)]
@@ -277,6 +290,7 @@ pub struct Teaming {
     /// `Persistent` on the virtio interface, `Transient` on the assigned device.
     pub r#type: Option<TeamingType>,
     /// On the `Transient` one: the user alias (`ua-...`) of the other.
+    #[xml(form = "word")]
     pub persistent: Option<String>,
     pub _extra: Extra,
 }

@@ -131,7 +131,7 @@ pub struct MemoryDeviceSource {
     #[xml(el)]
     pub nodemask: Option<CpuSet>,
     /// The file or device of an `Nvdimm` or `VirtioPmem`.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub path: Option<String>,
     /// `Nvdimm`: 2 MiB for most real devices; the host's page size if absent. Since 5.0.0.
     pub alignsize: Option<Memory>,

@@ -41,13 +41,13 @@ pub struct Os {
     /// The arguments of `init`, one each.
     pub initarg: Vec<String>,
     /// The absolute path of a kernel on the host, booted without a boot loader.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub kernel: Option<String>,
     /// The absolute path on the host; goes with `kernel`.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub initrd: Option<String>,
     /// The root device for the kernel.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub root: Option<String>,
     /// The kernel's command line; goes with `kernel`.
     #[xml(el)]
@@ -56,7 +56,7 @@ pub struct Os {
     #[xml(el)]
     pub shim: Option<String>,
     /// The absolute path of a device tree on the host. Since 1.0.4.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub dtb: Option<String>,
     /// Narrows the choice of `firmware`. Since 7.2.0.
     #[xml("firmware")]
@@ -72,17 +72,17 @@ pub struct Os {
     pub bios: Option<Bios>,
     pub acpi: Option<OsAcpi>,
     /// LXC: the absolute path of the first program.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub init: Option<String>,
     pub initenv: Vec<InitEnv>,
     /// LXC: the working directory of `init`.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub initdir: Option<String>,
     /// LXC: a name, or a number after `+`.
-    #[xml(el)]
+    #[xml(el, form = "word")]
     pub inituser: Option<String>,
     /// LXC: a name, or a number after `+`.
-    #[xml(el)]
+    #[xml(el, form = "word")]
     pub initgroup: Option<String>,
     pub _extra: Extra,
 }
@@ -143,6 +143,7 @@ pub struct OsType {
     pub arch: Option<Arch>,
     /// A machine type of the host's capabilities. Aliases (`q35`, `pc`) are written back as the versioned name, which
     /// keeps the guest's hardware the same after an upgrade.
+    #[xml(form = "word")]
     pub machine: Option<String>,
     /// `Hvm` for QEMU and KVM, `Exe` for containers, `Xen` (`Linux` in old documents) for paravirtual Xen.
     #[xml(text)]
@@ -182,6 +183,7 @@ pub struct Loader {
 #[derive(Clone, Default, Xml)]
 pub struct Nvram {
     /// The absolute path of empty variables that fit the loader; libvirt knows it for installed firmware.
+    #[xml(form = "path")]
     pub template: Option<String>,
     /// Since 10.10.0.
     #[xml("templateFormat")]

@@ -107,7 +107,7 @@ pub struct Numatune {
 #[derive(Clone, Default, Xml)]
 pub struct Resource {
     /// An absolute path under the host's control groups; it must exist. Since 1.0.5.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub partition: Option<String>,
     /// Since 7.7.0.
     pub fibrechannel: Option<ResourceFibrechannel>,
@@ -196,7 +196,7 @@ pub struct Iotune {
 #[xml(key = "path")]
 pub struct BlkioDevice {
     /// The absolute path of the host's block device.
-    #[xml(el)]
+    #[xml(el, form = "path")]
     pub path: Option<String>,
     #[xml(el, min = 100, max = 1000)]
     pub weight: Option<u32>,
