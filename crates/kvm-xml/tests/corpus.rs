@@ -7,8 +7,9 @@ use kvm_xml::{
     Capabilities, Document, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, Network,
     NetworkFilter, NodeDevice, Secret, StoragePool, StorageVolume, diff,
 };
-use quick_xml::Reader;
+use quick_xml::NsReader;
 use quick_xml::events::Event;
+use quick_xml::name::{QName, ResolveResult};
 use serde_core::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 use std::io::Write;
@@ -76,10 +77,10 @@ fn check<T: Document + PartialEq + Debug + Serialize + DeserializeOwned>(file: &
 }
 
 /// The document as a list of steps, without what carries no meaning: order of attributes, places of namespace
-/// declarations, indentation, comments.
+/// declarations and the prefixes they give, indentation, comments.
 fn tree(text: &str) -> Vec<String> {
     let mut steps: Vec<String> = Vec::new();
-    let mut reader = Reader::from_str(text);
+    let mut reader = NsReader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     let mut words = String::new();
     loop {
@@ -101,15 +102,26 @@ fn tree(text: &str) -> Vec<String> {
             Event::Start(tag) => {
                 let found = tag.attributes().map(|attribute| attribute.expect("well-formed"));
                 let found = found.filter(|attribute| !attribute.key.0.starts_with("xmlns"));
-                let mut attributes: Vec<String> =
-                    found.map(|attribute| format!("{}={:?}", attribute.key.0, unescaped(&attribute.value))).collect();
+                let mut attributes: Vec<String> = found
+                    .map(|attribute| {
+                        format!("{}={:?}", name(&reader, attribute.key, false), unescaped(&attribute.value))
+                    })
+                    .collect();
                 attributes.sort();
-                steps.push(format!("<{} {}>", tag.name().0, attributes.join(" ")));
+                steps.push(format!("<{} {}>", name(&reader, tag.name(), true), attributes.join(" ")));
             }
-            Event::End(tag) => steps.push(format!("</{}>", tag.name().0)),
+            Event::End(tag) => steps.push(format!("</{}>", name(&reader, tag.name(), true))),
             Event::Eof => return steps,
             _ => {}
         }
+    }
+}
+
+/// The name with its namespace in place of the prefix.
+fn name(reader: &NsReader<&[u8]>, name: QName<'_>, is_element: bool) -> String {
+    match reader.resolver().resolve(name, is_element) {
+        (ResolveResult::Bound(namespace), local) => format!("{{{}}}{}", namespace.0, local.into_inner()),
+        _ => name.0.to_owned(),
     }
 }
 
