@@ -5,7 +5,7 @@ use std::fmt;
 use kvm_core::{Error, ErrorKind, Existing, Host, Resource, Result, View, VmId, VmRef, check_definition};
 use kvm_xml::{Change, Document as _, Domain, diff};
 
-use crate::import::{Refusal, Trust, check_numbers, refuse, unreadable, untrusted};
+use crate::import::{Refusal, Trust, check_numbers, contradictions, refuse, unreadable, untrusted};
 use crate::place::Places;
 use crate::policy::Policy;
 
@@ -51,8 +51,10 @@ pub async fn prepare_edit(
     }
     if options.trust == Trust::Checked && !changes.is_empty() {
         let places = Places::read(host, &policy.allowed_paths).await?;
-        let was = known_refusals(untrusted(&before, &host_info, &places).await)?;
-        let is = untrusted(&after, &host_info, &places).await?;
+        let mut was = known_refusals(untrusted(&before, &host_info, &places).await)?;
+        was.extend(contradictions(&before));
+        let mut is = untrusted(&after, &host_info, &places).await?;
+        is.extend(contradictions(&after));
         let new: Vec<_> = is.into_iter().filter(|refusal| !was.contains(refusal)).collect();
         refuse(&new)?;
     }

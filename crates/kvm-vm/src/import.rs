@@ -20,7 +20,7 @@ use crate::usage::{Usage, normal};
 mod allow;
 mod check;
 
-pub(crate) use check::{Refusal, check_numbers, refuse, unreadable, untrusted};
+pub(crate) use check::{Refusal, check_numbers, contradictions, refuse, unreadable, untrusted};
 
 /// How far the writer of a document is trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,8 @@ impl Default for ImportOptions {
 /// Plans to take in a machine from its document. Its disks have to be there already.
 ///
 /// What only describes the host that the document comes from is left out: the running number, paths of terminals, names
-/// of tap devices, the place of UEFI variables; also channels for whose sockets the name is too long. Our own metadata is read and written anew.
+/// of tap devices, the place of UEFI variables; also channels for whose sockets the name is too long. Our own metadata
+/// is read and written anew.
 ///
 /// `InvalidInput` names the element that cannot be read or is not allowed; `AlreadyExists` when the name, the uuid or a
 /// MAC address is taken; `NotFound` when a disk, pool or network is not there.
@@ -86,6 +87,7 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     if options.trust == Trust::Checked {
         forget_origin(&mut document);
         refuse(&untrusted(&document, &host_info, &places).await?)?;
+        refuse(&contradictions(&document))?;
         if let Some(os) = &mut document.os {
             // Checked above; the host has a place of its own for them.
             os.nvram = None;

@@ -6,8 +6,8 @@ use kvm_core::text::printable_within;
 use kvm_core::{
     Bytes, Capabilities, Description, DiskPath, Error, ErrorKind, Resource, Result, Title, VcpuCount, VmId, VmName,
 };
-use kvm_xml::Domain;
 use kvm_xml::domain as xml;
+use kvm_xml::{Domain, Severity, not_looked};
 
 use super::allow::is_allowed;
 use crate::place::Places;
@@ -48,6 +48,13 @@ pub(crate) fn refuse(refusals: &[Refusal]) -> Result<()> {
     }
     let rest: Vec<_> = rest.iter().take(10).map(|r| format!("{} {}", r.path, r.why)).collect();
     Err(error.with_detail(format!("also: {}", rest.join("; "))))
+}
+
+/// Where the document contradicts itself, so that libvirt would refuse it or the hypervisor not start it.
+pub(crate) fn contradictions(document: &Domain) -> Vec<Refusal> {
+    let problems = document.validate(&not_looked).into_iter();
+    let errors = problems.filter(|problem| problem.severity == Severity::Error);
+    errors.map(|problem| Refusal::new(&problem.path, format!("is wrong: {}", problem.message))).collect()
 }
 
 /// What everybody's document has to respect: names, notes, numbers.

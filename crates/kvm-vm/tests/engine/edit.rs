@@ -65,6 +65,18 @@ async fn what_is_added_is_checked_and_what_was_there_may_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_contradiction_is_not_added_and_holds_up_nothing_else() {
+    let bench = Bench::new();
+    let add = |text: &str| {
+        text.replace("<devices>", "<devices><controller type='scsi' index='7'/><controller type='scsi' index='7'/>")
+    };
+    let e = edited(&bench, "db", add, Trust::Checked).await.unwrap_err();
+    assert!(said(&e).contains("devices.controller") && said(&e).contains(" is wrong: "), "{}", said(&e));
+    edited(&bench, "db", add, Trust::Full).await.unwrap().apply(&bench.host).await.unwrap();
+    edited(&bench, "db", more_memory, Trust::Checked).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn numbers_that_harm_are_refused_from_anybody() {
     let bench = Bench::new();
     let vcpus = |text: &str| text.replace(">2</vcpu>", ">4294967295</vcpu>");

@@ -254,6 +254,22 @@ async fn what_is_taken_or_missing_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_document_that_contradicts_itself_is_refused_with_the_place() {
+    let bench = Bench::new();
+    let again = "<disk type='block'><source dev='/dev/null'/><target dev='vda' bus='virtio'/></disk>";
+    let options = ImportOptions { trust: Trust::Full, ..ImportOptions::default() };
+    // Who is trusted asks libvirt itself.
+    plan_import(&bench.host, &document("", again), &options, &bench.cx()).await.unwrap();
+    for (head, devices, wanted) in [
+        ("", "<controller type='scsi' index='0'/><controller type='scsi' index='0'/>", "devices.controller["),
+        ("<iothreads>1</iothreads><cputune><iothreadpin iothread='7' cpuset='0'/></cputune>", "", "cputune."),
+    ] {
+        let said = refused(&bench, &document(head, devices)).await;
+        assert!(said.starts_with(&format!("invalid_input [field {wanted}")) && said.contains(" is wrong: "), "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_image_is_no_two_disks() {
     let bench = Bench::new();
     let twice = "<disk type='file'><source file='/images//free.qcow2'/><target dev='vdb' bus='virtio'/></disk>";
