@@ -7,8 +7,8 @@
 /// ```
 /// use kvm_xml::rewrite::{Policy, policy};
 ///
-/// let with_its_devices = Policy { mac: policy::Mac::Keep, ..Policy::CLONE };
-/// # assert_ne!(with_its_devices, Policy::CLONE);
+/// let with_its_addresses = Policy { mac: policy::Mac::Keep, ..Policy::CLONE };
+/// # assert_ne!(with_its_addresses, Policy::CLONE);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
