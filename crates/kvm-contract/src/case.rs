@@ -13,6 +13,7 @@ mod checkpoint;
 mod console;
 mod define;
 mod definition;
+mod device;
 mod guest;
 mod list;
 mod name;
@@ -189,6 +190,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         note::CASES,
         stats::CASES,
         announce::CASES,
+        device::CASES,
         guest::CASES,
         console::CASES,
         snapshot::CASES,

@@ -175,7 +175,7 @@ impl Cx {
         let pool = self.active_pool(&format!("{word}-pool")).await?;
         let disk = self.thin_volume(&pool, "disk.qcow2", 8 << 20).await?;
         let mut document = self.document(word)?;
-        document.devices.get_or_insert_with(Devices::default).disk.push(qcow2_disk(disk.path.as_str())?);
+        document.devices.get_or_insert_with(Devices::default).disk.push(qcow2_disk(disk.path.as_str(), "vda")?);
         let id = self.hypervisor().define(&document, Existing::Reject).await?;
         Ok((id, disk))
     }
@@ -237,8 +237,9 @@ pub(crate) fn volume_name(word: &str) -> Result<VolumeName> {
     VolumeName::parse(word)
 }
 
-fn qcow2_disk(path: &str) -> Result<Disk> {
-    let target = "vda".parse().map_err(|e: kvm_xml::XmlError| Error::internal("no disk name").with_source(e))?;
+/// A virtio disk of a machine.
+pub(crate) fn qcow2_disk(path: &str, target: &str) -> Result<Disk> {
+    let target = target.parse().map_err(|e: kvm_xml::XmlError| Error::internal("no disk name").with_source(e))?;
     Ok(Disk {
         r#type: Some(DiskType::File),
         device: Some(DiskDevice::Disk),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Autostart, Clock, Error, ErrorKind, Event, EventStream, Hypervisor, Networks, PowerAction, Resource, Result, VmId,
-    VmName, VmRef, VmState, VmSummary, check_network,
+    Autostart, Clock, DeviceRef, Error, ErrorKind, Event, EventStream, Hypervisor, Networks, PowerAction, Resource,
+    Result, View, VmId, VmName, VmRef, VmState, VmSummary, check_network,
 };
 
 /// How often a wait looks by itself, in case that a backend's events say less than its list.
@@ -46,6 +46,40 @@ pub trait HypervisorExt: Hypervisor {
                 Err(Error::new(ErrorKind::Timeout, format!("VM not {} in time", wanted.join(" or ")))
                     .on(Resource::Vm(id.to_string()))
                     .with_detail(format!("waited {} s", timeout.as_secs())))
+            }
+        }
+    }
+
+    /// Waits until a running guest has given up a device that it was asked for with
+    /// [`Devices::detach`](crate::Devices::detach). A machine that goes off has given up all of them.
+    ///
+    /// `Timeout` when the guest has not done so in time: the request stands, and it may still obey. `NotFound` when the
+    /// machine is gone.
+    async fn wait_until_detached(
+        &self,
+        id: &VmId,
+        device: &DeviceRef,
+        timeout: Duration,
+        clock: &dyn Clock,
+    ) -> Result<()> {
+        let deadline = clock.sleep(timeout);
+        let wait = async {
+            let mut events = self.events().await?;
+            loop {
+                let is_plugged_in = device.find(&self.definition(id, View::LIVE).await?).is_some();
+                if !is_plugged_in || !self.find(&VmRef::Id(*id)).await?.state.is_active() {
+                    return Ok(());
+                }
+                concerning(&mut events, id, clock).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            gone = wait => gone,
+            () = deadline => {
+                Err(Error::new(ErrorKind::Timeout, format!("the guest has not given up {device} in time"))
+                    .on(Resource::Vm(id.to_string()))
+                    .with_detail(format!("waited {} s; it was asked and may still obey", timeout.as_secs())))
             }
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Capabilities;
 use crate::event::EventStream;
-use crate::{Bytes, Checkpoints, Console, Error, Guest, Result, Snapshots, VmId, VmName, VmNotes, VmRef};
+use crate::{Bytes, Checkpoints, Console, Devices, Error, Guest, Result, Snapshots, VmId, VmName, VmNotes, VmRef};
 
 /// Machines on one host.
 ///
@@ -86,6 +86,9 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
     /// After a lost connection was regained the stream gives [`Event::Resynced`](crate::Event::Resynced): whoever
     /// keeps a picture lists again. The stream ends only when the backend is dropped.
     async fn events(&self) -> Result<EventStream>;
+
+    /// Devices that are plugged in and out, virtual CPUs and memory. `None` when the backend has no such family.
+    fn devices(&self) -> Option<&dyn Devices>;
 
     /// What is asked of a running guest: its addresses. `None` when the backend has no such family.
     fn guest(&self) -> Option<&dyn Guest>;

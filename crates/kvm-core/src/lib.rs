@@ -15,6 +15,7 @@
 mod capability;
 mod clock;
 mod console;
+mod device;
 mod error;
 mod event;
 mod ext;
@@ -43,6 +44,7 @@ mod unit;
 pub use capability::{Capabilities, Feature, GuestKind, HostKey};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};
+pub use device::{Device, DeviceRef, Devices, Impact};
 pub use error::{Error, ErrorKind, Resource, Result};
 pub use event::{Event, EventStream, VmChange, VmEvent};
 pub use ext::{HypervisorExt, NetworksExt};

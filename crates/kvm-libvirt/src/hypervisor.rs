@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Capabilities, Checkpoints, Console, EventStream, Existing, Guest, Hypervisor, Keep, PowerAction,
-    Resource, Result, Secrets, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmState, VmStats, VmSummary,
-    Which,
+    Autostart, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Hypervisor, Keep,
+    PowerAction, Resource, Result, Secrets, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmState, VmStats,
+    VmSummary, Which,
 };
 use uuid::Uuid;
 use virt::domain::Domain;
@@ -83,6 +83,10 @@ impl Hypervisor for Libvirt {
             self.keep_connected();
         }
         Ok(Box::pin(subscription))
+    }
+
+    fn devices(&self) -> Option<&dyn Devices> {
+        Some(self)
     }
 
     fn guest(&self) -> Option<&dyn Guest> {

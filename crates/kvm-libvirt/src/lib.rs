@@ -44,6 +44,7 @@ mod config;
 mod connect;
 mod console;
 mod definition;
+mod device;
 mod document;
 mod error;
 mod event;

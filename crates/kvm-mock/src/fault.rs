@@ -60,6 +60,18 @@ methods! {
     Stats = "stats";
     /// `Hypervisor::events`.
     Events = "events";
+    /// `Devices::attach`.
+    AttachDevice = "attach_device";
+    /// `Devices::detach`.
+    DetachDevice = "detach_device";
+    /// `Devices::update`.
+    UpdateDevice = "update_device";
+    /// `Devices::set_vcpus`.
+    SetVcpus = "set_vcpus";
+    /// `Devices::set_memory`.
+    SetMemory = "set_memory";
+    /// `Devices::resize_disk`.
+    ResizeDisk = "resize_disk";
     /// `Guest::addresses`.
     Addresses = "addresses";
     /// `Guest::ping_agent`.

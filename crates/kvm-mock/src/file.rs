@@ -46,6 +46,11 @@ impl SparseFile {
         self.extents.values().map(|data| data.len() as u64).sum::<u64>().max(self.reserved)
     }
 
+    /// Adds a hole at the end until it has this length.
+    pub(crate) fn lengthen(&mut self, length: u64) {
+        self.length = self.length.max(length);
+    }
+
     /// Permission bits.
     pub(crate) fn mode(&self) -> u32 {
         self.mode

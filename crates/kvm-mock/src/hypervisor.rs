@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Autostart, Capabilities, Checkpoints, Console, Error, ErrorKind, EventStream, Existing, Guest, Hypervisor, Keep,
-    PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange, VmFilter, VmId, VmName, VmNotes, VmRef, VmState,
-    VmStats, VmSummary, Which, check_definition,
+    Autostart, Capabilities, Checkpoints, Console, Devices, Error, ErrorKind, EventStream, Existing, Guest, Hypervisor,
+    Keep, PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange, VmFilter, VmId, VmName, VmNotes, VmRef,
+    VmState, VmStats, VmSummary, Which, check_definition,
 };
 use kvm_xml::{Document as _, Domain};
 
@@ -167,6 +167,10 @@ impl Hypervisor for Mock {
 
     async fn events(&self) -> Result<EventStream> {
         self.read(Method::Events, "", |world, _| Ok(event::subscribe(&self.0, world.events.end()))).await
+    }
+
+    fn devices(&self) -> Option<&dyn Devices> {
+        Some(self)
     }
 
     fn guest(&self) -> Option<&dyn Guest> {

@@ -4,6 +4,8 @@ use crate::file::SparseFile;
 
 const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
 const QCOW2_HEADER: usize = 104;
+/// Where the header says how large the disk is.
+const QCOW2_CAPACITY: u64 = 24;
 const CLUSTER_BITS: u32 = 16;
 /// Where an ISO 9660 file system says that it is one.
 const ISO_MARK: (u64, &[u8]) = (32_769, b"CD001");
@@ -54,6 +56,14 @@ pub(crate) fn probe(file: &SparseFile) -> Image {
     }
     let format = if file.read(ISO_MARK.0, ISO_MARK.1.len()) == ISO_MARK.1 { "iso" } else { "raw" };
     Image { format, capacity: file.len(), backing: None }
+}
+
+/// Makes the disk in a file larger.
+pub(crate) fn grow(file: &mut SparseFile, capacity: u64) {
+    match probe(file).format {
+        "qcow2" => file.write(QCOW2_CAPACITY, &capacity.to_be_bytes()),
+        _ => file.lengthen(capacity),
+    }
 }
 
 #[cfg(test)]

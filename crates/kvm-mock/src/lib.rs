@@ -36,6 +36,7 @@ mod capability;
 mod clock;
 mod console;
 mod demo;
+mod device;
 mod document;
 mod event;
 mod fault;

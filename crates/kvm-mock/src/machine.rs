@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::{
-    CheckpointInfo, Error, ErrorKind, MacAddr, PowerAction, Result, SnapshotInfo, VmChange, VmName, VmState,
+    CheckpointInfo, DeviceRef, Error, ErrorKind, MacAddr, PowerAction, Result, SnapshotInfo, VmChange, VmName, VmState,
+    Which,
 };
 use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,9 @@ pub(crate) struct Live {
     booted_at: Duration,
     agent_answers: bool,
     task: Option<Task>,
+    /// Devices that the guest was asked for, in the order of the requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unplugging: Vec<Unplug>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +79,13 @@ struct Task {
     what: Request,
 }
 
+/// A device that a guest was asked for, and how long it has to run until it gives it up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Unplug {
+    at: Duration,
+    device: DeviceRef,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Request {
     ShutDown,
@@ -86,7 +97,8 @@ enum Request {
 pub(crate) struct GuestModel {
     /// From the start to the login prompt, the addresses and the agent.
     pub(crate) boots_in: Duration,
-    /// From a request to shut down or reboot until it has done so; `None` for a guest that does not listen.
+    /// From a request to shut down, to reboot or to give up a device until it has done so; `None` for a guest that does
+    /// not listen.
     pub(crate) obeys_in: Option<Duration>,
     /// Whether an agent is installed. It answers only through a channel of the document.
     pub(crate) has_agent: bool,
@@ -165,6 +177,42 @@ impl Machine {
     /// Fails with `InvalidState` unless the machine has a process.
     pub(crate) fn running(&self) -> Result<&Live> {
         self.live.as_ref().ok_or_else(|| self.not_in_state("has to run for that"))
+    }
+
+    /// The document that a change is to reach. `InvalidState` when there is none.
+    pub(crate) fn document(&self, which: Which) -> Result<&Domain> {
+        match which {
+            Which::Live => self.running().map(|live| &live.document),
+            Which::Config if self.persistent => Ok(&self.config),
+            Which::Config => Err(self.not_in_state("is transient and has no configuration")),
+        }
+    }
+
+    /// As [`document`](Self::document), to change it.
+    pub(crate) fn document_mut(&mut self, which: Which) -> Result<&mut Domain> {
+        self.document(which)?;
+        match (which, &mut self.live) {
+            (Which::Live, Some(live)) => Ok(&mut live.document),
+            _ => Ok(&mut self.config),
+        }
+    }
+
+    /// Asks the guest for a device.
+    pub(crate) fn unplug(&mut self, device: &DeviceRef, now: Timestamp) -> Vec<VmChange> {
+        let (Some(live), Some(wait)) = (&mut self.live, self.guest.obeys_in) else { return Vec::new() };
+        if live.unplugging.iter().all(|asked| asked.device != *device) {
+            let at = live.ran.shows(now).saturating_add(wait);
+            live.unplugging.push(Unplug { at, device: device.clone() });
+        }
+        self.settle(now).into_iter().map(|(_, change)| change).collect()
+    }
+
+    /// The guest gives up the device that it was asked for first.
+    fn give_up(&mut self) -> Vec<VmChange> {
+        let Some(live) = self.live.as_mut().filter(|live| !live.unplugging.is_empty()) else { return Vec::new() };
+        let Unplug { device, .. } = live.unplugging.remove(0);
+        device.take_out(&mut live.document);
+        vec![VmChange::DeviceRemoved]
     }
 
     fn not_in_state(&self, why: &str) -> Error {
@@ -309,6 +357,7 @@ impl Machine {
                     }
                     vec![VmChange::AgentConnected]
                 }
+                Due::Unplug => self.give_up(),
                 Due::Request(Request::ShutDown) => self.finish_shutdown(),
                 Due::Request(Request::Reboot) => self.boot_again(at),
             };
@@ -328,7 +377,8 @@ impl Machine {
         let agent = self.guest.has_agent && !live.agent_answers && document::has_agent_channel(&live.document);
         let agent = agent.then(|| live.ran.when(boots)).flatten().map(|at| (at, Due::Agent));
         let task = live.task.and_then(|task| Some((live.ran.when(task.at)?, Due::Request(task.what))));
-        [agent, task].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let unplug = live.unplugging.first().and_then(|asked| Some((live.ran.when(asked.at)?, Due::Unplug)));
+        [agent, unplug, task].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Does what a guest does by itself. `InvalidState` when it does not run.
@@ -392,6 +442,7 @@ impl Machine {
 
 enum Due {
     Agent,
+    Unplug,
     Request(Request),
 }
 
@@ -408,6 +459,7 @@ impl Live {
             booted_at: Duration::ZERO,
             agent_answers: false,
             task: None,
+            unplugging: Vec::new(),
         }
     }
 }

@@ -49,6 +49,12 @@ impl Counters {
         self.processes += 1;
         document::started(config, self.processes, &mut self.taps)
     }
+
+    /// The name of the host's end of a network device that is plugged in now.
+    pub(crate) fn tap(&mut self) -> String {
+        self.taps += 1;
+        format!("vnet{}", self.taps - 1)
+    }
 }
 
 /// A time that moves by one step with each call, so that a scenario always tells the same story.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Capabilities, Checkpoints, Console, EventStream, Existing, Guest, Host, Hypervisor, Keep, PowerAction,
-    Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats, VmSummary,
+    Autostart, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Host, Hypervisor, Keep,
+    PowerAction, Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats, VmSummary,
 };
 use kvm_xml::Domain;
 
@@ -79,6 +79,10 @@ impl Hypervisor for Forward {
 
     async fn events(&self) -> Result<EventStream> {
         self.inner.events().await
+    }
+
+    fn devices(&self) -> Option<&dyn Devices> {
+        self.inner.devices()
     }
 
     fn guest(&self) -> Option<&dyn Guest> {

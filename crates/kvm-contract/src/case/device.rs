@@ -1,0 +1,378 @@
+//! Devices that come and go, virtual CPUs and memory.
+
+use kvm_core::{
+    Bytes, Device, DeviceRef, Devices, Error, ErrorKind, Existing, HypervisorExt as _, Impact, PowerAction, VcpuCount,
+    View, VmChange, VmId, VolumeInfo,
+};
+use kvm_xml::Domain;
+use kvm_xml::domain::{
+    Disk, DiskBus, DiskDevice, DiskDriver, DiskFormat, DiskSource, DiskTarget, DiskType, Interface, InterfaceMac, Link,
+    LinkState, Vcpu,
+};
+use kvm_xml::value::{DiskName, MacAddr};
+use kvm_xml::volume::VolumeFormatType;
+
+use crate::case::{Failure, Outcome, cases, holds, refused, same};
+use crate::cx::{Cx, qcow2_disk, volume};
+
+const DISK_BYTES: u64 = 8 << 20;
+const MAC: MacAddr = MacAddr([0x52, 0x54, 0x00, 0x0d, 0xe5, 0x01]);
+
+cases! { CASES in "devices" on Cx;
+    /// A disk that is attached to the configuration of a machine that is off is in its document.
+    async fn a_disk_is_attached_to_the_configuration(cx) {
+        let (id, spare) = off_with_spare(cx).await?;
+        facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Config).await?;
+        same("targets", targets(cx, &id, View::CONFIG).await?, names(&["vda", "vdb"]))?;
+        same("image of the new one", image(cx, &id, View::CONFIG, "vdb").await?, Some(spare.path.to_string()))
+    }
+
+    /// A disk that is attached to a running machine is in its live document, and not in the stored one.
+    async fn a_disk_is_attached_live(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Live).await?;
+        same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda", "vdb"]))?;
+        same("stored targets", targets(cx, &id, View::CONFIG).await?, names(&["vda"]))
+    }
+
+    /// Attaching to both changes both documents.
+    async fn a_disk_is_attached_to_both(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Both).await?;
+        same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda", "vdb"]))?;
+        same("stored targets", targets(cx, &id, View::CONFIG).await?, names(&["vda", "vdb"]))
+    }
+
+    /// Attaching to the configuration of a running machine leaves the machine alone.
+    async fn a_running_machine_is_left_alone_by_its_configuration(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Config).await?;
+        same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda"]))?;
+        same("stored targets", targets(cx, &id, View::CONFIG).await?, names(&["vda", "vdb"]))
+    }
+
+    /// A target that one of the documents has already is refused, and neither changes.
+    async fn a_taken_target_is_refused(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        refused(facet(cx)?.attach(&id, &disk(&spare, "vda")?, Impact::Live).await, ErrorKind::AlreadyExists)?;
+        facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Live).await?;
+        refused(facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Both).await, ErrorKind::AlreadyExists)?;
+        same("stored targets", targets(cx, &id, View::CONFIG).await?, names(&["vda"]))
+    }
+
+    /// A disk whose image is not there cannot be plugged into a running machine.
+    async fn a_missing_image_is_refused_live(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        let mut missing = qcow2_disk(spare.path.as_str(), "vdb")?;
+        missing.source.get_or_insert_default().file = Some(format!("{}.missing", spare.path));
+        let attached = facet(cx)?.attach(&id, &Device::Disk(Box::new(missing)), Impact::Live).await;
+        refused(attached, ErrorKind::InvalidState)?;
+        same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda"]))
+    }
+
+    /// What is off cannot be changed live.
+    async fn what_is_off_cannot_be_changed_live(cx) {
+        let (id, spare) = off_with_spare(cx).await?;
+        let (facet, vda) = (facet(cx)?, disk_ref("vda")?);
+        for impact in [Impact::Live, Impact::Both] {
+            refused(facet.attach(&id, &disk(&spare, "vdb")?, impact).await, ErrorKind::InvalidState)?;
+            refused(facet.detach(&id, &vda, impact).await, ErrorKind::InvalidState)?;
+            refused(facet.update(&id, &disk(&spare, "vda")?, impact).await, ErrorKind::InvalidState)?;
+            refused(facet.set_vcpus(&id, VcpuCount::new(1)?, impact).await, ErrorKind::InvalidState)?;
+            refused(facet.set_memory(&id, Bytes::from_mib(32), impact).await, ErrorKind::InvalidState)?;
+        }
+        let resized = facet.resize_disk(&id, &disk_name("vda")?, Bytes::from_mib(64)).await;
+        refused(resized, ErrorKind::InvalidState)?;
+        same("stored targets", targets(cx, &id, View::CONFIG).await?, names(&["vda"]))
+    }
+
+    /// A device that one of the documents does not have is not found, and neither changes.
+    async fn an_unknown_device_is_not_found(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        let facet = facet(cx)?;
+        for impact in [Impact::Live, Impact::Config, Impact::Both] {
+            refused(facet.detach(&id, &disk_ref("vdx")?, impact).await, ErrorKind::NotFound)?;
+            refused(facet.update(&id, &disk(&spare, "vdx")?, impact).await, ErrorKind::NotFound)?;
+        }
+        let resized = facet.resize_disk(&id, &disk_name("vdx")?, Bytes::from_mib(64)).await;
+        refused(resized, ErrorKind::NotFound)?;
+        facet.attach(&id, &disk(&spare, "vdb")?, Impact::Live).await?;
+        refused(facet.detach(&id, &disk_ref("vdb")?, Impact::Both).await, ErrorKind::NotFound)?;
+        same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda", "vdb"]))
+    }
+
+    /// A machine that is not there is not found.
+    async fn what_is_not_there_is_not_found(cx) {
+        let (_, spare) = off_with_spare(cx).await?;
+        let (facet, absent) = (facet(cx)?, cx.id("absent"));
+        refused(facet.attach(&absent, &disk(&spare, "vdb")?, Impact::Config).await, ErrorKind::NotFound)?;
+        refused(facet.detach(&absent, &disk_ref("vda")?, Impact::Config).await, ErrorKind::NotFound)?;
+        refused(facet.update(&absent, &disk(&spare, "vda")?, Impact::Config).await, ErrorKind::NotFound)?;
+        refused(facet.set_vcpus(&absent, VcpuCount::new(1)?, Impact::Config).await, ErrorKind::NotFound)?;
+        refused(facet.set_memory(&absent, Bytes::from_mib(32), Impact::Config).await, ErrorKind::NotFound)?;
+        let resized = facet.resize_disk(&absent, &disk_name("vda")?, Bytes::from_mib(64)).await;
+        refused(resized, ErrorKind::NotFound)
+    }
+
+    /// A document that does not say what tells the device apart is refused.
+    async fn a_device_without_a_name_is_refused(cx) {
+        let id = cx.defined("a").await?;
+        let attached = facet(cx)?.attach(&id, &Device::Disk(Box::default()), Impact::Config).await;
+        refused(attached, ErrorKind::InvalidInput)?;
+        let attached = facet(cx)?.attach(&id, &Device::Interface(Box::default()), Impact::Config).await;
+        refused(attached, ErrorKind::InvalidInput)
+    }
+
+    /// A disk that is detached from the configuration is gone from it.
+    async fn a_disk_is_detached_from_the_configuration(cx) {
+        let (id, spare) = off_with_spare(cx).await?;
+        facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Config).await?;
+        facet(cx)?.detach(&id, &disk_ref("vdb")?, Impact::Config).await?;
+        same("stored targets", targets(cx, &id, View::CONFIG).await?, names(&["vda"]))
+    }
+
+    /// A running guest that is up gives up a disk that it is asked for, which is heard; the stored document changes at
+    /// once.
+    async fn a_guest_gives_up_a_disk(cx) {
+        let (id, spare) = off_with_spare(cx).await?;
+        booted(cx, &id).await?;
+        facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Both).await?;
+        let mut events = cx.hypervisor().events().await?;
+        facet(cx)?.detach(&id, &disk_ref("vdb")?, Impact::Both).await?;
+        same("stored targets", targets(cx, &id, View::CONFIG).await?, names(&["vda"]))?;
+        cx.hypervisor().wait_until_detached(&id, &disk_ref("vdb")?, cx.patience(), cx.clock()).await?;
+        same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda"]))?;
+        cx.changes_until(&mut events, &id, VmChange::DeviceRemoved).await.map(drop)
+    }
+
+    /// A network device is attached to the configuration and detached again; its address is taken once.
+    async fn a_network_device_comes_and_goes(cx) {
+        let id = cx.defined("a").await?;
+        let nic = nic(cx, None)?;
+        let key = nic.key()?;
+        facet(cx)?.attach(&id, &nic, Impact::Config).await?;
+        holds("it is there", key.find(&document(cx, &id, View::CONFIG).await?).is_some())?;
+        refused(facet(cx)?.attach(&id, &nic, Impact::Config).await, ErrorKind::AlreadyExists)?;
+        facet(cx)?.detach(&id, &key, Impact::Config).await?;
+        holds("it is gone", key.find(&document(cx, &id, View::CONFIG).await?).is_none())
+    }
+
+    /// A network device that is attached to a running machine is in its live document.
+    async fn a_network_device_is_attached_live(cx) {
+        let id = cx.running("a").await?;
+        let nic = nic(cx, None)?;
+        facet(cx)?.attach(&id, &nic, Impact::Both).await?;
+        for view in [View::LIVE, View::CONFIG] {
+            holds("it is there", nic.key()?.find(&document(cx, &id, view).await?).is_some())?;
+        }
+        Ok(())
+    }
+
+    /// The link of a network device is taken down and up again while the machine runs.
+    async fn a_link_goes_down_and_up(cx) {
+        let id = cx.defined("a").await?;
+        facet(cx)?.attach(&id, &nic(cx, None)?, Impact::Config).await?;
+        cx.power(&id, PowerAction::Start).await?;
+        for link in [Link::Down, Link::Up] {
+            facet(cx)?.update(&id, &nic(cx, Some(link))?, Impact::Both).await?;
+            for view in [View::LIVE, View::CONFIG] {
+                let found = nic(cx, None)?.key()?.find(&document(cx, &id, view).await?);
+                let Some(Device::Interface(found)) = found else { return Err(Failure::new("the device is gone")) };
+                // Up is what a link is when nothing is said of it.
+                let state = found.link.and_then(|link| link.state).unwrap_or(Link::Up);
+                same("link", state.as_str(), link.as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A drive takes a medium and gives it back while the machine runs.
+    async fn a_medium_is_inserted_and_ejected(cx) {
+        let (id, _) = off_with_spare(cx).await?;
+        let pool = cx.pool_name("a-pool")?;
+        let medium = volume("medium.img", VolumeFormatType::Raw, 1 << 20, Some(0));
+        let medium = cx.storage().create_volume(&pool, &medium).await?;
+        facet(cx)?.attach(&id, &drive(None)?, Impact::Config).await?;
+        cx.power(&id, PowerAction::Start).await?;
+        same("medium at first", image(cx, &id, View::LIVE, "sda").await?, None)?;
+        facet(cx)?.update(&id, &drive(Some(&medium))?, Impact::Both).await?;
+        for view in [View::LIVE, View::CONFIG] {
+            same("medium", image(cx, &id, view, "sda").await?, Some(medium.path.to_string()))?;
+        }
+        facet(cx)?.update(&id, &drive(None)?, Impact::Live).await?;
+        same("live medium", image(cx, &id, View::LIVE, "sda").await?, None)?;
+        same("stored medium", image(cx, &id, View::CONFIG, "sda").await?, Some(medium.path.to_string()))
+    }
+
+    /// The image of a hard disk cannot change while the machine runs.
+    async fn a_hard_disk_keeps_its_image_while_it_runs(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        let before = image(cx, &id, View::LIVE, "vda").await?;
+        refused(facet(cx)?.update(&id, &disk(&spare, "vda")?, Impact::Live).await, ErrorKind::Unsupported)?;
+        same("image", image(cx, &id, View::LIVE, "vda").await?, before)
+    }
+
+    /// A disk on a bus that is wired for good cannot be plugged into a running machine.
+    async fn a_bus_without_hotplug_is_unsupported_live(cx) {
+        let (id, spare) = running_with_spare(cx).await?;
+        let mut wired = qcow2_disk(spare.path.as_str(), "sda")?;
+        wired.target.get_or_insert_default().bus = Some(DiskBus::Sata);
+        let attached = facet(cx)?.attach(&id, &Device::Disk(Box::new(wired)), Impact::Live).await;
+        refused(attached, ErrorKind::Unsupported)?;
+        same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda"]))
+    }
+
+    /// A disk of a running machine becomes larger, together with its volume, and never smaller.
+    async fn a_disk_of_a_running_machine_only_grows(cx) {
+        let (id, disk) = cx.with_disk("a").await?;
+        cx.power(&id, PowerAction::Start).await?;
+        let (facet, vda, larger) = (facet(cx)?, disk_name("vda")?, Bytes::new(2 * DISK_BYTES));
+        facet.resize_disk(&id, &vda, larger).await?;
+        cx.storage().refresh_pool(&disk.pool).await?;
+        same("capacity", cx.storage().find_volume(&disk.pool, &disk.name).await?.capacity, larger)?;
+        for size in [larger, Bytes::new(DISK_BYTES)] {
+            refused(facet.resize_disk(&id, &vda, size).await, ErrorKind::InvalidInput)?;
+        }
+        Ok(())
+    }
+
+    /// Virtual CPUs of a machine that is off are set in its document; more than it can have are refused.
+    async fn virtual_cpus_are_set_in_the_configuration(cx) {
+        let id = with_two_vcpus(cx).await?;
+        facet(cx)?.set_vcpus(&id, VcpuCount::new(2)?, Impact::Config).await?;
+        same("virtual CPUs", plugged(&document(cx, &id, View::CONFIG).await?), Some(2))?;
+        refused(facet(cx)?.set_vcpus(&id, VcpuCount::new(3)?, Impact::Config).await, ErrorKind::InvalidInput)?;
+        same("virtual CPUs", plugged(&document(cx, &id, View::CONFIG).await?), Some(2))
+    }
+
+    /// A virtual CPU is plugged into a running machine.
+    async fn a_virtual_cpu_is_plugged_in_live(cx) {
+        let id = with_two_vcpus(cx).await?;
+        cx.power(&id, PowerAction::Start).await?;
+        facet(cx)?.set_vcpus(&id, VcpuCount::new(2)?, Impact::Live).await?;
+        same("live virtual CPUs", plugged(&document(cx, &id, View::LIVE).await?), Some(2))?;
+        same("stored virtual CPUs", plugged(&document(cx, &id, View::CONFIG).await?), Some(1))?;
+        refused(facet(cx)?.set_vcpus(&id, VcpuCount::new(3)?, Impact::Both).await, ErrorKind::InvalidInput)
+    }
+
+    /// Memory of a machine that is off is set in its document; more than it can have is refused.
+    async fn memory_is_set_in_the_configuration(cx) {
+        let id = cx.defined("a").await?;
+        let most = cx.find(&id).await?.max_memory.unwrap_or_default();
+        let half = Bytes::new(most.get() / 2);
+        facet(cx)?.set_memory(&id, half, Impact::Config).await?;
+        same("memory", memory(&document(cx, &id, View::CONFIG).await?), Some(half))?;
+        for wrong in [Bytes::ZERO, most.saturating_add(Bytes::from_mib(1))] {
+            refused(facet(cx)?.set_memory(&id, wrong, Impact::Config).await, ErrorKind::InvalidInput)?;
+        }
+        same("memory", memory(&document(cx, &id, View::CONFIG).await?), Some(half))
+    }
+
+    /// More memory than a running machine can have is refused.
+    async fn more_memory_than_there_can_be_is_refused_live(cx) {
+        let id = cx.running("a").await?;
+        let most = cx.find(&id).await?.max_memory.unwrap_or_default();
+        let set = facet(cx)?.set_memory(&id, most.saturating_add(Bytes::from_mib(1)), Impact::Live).await;
+        refused(set, ErrorKind::InvalidInput)
+    }
+}
+
+fn facet(cx: &Cx) -> kvm_core::Result<&dyn Devices> {
+    cx.family("devices", cx.hypervisor().devices())
+}
+
+/// A machine that is off, with a disk, and a volume beside it that nobody uses.
+async fn off_with_spare(cx: &Cx) -> kvm_core::Result<(VmId, VolumeInfo)> {
+    let (id, disk) = cx.with_disk("a").await?;
+    let spare = cx.thin_volume(&disk.pool, "spare.qcow2", DISK_BYTES).await?;
+    Ok((id, spare))
+}
+
+async fn running_with_spare(cx: &Cx) -> kvm_core::Result<(VmId, VolumeInfo)> {
+    let (id, spare) = off_with_spare(cx).await?;
+    cx.power(&id, PowerAction::Start).await?;
+    Ok((id, spare))
+}
+
+/// A machine that is off, with one of two virtual CPUs plugged in.
+async fn with_two_vcpus(cx: &Cx) -> kvm_core::Result<VmId> {
+    let mut document = cx.document("a")?;
+    document.vcpu = Some(Vcpu { current: Some(1), value: Some(2), ..Vcpu::default() });
+    cx.hypervisor().define(&document, Existing::Reject).await
+}
+
+/// Starts a machine and waits until its guest is up: one that is not hears no request.
+async fn booted(cx: &Cx, id: &VmId) -> Outcome {
+    let mut events = cx.hypervisor().events().await?;
+    cx.power(id, PowerAction::Start).await?;
+    cx.changes_until(&mut events, id, VmChange::AgentConnected).await.map(drop)
+}
+
+async fn document(cx: &Cx, id: &VmId, view: View) -> kvm_core::Result<Domain> {
+    cx.hypervisor().definition(id, view).await
+}
+
+/// The targets of the disks, sorted.
+async fn targets(cx: &Cx, id: &VmId, view: View) -> kvm_core::Result<Vec<String>> {
+    let document = document(cx, id, view).await?;
+    let disks = document.devices.iter().flat_map(|devices| &devices.disk);
+    let name = |disk: &Disk| Some(disk.target.as_ref()?.dev.as_ref()?.as_str().to_owned());
+    let mut targets: Vec<_> = disks.filter_map(name).collect();
+    targets.sort();
+    Ok(targets)
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+/// The file behind a disk.
+async fn image(cx: &Cx, id: &VmId, view: View, target: &str) -> kvm_core::Result<Option<String>> {
+    let found = disk_ref(target)?.find(&document(cx, id, view).await?);
+    let Some(Device::Disk(disk)) = found else { return Err(Error::internal(format!("there is no disk {target}"))) };
+    Ok(disk.source.and_then(|source| source.file))
+}
+
+fn plugged(document: &Domain) -> Option<u16> {
+    let vcpu = document.vcpu.as_ref()?;
+    vcpu.current.or(vcpu.value)
+}
+
+fn memory(document: &Domain) -> Option<Bytes> {
+    document.current_memory.as_ref()?.bytes().map(Bytes::new)
+}
+
+fn disk_name(name: &str) -> kvm_core::Result<DiskName> {
+    name.parse().map_err(|e: kvm_xml::XmlError| Error::internal("no disk name").with_source(e))
+}
+
+fn disk_ref(name: &str) -> kvm_core::Result<DeviceRef> {
+    disk_name(name).map(DeviceRef::Disk)
+}
+
+fn disk(volume: &VolumeInfo, target: &str) -> kvm_core::Result<Device> {
+    Ok(Device::Disk(Box::new(qcow2_disk(volume.path.as_str(), target)?)))
+}
+
+/// A CD-ROM drive with this medium, or an empty one.
+fn drive(medium: Option<&VolumeInfo>) -> kvm_core::Result<Device> {
+    let source = |medium: &VolumeInfo| DiskSource { file: Some(medium.path.to_string()), ..DiskSource::default() };
+    Ok(Device::Disk(Box::new(Disk {
+        r#type: Some(DiskType::File),
+        device: Some(DiskDevice::Cdrom),
+        driver: Some(DiskDriver { name: Some("qemu".into()), r#type: Some(DiskFormat::Raw), ..DiskDriver::default() }),
+        source: medium.map(source),
+        target: Some(DiskTarget { dev: Some(disk_name("sda")?), bus: Some(DiskBus::Sata), ..DiskTarget::default() }),
+        readonly: true,
+        ..Disk::default()
+    })))
+}
+
+/// A second network device like the machine's first, with a link in this state.
+fn nic(cx: &Cx, link: Option<Link>) -> kvm_core::Result<Device> {
+    let first = cx.document("a")?.devices.and_then(|devices| devices.interface.into_iter().next());
+    let mut nic = first.ok_or_else(|| Error::internal("the machines of this host have no network device"))?;
+    nic.mac = Some(InterfaceMac { address: Some(MAC), ..InterfaceMac::default() });
+    nic.link = link.map(|state| LinkState { state: Some(state), ..LinkState::default() });
+    Ok(Device::Interface(Box::new(Interface { alias: None, address: None, target: None, ..nic })))
+}
