@@ -248,9 +248,10 @@ impl Location {
 
     /// The same kind in the same folder or pool, under another name.
     pub(super) fn renamed(&self, rename: impl Fn(&str) -> String) -> Self {
-        let beside = |path: &str| match path.rsplit_once('/') {
-            Some((folder, file)) => format!("{folder}/{}", rename(file)),
-            None => rename(path),
+        let beside = |path: &str| {
+            // libvirt's schema knows paths of Windows too.
+            let folder = path.rfind('/').or_else(|| path.rfind('\\')).map_or(0, |end| end + 1);
+            format!("{}{}", &path[..folder], rename(&path[folder..]))
         };
         match self {
             Self::File(path) => Self::File(beside(path)),
