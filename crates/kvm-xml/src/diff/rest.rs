@@ -7,6 +7,7 @@ use crate::compare::unknown_attributes;
 use crate::element::Element;
 use crate::redact::is_secret;
 use crate::tree::{Node, Tree};
+use std::collections::HashMap;
 
 /// Compares what two elements have beside their fields.
 pub(super) fn rest(before: &dyn Element, after: &dyn Element, path: &str, changes: &mut Vec<Change>) {
@@ -29,26 +30,22 @@ fn attributes(before: &[(String, String)], after: &[(String, String)], path: &st
 }
 
 fn content(before: &[Tree], after: &[Tree], path: &str, by_namespace: bool, changes: &mut Vec<Change>) {
+    let (was, is) = (Numbers::of(before), Numbers::of(after));
     let step = |tree: &Tree, position| {
         let name = tree.name();
-        let many = |list: &[Tree]| list.iter().filter(|other| other.name() == name).count() > 1;
         match tree {
             Tree::Element(node) if by_namespace => match node.namespace() {
                 Some(namespace) => format!("{path}[{namespace}]"),
                 None => join(path, name),
             },
-            Tree::Element(_) if many(before) || many(after) => join(path, &format!("{name}[{position}]")),
+            Tree::Element(_) if was.many(name) || is.many(name) => join(path, &format!("{name}[{position}]")),
             Tree::Element(_) => join(path, name),
             Tree::Text(_) | Tree::Instruction(_) => path.to_owned(),
         }
     };
     let key = |tree: &Tree| Some(format!("{} {}", tree.name(), tree.namespace().unwrap_or_default()));
     for (old, new) in pair(before, after, key, Tree::form) {
-        let position = |list: &[Tree], index: usize| {
-            let name = list.get(index).map_or("", Tree::name);
-            list.iter().take(index).filter(|other| other.name() == name).count()
-        };
-        let place = old.map_or_else(|| position(after, new.unwrap_or_default()), |old| position(before, old));
+        let place = old.and_then(|old| was.nth.get(old)).or_else(|| is.nth.get(new?)).copied().unwrap_or_default();
         let (old, new) = (at(before, old), at(after, new));
         let path = old.or(new).map(|tree| step(tree, place)).unwrap_or_default();
         match (old, new) {
@@ -61,6 +58,29 @@ fn content(before: &[Tree], after: &[Tree], path: &str, by_namespace: bool, chan
             }
             _ => {}
         }
+    }
+}
+
+/// How often each name is in a list, and the number of each item among those of its name.
+struct Numbers<'a> {
+    totals: HashMap<&'a str, usize>,
+    nth: Vec<usize>,
+}
+
+impl<'a> Numbers<'a> {
+    fn of(list: &'a [Tree]) -> Self {
+        let mut totals: HashMap<&str, usize> = HashMap::new();
+        let number = |tree: &'a Tree| {
+            let count = totals.entry(tree.name()).or_default();
+            *count += 1;
+            *count - 1
+        };
+        let nth = list.iter().map(number).collect();
+        Self { totals, nth }
+    }
+
+    fn many(&self, name: &str) -> bool {
+        self.totals.get(name).is_some_and(|count| *count > 1)
     }
 }
 
