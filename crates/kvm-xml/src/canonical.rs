@@ -1,6 +1,6 @@
 //! The one form of all documents that say the same.
 
-use crate::compare::{unknown_attributes, unknown_value};
+use crate::compare::{self, unknown_attributes, unknown_value};
 use crate::element::{Element, Field, Item, Place};
 use crate::tree::{Node, Tree, end_tag, start_tag};
 use std::borrow::Cow;
@@ -124,7 +124,7 @@ fn value<'a>(element: &'a dyn Element, index: usize, field: &Field) -> Option<Co
 }
 
 /// Attributes of a child element that should have only text.
-fn beside(element: &dyn Element, index: usize, position: usize) -> Vec<(String, String)> {
+pub(crate) fn beside(element: &dyn Element, index: usize, position: usize) -> Vec<(String, String)> {
     let Some(raw) = element.extra().written_at(index, position) else { return Vec::new() };
     let mut attributes = Node::of(raw).attributes;
     attributes.retain(|(name, _)| !name.starts_with("xmlns"));
@@ -134,13 +134,14 @@ fn beside(element: &dyn Element, index: usize, position: usize) -> Vec<(String, 
 /// What no field stands for, without comments: elements by name, those of one name in their order, and then all text.
 pub(crate) fn unknown_nodes(element: &dyn Element) -> Vec<Tree> {
     let (mut nodes, mut texts) = (Vec::new(), String::new());
-    for tree in element.extra().nodes().iter().filter_map(Tree::of) {
+    for tree in compare::unknown_nodes(element).filter_map(Tree::of) {
         match tree {
             Tree::Text(text) => texts.push_str(&text),
             other => nodes.push(other),
         }
     }
     nodes.sort_by(|a, b| a.name().cmp(b.name()));
-    nodes.extend(Some(texts).filter(|text| !text.is_empty()).map(Tree::Text));
+    // Around text between elements white space is layout, also where a reference spells it.
+    nodes.extend(Some(texts.trim_ascii()).filter(|text| !text.is_empty()).map(|text| Tree::Text(text.to_owned())));
     nodes
 }

@@ -1,7 +1,8 @@
 //! `PartialEq` and `Debug` of all elements, through their tables.
 
 use crate::canonical;
-use crate::element::{Element, Item, Place};
+use crate::element::{Element, Item, Place, Shape};
+use crate::fragment::Fragment;
 use crate::parse::text_of;
 use std::borrow::Cow;
 use std::fmt;
@@ -20,6 +21,42 @@ pub(crate) fn unknown_value(element: &dyn Element, index: usize) -> Option<&str>
     let raw = element.extra().written_at(index, 0).filter(|_| slot.count() == 0)?;
     let text = if field.place == Place::Child { text_of(raw)?.into() } else { Cow::Borrowed(raw) };
     slot.agrees(0, &text, field.format_in(element)).then_some(raw)
+}
+
+/// The nodes that the document has. One that repeats what a field holds goes with it: in its place it would be taken for
+/// the first.
+pub(crate) fn unknown_nodes(element: &dyn Element) -> impl Iterator<Item = &Fragment> {
+    let all = element.extra().repeats();
+    all.filter(|(field, _)| field.is_none_or(|field| is_set(element, field))).map(|(_, node)| node)
+}
+
+/// Notes which nodes repeat what a field holds. To be called when all of an element has been read.
+pub(crate) fn mark_repeats(element: &mut dyn Element) {
+    if element.extra().nodes().is_empty() {
+        return;
+    }
+    let nodes = element.extra().nodes().iter().enumerate();
+    let marks = nodes.filter_map(|(position, node)| Some((position, field_of(element.shape(), node)?)));
+    let marks = marks.filter(|(_, field)| is_set(element, *field)).collect();
+    element.extra_mut().set_repeats(marks);
+}
+
+/// Whether something stands for a field in the document.
+pub(crate) fn is_set(element: &dyn Element, index: usize) -> bool {
+    element.slot(index).count() > 0 || unknown_value(element, index).is_some()
+}
+
+/// The field that an element of this name is, if there can be only one.
+fn field_of(shape: &Shape, node: &Fragment) -> Option<usize> {
+    let name = node.name()?;
+    let index = match (name.split_once(':'), node.namespace()) {
+        (Some((_, local)), Some(uri)) => {
+            shape.child(local, 0, |field| field.namespace.is_some_and(|namespace| namespace.uri == uri))
+        }
+        (None, None) => shape.child(name, 0, |field| field.namespace.is_none()),
+        _ => None,
+    };
+    index.filter(|index| shape.fields.get(*index).is_some_and(|field| !field.many))
 }
 
 /// The attributes that no field stands for; where a namespace is declared is no part of what a document says.
@@ -49,8 +86,9 @@ pub(crate) fn debug(element: &dyn Element, f: &mut fmt::Formatter<'_>) -> fmt::R
     for (name, value) in element.extra().attributes() {
         show.field(name, value);
     }
-    if !element.extra().nodes().is_empty() {
-        show.field("_extra", &element.extra().nodes());
+    let nodes: Vec<_> = unknown_nodes(element).collect();
+    if !nodes.is_empty() {
+        show.field("_extra", &nodes);
     }
     show.finish()
 }

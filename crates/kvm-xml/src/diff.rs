@@ -76,7 +76,15 @@ fn elements(before: &dyn Element, after: &dyn Element, path: &str, changes: &mut
                 false => path.clone(),
             };
             match (at(&old, position), at(&new, other)) {
-                (Some(old), Some(new)) => compare(*old, *new, field, &name(old, position), changes),
+                (Some(old), Some(new)) => {
+                    let path = name(old, position);
+                    compare(*old, *new, field, &path, changes);
+                    let beside = |element, position: Option<usize>| match field.place {
+                        Place::Child => canonical::beside(element, index, position.unwrap_or_default()),
+                        Place::Attribute | Place::Text => Vec::new(),
+                    };
+                    rest::attributes(&beside(before, position), &beside(after, other), &path, changes);
+                }
                 (Some(old), None) => {
                     let path = name(old, position);
                     changes.push(Change { path, before: Some(show(*old, field)), after: None });
@@ -122,9 +130,13 @@ fn unknown_values(before: &dyn Element, after: &dyn Element, index: usize, path:
         let is_child = element.shape().fields.get(index).is_some_and(|field| field.place == Place::Child);
         unknown_value(element, index).map(|raw| text_of(raw).filter(|_| is_child).unwrap_or_else(|| raw.to_owned()))
     };
-    let (before, after) = (other(before), other(after));
-    if before != after {
-        changes.push(Change { path: path.to_owned(), before, after });
+    match (other(before), other(after)) {
+        (Some(old), Some(new)) if old == new => {
+            let beside = |element| canonical::beside(element, index, 0);
+            rest::attributes(&beside(before), &beside(after), path, changes);
+        }
+        (old, new) if old != new => changes.push(Change { path: path.to_owned(), before: old, after: new }),
+        _ => {}
     }
 }
 

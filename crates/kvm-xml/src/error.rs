@@ -52,7 +52,7 @@ impl XmlError {
     /// Adds the element around what went wrong.
     pub(crate) fn within(mut self, name: &str) -> Self {
         if self.0.path.len() <= STEPS {
-            self.0.path.push(name.chars().take(QUOTED).collect());
+            self.0.path.push(name.chars().take(QUOTED).flat_map(char::escape_debug).collect());
         }
         self
     }

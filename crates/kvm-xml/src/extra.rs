@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 ///
 /// One pointer wide while it is empty, which it nearly always is. It keeps
 /// - attributes and child elements that no field stands for, comments included, at their place;
+/// - an element that is there twice and may be there once: written back as long as the field holds the first;
 /// - how a value was spelt, when that is not how this crate would write it (`0x0`, ` 5`): written back as long as the
 ///   field still has that value;
 /// - a value that the field's type does not know: written back as long as the field is empty;
 /// - the order of the children, when it is not the usual one.
 ///
-/// Comparing two elements compares the first of these and the third: what a document says, not how it says it.
+/// Comparing two elements compares the first two of these and the unknown values: what a document says, not how it says
+/// it.
 #[derive(Clone, Default)]
 pub struct Extra(Option<Box<Content>>);
 
@@ -20,6 +22,8 @@ pub struct Extra(Option<Box<Content>>);
 struct Content {
     attributes: Vec<(String, String)>,
     nodes: Vec<Fragment>,
+    /// Nodes that repeat what a field holds, by position, with the field.
+    repeats: BTreeMap<usize, usize>,
     order: Vec<u16>,
     /// By field and item: the text of a leaf as it stood in the document. The value of an attribute or of the element's
     /// own text, the whole element otherwise.
@@ -68,6 +72,17 @@ impl Extra {
         content.order.retain(|&step| step != NODE || node.next().copied().unwrap_or(false));
         let mut node = kept.iter();
         content.nodes.retain(|_| node.next().copied().unwrap_or(true));
+        let repeats = std::mem::take(&mut content.repeats).into_iter();
+        let left = |position: usize| kept.iter().take(position).filter(|kept| **kept).count();
+        let kept_ones = repeats.filter(|(position, _)| kept.get(*position) == Some(&true));
+        content.repeats = kept_ones.map(|(position, field)| (left(position), field)).collect();
+    }
+
+    /// All nodes, each with the field that it repeats.
+    pub(crate) fn repeats(&self) -> impl Iterator<Item = (Option<usize>, &Fragment)> {
+        let content = self.0.iter();
+        let all = content.flat_map(|content| content.nodes.iter().enumerate().map(move |node| (content, node)));
+        all.map(|(content, (position, node))| (content.repeats.get(&position).copied(), node))
     }
 
     pub(crate) fn order(&self) -> &[u16] {
@@ -104,6 +119,12 @@ impl Extra {
 
     pub(crate) fn push_fragment(&mut self, node: Fragment) {
         self.content().nodes.push(node);
+    }
+
+    pub(crate) fn set_repeats(&mut self, repeats: BTreeMap<usize, usize>) {
+        if !repeats.is_empty() {
+            self.content().repeats = repeats;
+        }
     }
 
     pub(crate) fn push_written(&mut self, field: usize, item: usize, text: &str) {

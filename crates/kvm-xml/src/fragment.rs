@@ -1,8 +1,10 @@
 //! A piece of XML that is kept as text.
 
 use crate::document::ParseOptions;
+use crate::element::Place;
 use crate::error::XmlError;
 use crate::parse;
+use crate::write::escape;
 use std::fmt;
 
 /// A well-formed piece of XML that no type of this crate stands for: an element with all that is in it, a comment, a
@@ -55,6 +57,34 @@ impl Fragment {
         let mut found = parse::Attributes::new(self.written_attributes()?).flatten();
         let attribute = found.find(|attribute| attribute.name == name)?;
         parse::unescape(attribute.value).ok().map(std::borrow::Cow::into_owned)
+    }
+
+    /// The element with another value of one of its own attributes, or without it; all else stays. What is no element
+    /// stays as it is.
+    #[must_use]
+    pub fn with_attribute(&self, name: &str, value: Option<&str>) -> Self {
+        let (Some(element), Some(written)) = (self.name(), self.written_attributes()) else { return self.clone() };
+        let rest = self.0.get(1 + element.len() + written.len()..).unwrap_or_default();
+        let mut text = format!("<{element}");
+        for other in parse::Attributes::new(written).flatten().filter(|other| other.name != name) {
+            let quote = if other.value.contains('"') { '\'' } else { '"' };
+            text.push_str(&format!(" {}={quote}{}{quote}", other.name, other.value));
+        }
+        if let Some(value) = value {
+            text.push_str(&format!(" {name}=\""));
+            escape(value, Place::Attribute, &mut text);
+            text.push('"');
+        }
+        text.push_str(rest);
+        Self(text.into())
+    }
+
+    /// Whether this is an element that says nothing: without content, and without attributes but namespace declarations.
+    #[must_use]
+    pub fn is_empty_element(&self) -> bool {
+        let content =
+            self.written_attributes().and_then(|written| self.0.get(1 + self.name()?.len() + written.len()..));
+        content.is_some_and(|rest| rest == "/>" || rest.starts_with("></")) && !self.has_attributes()
     }
 
     /// Whether the element has attributes, namespace declarations apart.

@@ -5,6 +5,7 @@ mod text;
 
 pub(crate) use text::{Attributes, end_of_tag, is_name, unescape};
 
+use crate::compare::mark_repeats;
 use crate::document::{ParseOptions, Unknown};
 use crate::element::{Element, Field, Item, Kind, Place, Shape, bits};
 use crate::error::{XmlError, list, quote};
@@ -149,6 +150,7 @@ impl<'a> Parser<'a> {
         if let Some(order) = children.order {
             target.extra_mut().set_order(order);
         }
+        mark_repeats(target);
         Ok(())
     }
 
@@ -252,6 +254,11 @@ impl<'a> Parser<'a> {
             let wrong = |expected| self.source.error_at(XmlError::value(&text, expected), tag.start);
             field.check(&text).map_err(wrong)?;
         }
+        // The first is the one that counts, also when its value is unknown.
+        if !field.many && target.slot(index).count() == 0 && target.extra().written_at(index, 0).is_some() {
+            self.keep(target, &raw, children);
+            return Ok(());
+        }
         match target.slot_mut(index).read(&text, field.format) {
             Ok(spelling) => {
                 if odd || spelling == Spelling::Odd {
@@ -263,9 +270,7 @@ impl<'a> Parser<'a> {
                 return Err(self.source.error_at(XmlError::value(&text, expected), tag.start));
             }
             // One value of an unknown kind has its place in the model; a second one, or one in a list, has not.
-            Err(expected)
-                if expected != Expected::Once && !field.many && target.extra().written_at(index, 0).is_none() =>
-            {
+            Err(expected) if expected != Expected::Once && !field.many => {
                 target.extra_mut().push_written(index, 0, &raw);
             }
             Err(_) => {
@@ -412,6 +417,10 @@ fn leaf_content<'a>(source: &mut Source<'a>, tag: &Tag<'a>, strict: bool) -> Res
             names.push(name);
             Ok(())
         })?;
+    }
+    // Text that is kept declares the prefix of its own name too.
+    if let Some((prefix, _)) = split_prefix(tag.name) {
+        source.namespace(prefix)?;
     }
     if tag.empty {
         source.close();

@@ -112,6 +112,8 @@ impl Node {
     fn push_text(&mut self, text: &str) {
         match self.content.last_mut() {
             Some(Tree::Text(last)) => last.push_str(text),
+            // An empty section is nothing.
+            _ if text.is_empty() => {}
             _ => self.content.push(Tree::Text(text.to_owned())),
         }
     }

@@ -1,5 +1,6 @@
 //! Writes a model as a document: one writer for all elements, through their tables.
 
+use crate::compare::{is_set, unknown_nodes};
 use crate::element::{Element, Field, Item, Place, bits};
 use crate::extra::NODE;
 use crate::parse::{end_of_tag, text_of, usual_order};
@@ -98,10 +99,11 @@ impl Writer {
         let extra = element.extra();
         if !extra.order().is_empty() {
             let mut next = vec![0; shape.fields.len()];
-            let mut nodes = extra.nodes().iter();
+            let mut nodes = extra.repeats();
             for step in merged_order(element) {
                 if step == NODE {
-                    self.raw(nodes.next().map_or("", |node| node.as_str()), depth);
+                    let node = nodes.next().filter(|(field, _)| field.is_none_or(|field| is_set(element, field)));
+                    node.into_iter().for_each(|(_, node)| self.raw(node.as_str(), depth));
                 } else if let (Some(field), Some(item)) =
                     (shape.fields.get(usize::from(step)), next.get_mut(usize::from(step)))
                 {
@@ -118,7 +120,7 @@ impl Writer {
                 item += 1;
             }
         }
-        for node in extra.nodes() {
+        for node in unknown_nodes(element) {
             self.raw(node.as_str(), depth);
         }
     }

@@ -107,3 +107,14 @@ fn the_digest_is_the_sum_of_the_canonical_form() {
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "e14d0e6d4bc81908c068b3b500d8300f3ba19bbd8cefce86b17002ddf830b8a8");
 }
+
+#[test]
+fn white_space_around_a_stray_text_is_layout_however_it_is_spelt() {
+    same("&#9;text<name>a</name>", " text\n<name>a</name>");
+    different("te&#9;xt<name>a</name>", "text<name>a</name>");
+}
+
+#[test]
+fn an_empty_section_of_text_is_nothing() {
+    same("<on_crash><![CDATA[]]></on_crash><new><![CDATA[]]></new>", "<on_crash/><new/>");
+}

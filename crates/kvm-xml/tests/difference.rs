@@ -221,3 +221,9 @@ fn unknown_attributes_that_are_called_like_a_password_are_not_shown() {
     let after = "<devices><future password='two'/></devices>";
     assert_eq!(changes(before, after), ["devices.future.password: *** -> ***", "new: removed <new passwd='***'/>"]);
 }
+
+#[test]
+fn unknown_attributes_beside_a_value_are_compared() {
+    assert_eq!(changes("<title a='1'>x</title>", "<title a='2'>x</title>"), ["title.a: 1 -> 2"]);
+    assert_eq!(changes("<on_crash a='1'>new</on_crash>", "<on_crash>new</on_crash>"), ["on_crash.a: removed 1"]);
+}

@@ -38,6 +38,7 @@ fn what_is_not_well_formed_is_refused() {
         "<domain><!-- a -- b --></domain>",
         "<domain><![CDATA[</domain>",
         "<domain><1/></domain>",
+        "<domain><a\u{7F}\u{202E}/></domain>",
         "<domain 1='a'/>",
         "<domain><a:b/></domain>",
         "<domain a:b='c'/>",

@@ -75,3 +75,25 @@ fn values_stand_alone_too() {
     assert_eq!(serde_json::to_value(&cpus).expect("serialises"), json!("0-2,5"));
     assert!(serde_json::from_value::<OnOff>(json!("maybe")).is_err());
 }
+
+#[test]
+fn an_odd_spelling_in_a_namespace_comes_back() {
+    let text = "<domain xmlns:vmware='http://libvirt.org/schemas/domain/vmware/1.0'>\
+                <vmware:datacenterpath a='1'><!-- c -->x</vmware:datacenterpath></domain>";
+    let domain = Domain::from_xml(text).expect("well-formed");
+    let json = serde_json::to_value(&domain).expect("serialises");
+    assert_eq!(json["vmware_datacenterpath"], json!("x"));
+    let back: Domain = serde_json::from_value(json).expect("of ours");
+    assert_eq!(back.to_xml(), domain.to_xml());
+    assert!(back.to_xml().contains(" a='1'><!-- c -->x</vmware:datacenterpath>"), "{}", back.to_xml());
+}
+
+#[test]
+fn a_repetition_goes_with_the_first_in_json_too() {
+    let domain = Domain::from_xml("<domain><name>a</name><name>b</name></domain>").expect("well-formed");
+    let json = |domain: &Domain| serde_json::to_value(domain).expect("serialises");
+    let mut back: Domain = serde_json::from_value(json(&domain)).expect("of ours");
+    assert_eq!(back.to_xml(), domain.to_xml());
+    back.name = None;
+    assert_eq!(json(&back), json!({}));
+}

@@ -282,3 +282,28 @@ fn a_value_that_is_taken_out_leaves_no_trace_of_its_spelling() {
     let json = |domain: &Domain| serde_json::to_value(domain).map(|value| value["iothreads"].clone()).expect("a value");
     assert_eq!(json(&domain), json(&plain));
 }
+
+#[test]
+fn what_is_there_twice_goes_with_the_first() {
+    let text =
+        "<name>a</name>\n<name>b</name>\n<features><acpi/><acpi/></features>\n<os><type>hvm</type></os>\n<os x='1'/>";
+    let mut domain = domain(text);
+    let before = domain.to_xml();
+    domain.name = Some("c".into());
+    assert_eq!(changed(&before, &domain.to_xml()), ["-<name>a</name>", "+<name>c</name>"]);
+    domain.name = None;
+    domain.features.get_or_insert_default().acpi = false;
+    domain.os = None;
+    let after = domain.to_xml();
+    // The second would be read as the first.
+    assert!(!after.contains("name") && !after.contains("acpi") && !after.contains("<os"), "{after}");
+    assert_eq!(Domain::from_xml(&after).expect("well-formed"), domain);
+}
+
+#[test]
+fn the_first_of_two_counts_also_when_its_value_is_unknown() {
+    let domain = domain("<on_crash>explode</on_crash>\n<on_crash>restart</on_crash>");
+    assert_eq!(domain.on_crash, None);
+    let text = domain.to_xml();
+    assert!(text.contains("explode") && text.contains("restart"), "{text}");
+}

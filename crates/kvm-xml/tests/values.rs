@@ -2,7 +2,12 @@
 
 use kvm_xml::element::{Element, Item, Kind, Slot};
 use kvm_xml::leaf::{Expected, Format};
-use kvm_xml::{Capabilities, Domain, DomainCapabilities, Network, StoragePool, StorageVolume};
+use kvm_xml::pool::PoolSources;
+use kvm_xml::{
+    Capabilities, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot, HostInterface, Network,
+    NetworkFilter, NetworkFilterBinding, NetworkPort, NodeDevice, Secret, StoragePool, StoragePoolCapabilities,
+    StorageVolume,
+};
 use std::collections::BTreeSet;
 
 /// Calls `check` with each field that is a leaf, of `element` and of all elements below it, each type once.
@@ -27,13 +32,24 @@ fn leaves(
 
 fn every_leaf(check: &mut dyn FnMut(&str, &mut dyn Slot, Format)) {
     let mut seen = BTreeSet::new();
-    let documents: [&mut dyn Element; 6] = [
+    let documents: [&mut dyn Element; 17] = [
         &mut Domain::default(),
+        &mut DomainBackup::default(),
+        &mut DomainCheckpoint::default(),
+        &mut DomainSnapshot::default(),
         &mut Network::default(),
+        &mut NetworkPort::default(),
+        &mut NetworkFilter::default(),
+        &mut NetworkFilterBinding::default(),
         &mut StoragePool::default(),
+        &mut PoolSources::default(),
         &mut StorageVolume::default(),
+        &mut Secret::default(),
+        &mut HostInterface::default(),
+        &mut NodeDevice::default(),
         &mut Capabilities::default(),
         &mut DomainCapabilities::default(),
+        &mut StoragePoolCapabilities::default(),
     ];
     for document in documents {
         leaves(document, &mut seen, check);

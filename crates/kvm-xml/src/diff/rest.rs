@@ -18,7 +18,13 @@ pub(super) fn rest(before: &dyn Element, after: &dyn Element, path: &str, change
     content(&unknown_nodes(before), &unknown_nodes(after), path, by_namespace, changes);
 }
 
-fn attributes(before: &[(String, String)], after: &[(String, String)], path: &str, changes: &mut Vec<Change>) {
+/// Compares attributes that no field stands for.
+pub(super) fn attributes(
+    before: &[(String, String)],
+    after: &[(String, String)],
+    path: &str,
+    changes: &mut Vec<Change>,
+) {
     let shown = |(name, value): &(String, String)| if is_secret(name) { "***".to_owned() } else { value.clone() };
     for (old, new) in pair(before, after, |(name, _)| Some(name.clone()), |(_, value)| value.clone()) {
         let (old, new) = (at(before, old), at(after, new));
@@ -30,7 +36,7 @@ fn attributes(before: &[(String, String)], after: &[(String, String)], path: &st
 }
 
 fn content(before: &[Tree], after: &[Tree], path: &str, by_namespace: bool, changes: &mut Vec<Change>) {
-    let (was, is) = (Numbers::of(before), Numbers::of(after));
+    let (old_places, new_places) = (Places::of(before), Places::of(after));
     let step = |tree: &Tree, position| {
         let name = tree.name();
         match tree {
@@ -38,14 +44,16 @@ fn content(before: &[Tree], after: &[Tree], path: &str, by_namespace: bool, chan
                 Some(namespace) => format!("{path}[{namespace}]"),
                 None => join(path, name),
             },
-            Tree::Element(_) if was.many(name) || is.many(name) => join(path, &format!("{name}[{position}]")),
+            Tree::Element(_) if old_places.many(name) || new_places.many(name) => {
+                join(path, &format!("{name}[{position}]"))
+            }
             Tree::Element(_) => join(path, name),
             Tree::Text(_) | Tree::Instruction(_) => path.to_owned(),
         }
     };
     let key = |tree: &Tree| Some(format!("{} {}", tree.name(), tree.namespace().unwrap_or_default()));
     for (old, new) in pair(before, after, key, Tree::form) {
-        let place = old.and_then(|old| was.nth.get(old)).or_else(|| is.nth.get(new?)).copied().unwrap_or_default();
+        let place = at(&old_places.numbers, old).or(at(&new_places.numbers, new)).copied().unwrap_or_default();
         let (old, new) = (at(before, old), at(after, new));
         let path = old.or(new).map(|tree| step(tree, place)).unwrap_or_default();
         match (old, new) {
@@ -61,26 +69,25 @@ fn content(before: &[Tree], after: &[Tree], path: &str, by_namespace: bool, chan
     }
 }
 
-/// How often each name is in a list, and the number of each item among those of its name.
-struct Numbers<'a> {
-    totals: HashMap<&'a str, usize>,
-    nth: Vec<usize>,
+/// The numbers of pieces of XML among those of their name.
+struct Places<'a> {
+    numbers: Vec<usize>,
+    counts: HashMap<&'a str, usize>,
 }
 
-impl<'a> Numbers<'a> {
+impl<'a> Places<'a> {
     fn of(list: &'a [Tree]) -> Self {
-        let mut totals: HashMap<&str, usize> = HashMap::new();
-        let number = |tree: &'a Tree| {
-            let count = totals.entry(tree.name()).or_default();
+        let mut counts = HashMap::new();
+        let next = |tree: &'a Tree| {
+            let count = counts.entry(tree.name()).or_default();
             *count += 1;
             *count - 1
         };
-        let nth = list.iter().map(number).collect();
-        Self { totals, nth }
+        Self { numbers: list.iter().map(next).collect(), counts }
     }
 
     fn many(&self, name: &str) -> bool {
-        self.totals.get(name).is_some_and(|count| *count > 1)
+        self.counts.get(name).is_some_and(|count| *count > 1)
     }
 }
 

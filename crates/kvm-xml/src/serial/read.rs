@@ -1,6 +1,7 @@
 //! From serde to a model.
 
 use super::{EXTRA, NODE_KEY, OTHER};
+use crate::compare::mark_repeats;
 use crate::element::{Element, Field, Kind, Place};
 use crate::error::{XmlError, list, quote};
 use crate::extra::NODE;
@@ -48,6 +49,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             };
             map.next_value_seed(Entry { element: self.0, index, field })?;
         }
+        mark_repeats(self.0);
         Ok(())
     }
 }

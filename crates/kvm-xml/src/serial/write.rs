@@ -1,7 +1,7 @@
 //! From a model to serde.
 
 use super::{EXTRA, NODE_KEY, OTHER};
-use crate::compare::unknown_value;
+use crate::compare::{unknown_nodes, unknown_value};
 use crate::element::{Element, Item, Place};
 use crate::extra::{Extra, NODE};
 use crate::leaf::Scalar;
@@ -117,9 +117,9 @@ impl Rest<'_> {
     }
 
     fn is_empty(&self) -> bool {
-        let Self(_, extra) = self;
+        let Self(element, extra) = self;
         extra.attributes().is_empty()
-            && extra.nodes().is_empty()
+            && unknown_nodes(*element).next().is_none()
             && extra.order().is_empty()
             && self.spellings().next().is_none()
     }
@@ -134,8 +134,9 @@ impl Serialize for Rest<'_> {
                 extra.attributes().iter().map(|(name, value)| (name, value)).collect();
             map.serialize_entry("attributes", &attributes)?;
         }
-        if !extra.nodes().is_empty() {
-            map.serialize_entry("nodes", &extra.nodes().iter().map(crate::Fragment::as_str).collect::<Vec<_>>())?;
+        let nodes: Vec<_> = unknown_nodes(*element).map(crate::Fragment::as_str).collect();
+        if !nodes.is_empty() {
+            map.serialize_entry("nodes", &nodes)?;
         }
         if self.spellings().next().is_some() {
             map.serialize_entry("written", &self.spellings().collect::<std::collections::BTreeMap<_, _>>())?;
