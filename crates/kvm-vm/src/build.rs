@@ -76,7 +76,7 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
     let boot = BootOrder::of(spec, blueprint)?;
     let devices = Devices {
         emulator: blueprint.guest.emulator.clone(),
-        disk: device::disks(&platform, blueprint, &boot)?,
+        disk: device::disks(&platform, blueprint, &boot),
         controller: device::controllers(&platform, spec, blueprint),
         interface: device::interfaces(&platform, blueprint.nics, &boot),
         serial: vec![device::serial()],

@@ -1,8 +1,8 @@
 //! The devices of a new machine.
 
-use kvm_core::{DiskPath, Error, Result};
-use kvm_xml::domain as xml;
-use kvm_xml::value::{DiskName, MacAddr, YesNo};
+use kvm_core::DiskPath;
+use kvm_xml::value::{MacAddr, YesNo};
+use kvm_xml::{Domain, domain as xml};
 
 use super::{Blueprint, BootOrder, Platform};
 use crate::create::{Disk, Nic};
@@ -14,54 +14,42 @@ const SPICE_AGENT: &str = "com.redhat.spice.0";
 /// Where the host's programs, and nobody else, may see a screen.
 const LOOPBACK: &str = "127.0.0.1";
 
-pub(super) fn disks(platform: &Platform<'_>, blueprint: &Blueprint<'_>, boot: &BootOrder) -> Result<Vec<xml::Disk>> {
-    let mut names = Names::default();
-    let mut disks = Vec::new();
+pub(super) fn disks(platform: &Platform<'_>, blueprint: &Blueprint<'_>, boot: &BootOrder) -> Vec<xml::Disk> {
+    let mut machine = Domain::default();
     for (disk, order) in blueprint.disks.iter().zip(&boot.disks) {
-        let bus = disk_bus(disk, platform);
-        disks.push(xml::Disk {
-            device: Some(xml::DiskDevice::Disk),
+        let new = placed(&machine, disk_bus(disk, platform), &disk.path, disk.is_block);
+        machine = machine.disk(xml::Disk {
             driver: Some(xml::DiskDriver {
-                name: Some("qemu".into()),
                 r#type: Some(disk.format),
                 cache: disk.cache.map(cache),
                 discard: Some(xml::DiskDiscard::Unmap),
-                ..xml::DiskDriver::default()
+                ..new.driver.unwrap_or_default()
             }),
-            target: Some(names.next(bus)?),
-            boot: turn(*order),
-            ..placed(&disk.path, disk.is_block)
+            boot: order.map(xml::DeviceBoot::turn),
+            ..new
         });
     }
     if let Some(iso) = blueprint.iso {
-        disks.push(xml::Disk {
+        let new = placed(&machine, cdrom_bus(platform), &iso.path, iso.is_block);
+        machine = machine.disk(xml::Disk {
             device: Some(xml::DiskDevice::Cdrom),
-            driver: Some(xml::DiskDriver {
-                name: Some("qemu".into()),
-                r#type: Some(xml::DiskFormat::Raw),
-                ..xml::DiskDriver::default()
-            }),
-            target: Some(names.next(cdrom_bus(platform))?),
-            boot: turn(boot.cdrom),
+            boot: boot.cdrom.map(xml::DeviceBoot::turn),
             readonly: true,
-            ..placed(&iso.path, iso.is_block)
+            ..new
         });
     }
-    Ok(disks)
+    machine.devices.unwrap_or_default().disk
 }
 
-fn placed(path: &DiskPath, is_block: bool) -> xml::Disk {
-    let path = path.as_str().to_owned();
-    let (kind, source) = if is_block {
-        (xml::DiskType::Block, xml::DiskSource { dev: Some(path), ..xml::DiskSource::default() })
+/// A raw disk with the next name that `machine` has free.
+fn placed(machine: &Domain, bus: xml::DiskBus, path: &DiskPath, is_block: bool) -> xml::Disk {
+    let name = machine.free_target(bus);
+    let disk = if is_block {
+        xml::Disk::block(name, path.as_str())
     } else {
-        (xml::DiskType::File, xml::DiskSource { file: Some(path), ..xml::DiskSource::default() })
+        xml::Disk::file(name, path.as_str(), xml::DiskFormat::Raw)
     };
-    xml::Disk { r#type: Some(kind), source: Some(source), ..xml::Disk::default() }
-}
-
-fn turn(order: Option<u32>) -> Option<xml::DeviceBoot> {
-    order.map(|order| xml::DeviceBoot { order: Some(order), ..xml::DeviceBoot::default() })
+    disk.on(bus)
 }
 
 fn disk_bus(disk: &Disk, platform: &Platform<'_>) -> xml::DiskBus {
@@ -93,34 +81,6 @@ fn cache(mode: CacheMode) -> xml::DiskCache {
         CacheMode::Directsync => xml::DiskCache::Directsync,
         CacheMode::Unsafe => xml::DiskCache::Unsafe,
     }
-}
-
-/// Hands out `vda`, `vdb`… for each kind of bus.
-#[derive(Default)]
-struct Names {
-    vd: usize,
-    sd: usize,
-    hd: usize,
-}
-
-impl Names {
-    fn next(&mut self, bus: xml::DiskBus) -> Result<xml::DiskTarget> {
-        let (prefix, count) = match bus {
-            xml::DiskBus::Virtio => ("vd", &mut self.vd),
-            xml::DiskBus::Ide => ("hd", &mut self.hd),
-            _ => ("sd", &mut self.sd),
-        };
-        let name = format!("{prefix}{}", letters(*count));
-        *count += 1;
-        let dev = name.parse::<DiskName>().map_err(|e| Error::internal("a disk name of ours").with_source(e))?;
-        Ok(xml::DiskTarget { dev: Some(dev), bus: Some(bus), ..xml::DiskTarget::default() })
-    }
-}
-
-/// `a` to `z`, then `aa`, `ab`…
-fn letters(index: usize) -> String {
-    let last = char::from(b'a' + u8::try_from(index % 26).unwrap_or_default());
-    if index < 26 { last.to_string() } else { format!("{}{last}", letters(index / 26 - 1)) }
 }
 
 pub(super) fn controllers(
@@ -167,7 +127,7 @@ pub(super) fn interfaces(platform: &Platform<'_>, nics: &[Nic], boot: &BootOrder
             mac: Some(xml::InterfaceMac { address: Some(MacAddr(nic.mac.octets())), ..Default::default() }),
             source,
             model: Some(xml::InterfaceModel { r#type: Some(model.as_str().to_owned()), ..Default::default() }),
-            boot: turn(boot.network.filter(|_| i == 0)),
+            boot: boot.network.filter(|_| i == 0).map(xml::DeviceBoot::turn),
             ..xml::Interface::default()
         }
     };
@@ -274,24 +234,5 @@ pub(super) fn balloon() -> xml::Memballoon {
         model: Some(xml::MemballoonModel::Virtio),
         stats: Some(xml::BalloonStats { period: Some(10), ..xml::BalloonStats::default() }),
         ..xml::Memballoon::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disks_are_named_as_kernels_do() {
-        assert_eq!(letters(0), "a");
-        assert_eq!(letters(25), "z");
-        assert_eq!(letters(26), "aa");
-        assert_eq!(letters(26 + 26 * 26), "aaa");
-        let mut names = Names::default();
-        let mut next = |bus| names.next(bus).unwrap().dev.unwrap().as_str().to_owned();
-        assert_eq!(next(xml::DiskBus::Virtio), "vda");
-        assert_eq!(next(xml::DiskBus::Sata), "sda");
-        assert_eq!(next(xml::DiskBus::Usb), "sdb");
-        assert_eq!(next(xml::DiskBus::Virtio), "vdb");
     }
 }
