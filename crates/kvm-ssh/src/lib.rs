@@ -1,7 +1,8 @@
 //! Ways to a host's operating system: its programs, sockets and files.
 //!
-//! [`LocalTransport`] is this machine itself, [`NoTransport`] a host of which only the hypervisor is reached. Both
-//! implement [`kvm_core::Transport`], so that whatever is written against the trait works the same wherever the host is.
+//! [`LocalTransport`] is this machine itself, [`SshTransport`] another one, and [`NoTransport`] a host of which only the
+//! hypervisor is reached. They implement [`kvm_core::Transport`], so that whatever is written against the trait works the
+//! same wherever the host is.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,6 +22,11 @@
 
 mod local;
 mod none;
+mod ssh;
 
 pub use local::LocalTransport;
 pub use none::NoTransport;
+pub use ssh::{
+    AgentKeys, Asked, Echo, HostKey, NoPrompt, Prompt, Question, Secret, SshAsker, SshConfig, SshOptions, SshTransport,
+    Timeouts, host_key, trust_host_key,
+};

@@ -8,7 +8,7 @@ use kvm_core::{ByteStream, Bytes, Dial, Endpoint, Output, Result, Transport};
 
 mod dial;
 mod error;
-mod file;
+pub(crate) mod file;
 mod program;
 
 /// This machine: programs are children of this process, files and sockets its own.

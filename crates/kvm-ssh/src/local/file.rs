@@ -13,12 +13,12 @@ use super::error::file_error;
 /// How our unfinished files begin; whoever finds one may delete it.
 const PREFIX: &str = ".kvmm-";
 
-pub(super) async fn read(path: &Path, limit: Bytes) -> Result<Vec<u8>> {
+pub(crate) async fn read(path: &Path, limit: Bytes) -> Result<Vec<u8>> {
     let path = path.to_owned();
     blocking(move || read_now(&path, limit.get())).await
 }
 
-pub(super) async fn write(path: &Path, data: &[u8], mode: u32) -> Result<()> {
+pub(crate) async fn write(path: &Path, data: &[u8], mode: u32) -> Result<()> {
     let (path, data) = (path.to_owned(), data.to_owned());
     blocking(move || write_now(&path, &data, mode)).await
 }

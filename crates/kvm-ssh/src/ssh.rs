@@ -1,0 +1,112 @@
+//! Another machine as a transport, over SSH.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kvm_core::{ByteStream, Bytes, Clock, Dial, Endpoint, Entropy, Output, Result, Transport};
+use tokio::sync::Mutex;
+
+mod algorithms;
+mod client;
+mod config;
+mod dial;
+mod error;
+mod host_key;
+mod identity;
+mod known_hosts;
+mod login;
+mod options;
+mod program;
+mod prompt;
+mod quote;
+mod sftp;
+mod trust;
+
+pub use config::{SshAsker, SshConfig};
+pub use host_key::HostKey;
+pub use options::{AgentKeys, SshOptions, Timeouts};
+pub use prompt::{Asked, Echo, NoPrompt, Prompt, Question, Secret};
+pub use trust::{host_key, trust_host_key};
+
+use client::Connection;
+use prompt::Answers;
+use sftp::Sftp;
+
+/// Another machine, reached over SSH.
+///
+/// - **One connection for requests, one for each stream.** It is opened at the first call and again when it broke.
+///   [`dial`](Transport::dial) logs in anew, so that a stream whose reader stops holds up nothing else. Passphrases and
+///   passwords are asked for once.
+/// - **The host must be known.** Its key is looked up in `known_hosts`, strictly: an unknown, changed or revoked key is
+///   `Denied` with fingerprints in the detail. [`host_key`] and [`trust_host_key`] are for a person who decides.
+/// - **Programs** are run through the user's login shell, because SSH has no other way. The words are quoted so that no
+///   shell reads anything into them, and run in a cleared environment by `timeout` of the host's coreutils, which keeps
+///   the deadline there, rounded up to a second. A program that nobody waits for any more is killed at once where the
+///   server passes signals on; OpenSSH's does not for root, and there it runs until its deadline.
+/// - **Files** go through the SFTP subsystem and are named by absolute paths in UTF-8. A link at the path of a file that
+///   is written is replaced, not followed.
+#[derive(Debug)]
+pub struct SshTransport {
+    options: SshOptions,
+    endpoint: Endpoint,
+    answers: Answers,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    control: Mutex<Option<Arc<Connection>>>,
+}
+
+impl SshTransport {
+    /// A way to this host. Nothing is connected yet.
+    #[must_use]
+    pub fn new(options: SshOptions, prompt: Arc<dyn Prompt>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let endpoint =
+            Endpoint::Ssh { user: Some(options.user.clone()), host: options.host.clone(), port: Some(options.port) };
+        Self { options, endpoint, answers: Answers::new(prompt), clock, entropy, control: Mutex::new(None) }
+    }
+
+    /// Logs in, if nobody is logged in yet, so that trouble shows before there is work. `Denied` when the host is not
+    /// known or takes no login, `Unavailable` and `Timeout` when it cannot be reached.
+    pub async fn connect(&self) -> Result<()> {
+        self.control().await.map(drop)
+    }
+
+    /// The connection for requests, opened when there is none that works.
+    async fn control(&self) -> Result<Arc<Connection>> {
+        let mut control = self.control.lock().await;
+        match control.as_ref().filter(|connection| !connection.is_closed()) {
+            Some(connection) => Ok(Arc::clone(connection)),
+            None => Ok(Arc::clone(control.insert(Arc::new(self.open().await?)))),
+        }
+    }
+
+    async fn open(&self) -> Result<Connection> {
+        Connection::open(&self.options, &self.answers, &*self.clock).await
+    }
+}
+
+#[async_trait]
+impl Transport for SshTransport {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    async fn run(&self, argv: &[&str], timeout: Duration) -> Result<Output> {
+        program::run(self.control().await?, argv, timeout).await
+    }
+
+    async fn dial(&self, to: &Dial) -> Result<Box<dyn ByteStream>> {
+        dial::dial(self.open().await?, to).await
+    }
+
+    async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {
+        sftp::checked(path)?;
+        Sftp::open(&*self.control().await?).await?.read(path, limit).await
+    }
+
+    async fn write_file(&self, path: &Path, data: &[u8], mode: u32) -> Result<()> {
+        sftp::checked(path)?;
+        Sftp::open(&*self.control().await?).await?.write(path, data, mode, &*self.entropy).await
+    }
+}
