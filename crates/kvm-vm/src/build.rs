@@ -11,7 +11,7 @@ use crate::create::{Disk, Nic};
 use crate::place::Image;
 use crate::spec::{BootDevice, CpuMode, CreateSpec, Firmware, OsHint};
 
-mod device;
+pub(crate) mod device;
 mod system;
 
 /// What a document is built from, beside its specification: everything that was looked up or chosen.
@@ -48,6 +48,11 @@ impl<'a> Platform<'a> {
 
     fn is_q35(&self) -> bool {
         self.machine.is_some_and(|m| m.contains("q35"))
+    }
+
+    /// Whether devices are plugged into ports of PCI express.
+    fn has_pcie_ports(&self) -> bool {
+        self.is_q35() || self.machine.is_some_and(|machine| machine == "virt" || machine.starts_with("virt-"))
     }
 
     fn is_kvm(&self) -> bool {

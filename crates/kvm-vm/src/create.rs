@@ -15,9 +15,9 @@ use crate::spec::{Arch, CpuMode, CreateSpec, Firmware, Start};
 use crate::step::{CreateVolume, Define, SetAutostart, Start as StartStep};
 use crate::usage::Usage;
 
-mod disk;
+pub(crate) mod disk;
 mod kernel;
-mod nic;
+pub(crate) mod nic;
 
 pub(crate) use disk::Disk;
 pub(crate) use nic::{Nic, free_mac};
@@ -70,13 +70,13 @@ pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     let usage = Usage::read(host, &places).await?;
-    let disks = disk::resolve(host, spec, &places, cx.policy).await?;
+    let disks = disk::resolve(host, &disk::Wanted::of(spec), &places, cx.policy).await?;
     let iso = match &spec.iso {
         Some(iso) => Some(places.image(iso).await?),
         None => None,
     };
     let kernel = kernel::resolve(spec.kernel.as_ref(), &places).await?;
-    let nics = nic::resolve(host, spec, &usage, cx).await?;
+    let nics = nic::resolve(host, spec.nics.as_deref(), spec.start, &usage, cx).await?;
 
     let blueprint = Blueprint { id, guest, vcpus, disks: &disks, iso: iso.as_ref(), nics: &nics };
     let mut document = build(spec, &blueprint)?;
@@ -91,7 +91,7 @@ pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -
     lines.push(PlanLine::new("define", "domain", spec.name.as_str()).note(shape));
     lines.extend(nics.iter().map(nic::Nic::line));
     lines.extend(left_out);
-    let steps = disks.iter().filter_map(|disk| disk.new_volume()).map(boxed).collect();
+    let steps = disks.iter().filter_map(Disk::new_volume).map(boxed).collect();
     let machine = Machine { id, name: &spec.name, autostart: spec.autostart, start: spec.start };
     let plan = assemble("vm.create", "create", &host_info, &machine, &document, (lines, steps));
     Ok(CreatePlan { plan, document, id })

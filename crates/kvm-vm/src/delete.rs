@@ -87,7 +87,7 @@ pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -
                     volume: volume.name.clone(),
                     path: volume.path.clone(),
                     size: volume.capacity,
-                    vm: vm.id,
+                    vm: Some(vm.id),
                 }));
             }
             Verdict::Keep(why) => lines.push(image.line("keep", &why)),

@@ -3,6 +3,9 @@
 //! - **Change with a plan**: [`plan_create`], [`plan_import`] and [`plan_delete`] look at the host, refuse what cannot work
 //!   before anything is written, and give a plan that an executor carries out and can take back. [`decode`] makes its
 //!   steps again after a crash.
+//! - **Change what is there**: [`plan_disk_attach`], [`plan_nic_attach`] and their ways back plug devices in and out;
+//!   [`insert`], [`eject`], [`set_link`], [`resize_disk`] and [`set_resources`] change them in place; [`pending`] says what
+//!   waits for the next start.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
 //!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
 //! - **Change in one call**: [`change_notes`], [`shutdown`], [`prepare_edit`].
@@ -16,6 +19,7 @@ mod address;
 mod build;
 mod create;
 mod delete;
+mod device;
 pub mod doctor;
 mod edit;
 mod find;
@@ -23,6 +27,7 @@ mod import;
 pub mod inventory;
 mod notes;
 mod parallel;
+mod pending;
 mod place;
 mod policy;
 mod power;
@@ -37,11 +42,16 @@ mod wide;
 pub use address::addresses;
 pub use create::{CreatePlan, plan_create};
 pub use delete::{DeleteOptions, Running, Volumes, plan_delete};
+pub use device::{
+    AttachPlan, DETACH_TIMEOUT, DiskAttach, DiskDetach, MediaChange, NicAttach, NicDetach, Resources, eject, insert,
+    plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link, set_resources,
+};
 pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
 pub use find::{resolve, select};
 pub use import::{Identity, ImportOptions, Trust, export, plan_import};
 pub use inventory::{Inventory, inventory};
 pub use notes::{NotesChange, change_notes, notes};
+pub use pending::pending;
 pub use policy::{PlanContext, Policy};
 pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
 pub use spec::{

@@ -7,10 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+mod device;
 mod machine;
 mod power;
 mod volume;
 
+pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use power::{PowerOff, Start};
 pub(crate) use volume::{CreateVolume, DeleteVolume};
@@ -27,6 +29,8 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
     match name {
         CreateVolume::NAME => read::<CreateVolume>(name, data),
         DeleteVolume::NAME => read::<DeleteVolume>(name, data),
+        AttachDevice::NAME => read::<AttachDevice>(name, data),
+        DetachDevice::NAME => read::<DetachDevice>(name, data),
         Define::NAME => read::<Define>(name, data),
         Undefine::NAME => read::<Undefine>(name, data),
         SetAutostart::NAME => read::<SetAutostart>(name, data),
@@ -91,7 +95,23 @@ mod tests {
             volume: "web.qcow2".parse().unwrap(),
             path,
             size: Bytes::GIB,
-            vm: id,
+            vm: Some(id),
+        });
+        let device = kvm_core::DeviceRef::Disk("vdb".parse().unwrap());
+        round_trip(&AttachDevice {
+            id,
+            name: name.clone(),
+            device: device.clone(),
+            document: "<disk/>".into(),
+            impact: kvm_core::Impact::Both,
+        });
+        round_trip(&DetachDevice {
+            id,
+            name: name.clone(),
+            device,
+            live: Some("<disk/>".into()),
+            config: None,
+            timeout: std::time::Duration::from_secs(60),
         });
         round_trip(&Define { id, name: name.clone(), document: "<domain/>".into(), keep: kvm_core::Keep::STATE });
         round_trip(&Undefine { id, name: name.clone() });

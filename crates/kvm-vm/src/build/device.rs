@@ -1,7 +1,7 @@
 //! The devices of a new machine.
 
 use kvm_core::DiskPath;
-use kvm_xml::value::{MacAddr, YesNo};
+use kvm_xml::value::{DiskName, MacAddr, YesNo};
 use kvm_xml::{Domain, domain as xml};
 
 use super::{Blueprint, BootOrder, Platform};
@@ -11,26 +11,22 @@ use crate::spec::{CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel};
 
 /// The SPICE agent's channel.
 const SPICE_AGENT: &str = "com.redhat.spice.0";
+/// Places for PCI express devices, as many as virt-install makes. Each device takes one, and libvirt by itself leaves one
+/// free: a machine with fewer takes no second disk while it runs.
+const PCIE_PORTS: usize = 14;
 /// Where the host's programs, and nobody else, may see a screen.
 const LOOPBACK: &str = "127.0.0.1";
 
 pub(super) fn disks(platform: &Platform<'_>, blueprint: &Blueprint<'_>, boot: &BootOrder) -> Vec<xml::Disk> {
     let mut machine = Domain::default();
     for (disk, order) in blueprint.disks.iter().zip(&boot.disks) {
-        let new = placed(&machine, disk_bus(disk, platform), &disk.path, disk.is_block);
-        machine = machine.disk(xml::Disk {
-            driver: Some(xml::DiskDriver {
-                r#type: Some(disk.format),
-                cache: disk.cache.map(cache),
-                discard: Some(xml::DiskDiscard::Unmap),
-                ..new.driver.unwrap_or_default()
-            }),
-            boot: order.map(xml::DeviceBoot::turn),
-            ..new
-        });
+        let bus = disk_bus(disk, platform);
+        let new = hard_disk(disk, machine.free_target(bus), bus);
+        machine = machine.disk(xml::Disk { boot: order.map(xml::DeviceBoot::turn), ..new });
     }
     if let Some(iso) = blueprint.iso {
-        let new = placed(&machine, cdrom_bus(platform), &iso.path, iso.is_block);
+        let bus = cdrom_bus(platform);
+        let new = placed(&iso.path, iso.is_block, machine.free_target(bus), bus);
         machine = machine.disk(xml::Disk {
             device: Some(xml::DiskDevice::Cdrom),
             boot: boot.cdrom.map(xml::DeviceBoot::turn),
@@ -41,9 +37,22 @@ pub(super) fn disks(platform: &Platform<'_>, blueprint: &Blueprint<'_>, boot: &B
     machine.devices.unwrap_or_default().disk
 }
 
-/// A raw disk with the next name that `machine` has free.
-fn placed(machine: &Domain, bus: xml::DiskBus, path: &DiskPath, is_block: bool) -> xml::Disk {
-    let name = machine.free_target(bus);
+/// A hard disk with this image, under this name.
+pub(crate) fn hard_disk(disk: &Disk, name: DiskName, bus: xml::DiskBus) -> xml::Disk {
+    let new = placed(&disk.path, disk.is_block, name, bus);
+    xml::Disk {
+        driver: Some(xml::DiskDriver {
+            r#type: Some(disk.format),
+            cache: disk.cache.map(cache),
+            discard: Some(xml::DiskDiscard::Unmap),
+            ..new.driver.unwrap_or_default()
+        }),
+        ..new
+    }
+}
+
+/// A raw disk with this image, under this name.
+fn placed(path: &DiskPath, is_block: bool, name: DiskName, bus: xml::DiskBus) -> xml::Disk {
     let disk = if is_block {
         xml::Disk::block(name, path.as_str())
     } else {
@@ -54,14 +63,21 @@ fn placed(machine: &Domain, bus: xml::DiskBus, path: &DiskPath, is_block: bool) 
 
 fn disk_bus(disk: &Disk, platform: &Platform<'_>) -> xml::DiskBus {
     match disk.bus {
-        Some(DiskBus::Virtio) => xml::DiskBus::Virtio,
-        Some(DiskBus::Scsi) => xml::DiskBus::Scsi,
-        Some(DiskBus::Sata) => xml::DiskBus::Sata,
-        Some(DiskBus::Ide) => xml::DiskBus::Ide,
-        Some(DiskBus::Usb) => xml::DiskBus::Usb,
+        Some(chosen) => bus(chosen),
         None if platform.speaks_virtio() => xml::DiskBus::Virtio,
         None if platform.is_q35() => xml::DiskBus::Sata,
         None => xml::DiskBus::Ide,
+    }
+}
+
+/// The bus as documents name it.
+pub(crate) fn bus(bus: DiskBus) -> xml::DiskBus {
+    match bus {
+        DiskBus::Virtio => xml::DiskBus::Virtio,
+        DiskBus::Scsi => xml::DiskBus::Scsi,
+        DiskBus::Sata => xml::DiskBus::Sata,
+        DiskBus::Ide => xml::DiskBus::Ide,
+        DiskBus::Usb => xml::DiskBus::Usb,
     }
 }
 
@@ -93,6 +109,12 @@ pub(super) fn controllers(
     let has = |bus| buses.contains(&bus) || cdrom == Some(bus);
     let controller = |kind, model| xml::Controller { r#type: Some(kind), model: Some(model), ..Default::default() };
     let mut controllers = Vec::new();
+    if platform.has_pcie_ports() {
+        // The root first: libvirt numbers them in their order.
+        controllers.push(controller(xml::ControllerType::Pci, xml::ControllerModel::PcieRoot));
+        let port = || controller(xml::ControllerType::Pci, xml::ControllerModel::PcieRootPort);
+        controllers.extend(std::iter::repeat_with(port).take(PCIE_PORTS));
+    }
     if has(xml::DiskBus::Usb) || spec.graphics != Graphics::None {
         controllers.push(controller(xml::ControllerType::Usb, xml::ControllerModel::QemuXhci));
     }
@@ -103,35 +125,43 @@ pub(super) fn controllers(
 }
 
 pub(super) fn interfaces(platform: &Platform<'_>, nics: &[Nic], boot: &BootOrder) -> Vec<xml::Interface> {
-    let interface = |(i, nic): (usize, &Nic)| {
-        let (kind, source) = match &nic.link {
-            NicLink::Network(name) => (
-                xml::InterfaceType::Network,
-                Some(xml::InterfaceSource { network: Some(name.as_str().to_owned()), ..Default::default() }),
-            ),
-            NicLink::Bridge(name) => (
-                xml::InterfaceType::Bridge,
-                Some(xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..Default::default() }),
-            ),
-            NicLink::User => (xml::InterfaceType::User, None),
-        };
-        let model = nic.model.unwrap_or(if platform.speaks_virtio() {
-            NicModel::Virtio
-        } else if platform.is_q35() {
-            NicModel::E1000e
-        } else {
-            NicModel::E1000
-        });
+    let default = if platform.speaks_virtio() {
+        NicModel::Virtio
+    } else if platform.is_q35() {
+        NicModel::E1000e
+    } else {
+        NicModel::E1000
+    };
+    let with_turn = |(i, nic): (usize, &Nic)| {
+        let model = nic.model.unwrap_or(default);
         xml::Interface {
-            r#type: Some(kind),
-            mac: Some(xml::InterfaceMac { address: Some(MacAddr(nic.mac.octets())), ..Default::default() }),
-            source,
-            model: Some(xml::InterfaceModel { r#type: Some(model.as_str().to_owned()), ..Default::default() }),
             boot: boot.network.filter(|_| i == 0).map(xml::DeviceBoot::turn),
-            ..xml::Interface::default()
+            ..interface(nic, model.as_str())
         }
     };
-    nics.iter().enumerate().map(interface).collect()
+    nics.iter().enumerate().map(with_turn).collect()
+}
+
+/// A network device of this model.
+pub(crate) fn interface(nic: &Nic, model: &str) -> xml::Interface {
+    let (kind, source) = match &nic.link {
+        NicLink::Network(name) => (
+            xml::InterfaceType::Network,
+            Some(xml::InterfaceSource { network: Some(name.as_str().to_owned()), ..Default::default() }),
+        ),
+        NicLink::Bridge(name) => (
+            xml::InterfaceType::Bridge,
+            Some(xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..Default::default() }),
+        ),
+        NicLink::User => (xml::InterfaceType::User, None),
+    };
+    xml::Interface {
+        r#type: Some(kind),
+        mac: Some(xml::InterfaceMac { address: Some(MacAddr(nic.mac.octets())), ..Default::default() }),
+        source,
+        model: Some(xml::InterfaceModel { r#type: Some(model.to_owned()), ..Default::default() }),
+        ..xml::Interface::default()
+    }
 }
 
 pub(super) fn serial() -> xml::Serial {

@@ -1,4 +1,4 @@
-//! Disks of a new machine, with all that the specification left open.
+//! New disks, with all that the specification left open.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::spec::{CacheMode, CreateSpec, DiskBus, DiskSource, DiskSpec, ImageRef
 use crate::step::CreateVolume;
 use crate::usage::Usage;
 
-/// A disk of a new machine.
+/// A disk of a new machine, or one that is plugged into a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Disk {
     pub(crate) path: DiskPath,
@@ -34,7 +34,7 @@ enum Origin {
 
 impl Disk {
     /// How the plan tells of it.
-    pub(super) fn line(&self, usage: &Usage) -> PlanLine {
+    pub(crate) fn line(&self, usage: &Usage) -> PlanLine {
         match &self.origin {
             Origin::New { volume, size, .. } => {
                 PlanLine::new("create", "volume", volume.as_text()).note(format!("{size}, {}", self.format))
@@ -50,7 +50,7 @@ impl Disk {
     }
 
     /// The step that makes its volume, if it is a new one.
-    pub(super) fn new_volume(&self) -> Option<CreateVolume> {
+    pub(crate) fn new_volume(&self) -> Option<CreateVolume> {
         let Origin::New { volume, size, grows, document } = &self.origin else { return None };
         Some(CreateVolume {
             pool: volume.pool.clone(),
@@ -63,18 +63,34 @@ impl Disk {
     }
 }
 
+/// Disks that a machine is to get.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The machine, after which new volumes are named.
+    pub(crate) vm: &'a VmName,
+    pub(crate) disks: &'a [DiskSpec],
+    /// Whether volumes that grow may promise more than the pool has.
+    pub(crate) overcommit: bool,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn of(spec: &'a CreateSpec) -> Self {
+        Self { vm: &spec.name, disks: &spec.disks, overcommit: spec.allow_overcommit }
+    }
+}
+
 /// Looks existing images up and finds place and name for new ones.
-pub(super) async fn resolve(host: &Host, spec: &CreateSpec, places: &Places<'_>, policy: &Policy) -> Result<Vec<Disk>> {
+pub(crate) async fn resolve(host: &Host, spec: &Wanted<'_>, places: &Places<'_>, policy: &Policy) -> Result<Vec<Disk>> {
     let mut disks: Vec<Disk> = Vec::with_capacity(spec.disks.len());
-    let mut room = Room { left: BTreeMap::new(), overcommit: spec.allow_overcommit };
+    let mut room = Room { left: BTreeMap::new(), overcommit: spec.overcommit };
     let mut number = 0;
-    for wanted in &spec.disks {
+    for wanted in spec.disks {
         let disk = match &wanted.source {
             DiskSource::New { pool, name, size, format } => {
                 let pool = pool.clone().map_or_else(|| policy.default_pool(), Ok)?;
                 let pool = places.pool(pool.as_str())?;
                 let format = choose_format(pool, *format)?;
-                let name = name.clone().map_or_else(|| volume_name(&spec.name, number, pool, format), Ok)?;
+                let name = name.clone().map_or_else(|| volume_name(spec.vm, number, pool, format), Ok)?;
                 number += 1;
                 room.take(pool, &name, *size)?;
                 check_free(host, &pool.name, &name).await?;
@@ -91,6 +107,33 @@ pub(super) async fn resolve(host: &Host, spec: &CreateSpec, places: &Places<'_>,
         disks.push(disk);
     }
     Ok(disks)
+}
+
+/// The same disk with a name for its new volume that its pool has not given away: of a machine that has disks already,
+/// the next number.
+pub(crate) async fn named(
+    host: &Host,
+    vm: &VmName,
+    disk: &DiskSpec,
+    places: &Places<'_>,
+    policy: &Policy,
+) -> Result<DiskSpec> {
+    let mut disk = disk.clone();
+    if let DiskSource::New { pool, name: name @ None, format, .. } = &mut disk.source {
+        let place = places.pool(pool.clone().map_or_else(|| policy.default_pool(), Ok)?.as_str())?;
+        let format = choose_format(place, *format)?;
+        let taken: Vec<_> = host.storage.volumes(&place.name).await?.into_iter().map(|volume| volume.name).collect();
+        let mut number = 0;
+        let free = loop {
+            let candidate = volume_name(vm, number, place, format)?;
+            if !taken.contains(&candidate) {
+                break candidate;
+            }
+            number += 1;
+        };
+        *name = Some(free);
+    }
+    Ok(disk)
 }
 
 fn new(wanted: &DiskSpec, pool: &PoolInfo, name: VolumeName, size: Bytes, format: VolumeFormat) -> Result<Disk> {

@@ -1,4 +1,4 @@
-//! Network devices of a new machine, with all that the specification left open.
+//! New network devices, with all that the specification left open.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use kvm_core::{Entropy, Error, ErrorKind, Host, MacAddr, NetworkInfo, NetworkNam
 
 use crate::place::known;
 use crate::policy::PlanContext;
-use crate::spec::{CreateSpec, NicLink, NicModel, NicSpec};
+use crate::spec::{NicLink, NicModel, NicSpec, Start};
 use crate::usage::Usage;
 
-/// A network device of a new machine.
+/// A network device of a new machine, or one that is plugged into a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Nic {
     pub(crate) link: NicLink,
@@ -22,7 +22,7 @@ pub(crate) struct Nic {
 
 impl Nic {
     /// How the plan tells of it.
-    pub(super) fn line(&self) -> PlanLine {
+    pub(crate) fn line(&self) -> PlanLine {
         let idle = if self.is_idle { ", not active" } else { "" };
         let note = format!("MAC {}{idle}", self.mac);
         match &self.link {
@@ -34,11 +34,16 @@ impl Nic {
 }
 
 /// Looks the networks up and gives each device a MAC address that nobody else has.
-pub(super) async fn resolve(host: &Host, spec: &CreateSpec, usage: &Usage, cx: &PlanContext<'_>) -> Result<Vec<Nic>> {
-    let wanted = match &spec.nics {
-        Some(nics) if nics.is_empty() => return Ok(Vec::new()),
-        wanted => wanted.as_deref(),
-    };
+pub(crate) async fn resolve(
+    host: &Host,
+    wanted: Option<&[NicSpec]>,
+    start: Start,
+    usage: &Usage,
+    cx: &PlanContext<'_>,
+) -> Result<Vec<Nic>> {
+    if wanted.is_some_and(<[_]>::is_empty) {
+        return Ok(Vec::new());
+    }
     let networks = host.networks.list().await?;
     let default;
     let wanted = match wanted {
@@ -64,7 +69,7 @@ pub(super) async fn resolve(host: &Host, spec: &CreateSpec, usage: &Usage, cx: &
     for nic in wanted {
         let mac = nic.mac.unwrap_or_else(|| free_mac(cx.entropy, usage, &mut macs));
         let is_idle = match &nic.link {
-            NicLink::Network(name) => check_network(&networks, name, spec)?,
+            NicLink::Network(name) => check_network(&networks, name, start)?,
             NicLink::Bridge(_) | NicLink::User => false,
         };
         nics.push(Nic { link: nic.link.clone(), model: nic.model, mac, is_idle });
@@ -78,14 +83,14 @@ fn default_nic(networks: &[NetworkInfo], default: &NetworkName) -> NicSpec {
 }
 
 /// Whether the network is idle. An idle one is an error only when the machine is to start at once.
-fn check_network(networks: &[NetworkInfo], name: &NetworkName, spec: &CreateSpec) -> Result<bool> {
+fn check_network(networks: &[NetworkInfo], name: &NetworkName, start: Start) -> Result<bool> {
     let on = || Resource::Network(name.as_str().to_owned());
     let Some(network) = networks.iter().find(|n| n.name == *name) else {
         return Err(Error::new(ErrorKind::NotFound, format!("no network named {name}"))
             .on(on())
             .with_detail(known("networks", networks.iter().map(|n| n.name.to_string()))));
     };
-    if !network.active && spec.start.is_wanted() {
+    if !network.active && start.is_wanted() {
         return Err(Error::new(ErrorKind::InvalidState, format!("network {name} is not active")).on(on()));
     }
     Ok(!network.active)

@@ -100,8 +100,8 @@ pub(crate) struct DeleteVolume {
     pub(crate) path: DiskPath,
     #[serde(rename = "size_bytes")]
     pub(crate) size: Bytes,
-    /// The machine that it goes with.
-    pub(crate) vm: VmId,
+    /// The machine that it goes with; `None` when the machine stays, and may not use it any more either.
+    pub(crate) vm: Option<VmId>,
 }
 
 impl DeleteVolume {
@@ -113,7 +113,7 @@ impl DeleteVolume {
             return Ok(Some("it is another one than in the plan".into()));
         }
         let places = Places::read(cx.host, &[]).await?;
-        Ok(Usage::read(cx.host, &places).await?.of(&self.path, Some(&self.vm)).describe())
+        Ok(Usage::read(cx.host, &places).await?.of(&self.path, self.vm.as_ref()).describe())
     }
 }
 
@@ -143,7 +143,7 @@ impl Step for DeleteVolume {
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
         let Some(volume) = find(cx, &self.pool, &self.volume).await? else { return Ok(()) };
         if let Some(why) = self.objection(cx, &volume).await? {
-            // The machine is gone, so the operation has to end; what is in use is worth more than the plan.
+            // The machine, or its disk, is gone, so the operation has to end; what is in use is worth more than the plan.
             let message = format!("volume {}/{} is kept: {why}", self.pool, self.volume);
             cx.reporter.report(&Progress::Warning { message });
             return Ok(());

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod device;
 mod doctor;
 mod edit;
 mod find;

@@ -121,6 +121,12 @@ async fn every_call_can_move_between_threads() {
     check(kvm_vm::addresses(host, &vm.id, clock));
     check(kvm_vm::change_notes(host, &vm.id, &kvm_vm::NotesChange::default()));
     check(inventory(host));
+    let disk = kvm_vm::DiskAttach { disk: "1G".parse().unwrap(), target: None, impact: None, allow_overcommit: false };
+    check(kvm_vm::plan_disk_attach(host, &vm, &disk, &bench.cx()));
+    check(kvm_vm::plan_disk_detach(host, &vm, &kvm_vm::DiskDetach::new("vda".parse().unwrap())));
+    check(kvm_vm::eject(host, &vm, None, None));
+    check(kvm_vm::pending(host, &vm));
+    check(kvm_vm::set_resources(host, &vm, kvm_vm::Resources::default(), None, kvm_vm::DETACH_TIMEOUT, clock));
     let options = kvm_vm::ShutdownOptions { timeout: std::time::Duration::ZERO, then: kvm_vm::Then::Fail };
     check(kvm_vm::shutdown(host, &vm.id, &options, clock, &cancel));
     let target = kvm_core::Target::parse("mock:///empty").unwrap();

@@ -1,0 +1,99 @@
+//! Virtual CPUs and memory of machines that are there already.
+
+use std::time::Duration;
+
+use kvm_core::{Bytes, Clock, Error, ErrorKind, Host, Impact, Resource, Result, VcpuCount, View, VmSummary, Which};
+use kvm_xml::Domain;
+
+use super::{Subject, facet};
+
+/// How often a guest that was asked for a virtual CPU is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a machine is to have. What is left out stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Virtual CPUs that are plugged in.
+    pub vcpus: Option<VcpuCount>,
+    /// Memory, through the balloon while it runs.
+    pub memory: Option<Bytes>,
+}
+
+/// Sets virtual CPUs and memory of a machine; gives the documents that changed.
+///
+/// Both are checked against what the machine can have at most before either changes (`InvalidInput`). A running guest is
+/// waited for when it has to give up a virtual CPU: `Timeout` when it has not done so in time, and it may still obey. The
+/// balloon takes its time, and is not waited for. `InvalidState` when a document that is to change is not there.
+pub async fn set_resources(
+    host: &Host,
+    vm: &VmSummary,
+    wanted: Resources,
+    impact: Option<Impact>,
+    timeout: Duration,
+    clock: &dyn Clock,
+) -> Result<Impact> {
+    let subject = Subject::read(host, vm, impact).await?;
+    for which in subject.impact.documents() {
+        subject.reached(*which).map_or(Ok(()), |document| check(document, &wanted))?;
+    }
+    let (devices, impact) = (facet(host)?, subject.impact);
+    if let Some(memory) = wanted.memory {
+        devices.set_memory(&vm.id, memory, impact).await?;
+    }
+    if let Some(vcpus) = wanted.vcpus {
+        devices.set_vcpus(&vm.id, vcpus, impact).await?;
+        if impact.reaches(Which::Live) {
+            until_plugged(host, vm, vcpus, timeout, clock).await?;
+        }
+    }
+    Ok(impact)
+}
+
+fn check(document: &Domain, wanted: &Resources) -> Result<()> {
+    let most = document.vcpu.as_ref().and_then(|vcpu| vcpu.value).map(u32::from);
+    if let (Some(vcpus), Some(most)) = (wanted.vcpus, most)
+        && vcpus.get() > most
+    {
+        return Err(Error::invalid("vcpus", format!("the VM has {most} virtual CPUs at most"))
+            .with_detail("the most it can have is part of its definition, and changes at its next start"));
+    }
+    let most = document.memory.as_ref().and_then(|memory| memory.bytes()).map(Bytes::new);
+    if let (Some(memory), Some(most)) = (wanted.memory, most)
+        && memory > most
+    {
+        return Err(Error::invalid("memory", format!("the VM has {most} at most"))
+            .with_detail("the most it can have is part of its definition, and changes at its next start"));
+    }
+    Ok(())
+}
+
+/// Waits until a running machine has so many virtual CPUs. There is no event for it.
+async fn until_plugged(
+    host: &Host,
+    vm: &VmSummary,
+    wanted: VcpuCount,
+    timeout: Duration,
+    clock: &dyn Clock,
+) -> Result<()> {
+    let deadline = clock.sleep(timeout);
+    let wait = async {
+        loop {
+            let document = host.hypervisor.definition(&vm.id, View::LIVE).await?;
+            let vcpu = document.vcpu.as_ref();
+            let plugged = vcpu.and_then(|vcpu| vcpu.current.or(vcpu.value)).map(u32::from);
+            if plugged.is_none_or(|plugged| plugged == wanted.get()) {
+                return Ok(());
+            }
+            clock.sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = wait => done,
+        () = deadline => {
+            Err(Error::new(ErrorKind::Timeout, format!("the guest has not changed to {wanted} virtual CPUs in time"))
+                .on(Resource::Vm(vm.name.as_str().to_owned()))
+                .with_detail(format!("waited {} s; it was asked and may still obey", timeout.as_secs())))
+        }
+    }
+}

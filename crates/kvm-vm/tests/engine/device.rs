@@ -1,0 +1,309 @@
+//! Devices of machines that are there: plugged in and out, changed in place, and what waits for the next start.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kvm_core::op::template::{Scenario, check};
+use kvm_core::op::{Catalogue, Plan};
+use kvm_core::{Bytes, DeviceRef, Error, ErrorKind, Host, Impact, Result, VcpuCount, View};
+use kvm_mock::Mock;
+use kvm_vm::{
+    AttachPlan, DiskAttach, DiskDetach, NicAttach, NicDetach, Resources, Volumes, eject, insert, pending,
+    plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link, set_resources,
+};
+use kvm_xml::domain::Link;
+
+use crate::support::{Bench, catalogue, said};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn disk(text: &str) -> DiskAttach {
+    DiskAttach { disk: text.parse().unwrap(), target: None, impact: None, allow_overcommit: false }
+}
+
+fn nic(text: &str) -> NicAttach {
+    NicAttach { nic: text.parse().unwrap(), impact: None }
+}
+
+async fn attach(bench: &Bench, vm: &str, wanted: &DiskAttach) -> Result<AttachPlan> {
+    plan_disk_attach(&bench.host, &bench.vm(vm).await, wanted, &bench.cx()).await
+}
+
+async fn detach(bench: &Bench, vm: &str, wanted: &DiskDetach) -> Result<Plan> {
+    plan_disk_detach(&bench.host, &bench.vm(vm).await, wanted).await
+}
+
+/// What tells the devices of a document apart, in its order.
+async fn devices(host: &Host, vm: &str, view: View) -> Vec<String> {
+    let vm = kvm_vm::resolve(host, vm).await.unwrap();
+    let document = host.hypervisor.definition(&vm.id, view).await.unwrap();
+    let devices = document.devices.unwrap_or_default();
+    let disks = devices.disk.iter().map(|disk| disk.target.as_ref().unwrap().dev.as_ref().unwrap().to_string());
+    disks.chain(devices.interface.iter().map(|nic| nic.mac.as_ref().unwrap().address.unwrap().to_string())).collect()
+}
+
+async fn both(bench: &Bench, vm: &str) -> (Vec<String>, Vec<String>) {
+    (devices(&bench.host, vm, View::LIVE).await, devices(&bench.host, vm, View::CONFIG).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_disk_goes_into_both_documents_of_a_running_machine() {
+    let bench = Bench::new();
+    let before = both(&bench, "build-01").await.0;
+    let AttachPlan { plan, device, .. } = attach(&bench, "build-01", &disk("10G")).await.unwrap();
+    let shown = plan.to_string();
+    let (_, lines) = shown.split_once('\n').unwrap();
+    assert_eq!(
+        lines,
+        "  create  volume  default/build-01-1.qcow2  10 GiB, qcow2\n  attach  disk    vdd                       virtio"
+    );
+    bench.run(plan).await.unwrap();
+    assert_eq!(device, DeviceRef::Disk("vdd".parse().unwrap()));
+    let (live, config) = both(&bench, "build-01").await;
+    assert!(
+        live.contains(&"vdd".to_owned()) && live == config && live.len() == before.len() + 1,
+        "{live:?} {config:?}"
+    );
+    assert!(bench.mock.files().unwrap().contains_key("/images/build-01-1.qcow2"));
+    bench.assert_nothing_open().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_free_only_when_no_document_has_it() {
+    let bench = Bench::new();
+    for (impact, expected) in [(Impact::Config, "vdd"), (Impact::Live, "vde")] {
+        let wanted = DiskAttach { impact: Some(impact), ..disk("1G") };
+        let AttachPlan { plan, device, .. } = attach(&bench, "build-01", &wanted).await.unwrap();
+        assert_eq!(device, DeviceRef::Disk(expected.parse().unwrap()));
+        bench.run(plan).await.unwrap();
+    }
+    let taken = DiskAttach { target: Some("vdd".parse().unwrap()), impact: Some(Impact::Live), ..disk("1G") };
+    assert_eq!(attach(&bench, "build-01", &taken).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_work_is_refused_before_anything_is_written() {
+    let bench = Bench::new();
+    let before = bench.picture().await;
+    let live = Some(Impact::Live);
+    for (vm, wanted, says) in [
+        ("db", DiskAttach { impact: live, ..disk("1G") }, "invalid_state [VM db]: VM db is off"),
+        ("fleeting", DiskAttach { impact: Some(Impact::Config), ..disk("1G") }, "invalid_state [VM fleeting]"),
+        ("build-01", disk("1G,bus=sata"), "unsupported [field bus]"),
+        ("build-01", disk("1G,bus=scsi"), "invalid_input [field bus]: VM build-01 has no scsi controller"),
+        ("build-01", disk("volume=default/build-01.qcow2"), "already_exists [field disk]"),
+        ("build-01", disk("path=/srv/x.img,format=raw"), "invalid_input [field disk_path]"),
+        ("build-01", disk("10T"), "no_space [pool default]"),
+        ("build-01", DiskAttach { target: Some("sdx".parse().unwrap()), ..disk("1G") }, "invalid_input [field target]"),
+    ] {
+        let e = attach(&bench, vm, &wanted).await.unwrap_err();
+        assert!(said(&e).starts_with(says), "{}", said(&e));
+    }
+    assert_eq!(bench.picture().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_disk_is_gone_and_its_volume_stays() {
+    let bench = Bench::new();
+    let files = bench.mock.files().unwrap();
+    let plan = detach(&bench, "build-01", &DiskDetach::new("vdb".parse().unwrap())).await.unwrap();
+    assert!(plan.to_string().contains("keep    volume  default/build-01-data.img  1 GiB on disk"), "{plan}");
+    bench.run(plan).await.unwrap();
+    let (live, config) = both(&bench, "build-01").await;
+    assert!(!live.contains(&"vdb".to_owned()) && live == config, "{live:?} {config:?}");
+    assert_eq!(bench.mock.files().unwrap(), files);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_goes_with_its_disk_only_when_nobody_else_uses_it() {
+    let bench = Bench::new();
+    let gone = |target: &str| DiskDetach { volume: Volumes::Delete, ..DiskDetach::new(target.parse().unwrap()) };
+    for (wanted, says) in [
+        (gone("vdc"), "keep    volume  default/shared.qcow2  used by db"),
+        (DiskDetach { impact: Some(Impact::Live), ..gone("vdb") }, "still in the machine's other document"),
+        (gone("vdb"), "remove  volume  default/build-01-data.img"),
+    ] {
+        let plan = detach(&bench, "build-01", &wanted).await.unwrap();
+        assert!(plan.to_string().contains(says), "{plan}");
+        if says.starts_with("remove") {
+            bench.run(plan).await.unwrap();
+        }
+    }
+    assert!(!bench.mock.files().unwrap().contains_key("/images/build-01-data.img"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_keeps_its_disk_keeps_it_in_the_configuration_too() {
+    let bench = Bench::new();
+    bench.run(attach(&bench, "deaf", &disk("1G")).await.unwrap().plan).await.unwrap();
+    let before = both(&bench, "deaf").await;
+    let wanted = DiskDetach { timeout: PATIENCE, ..DiskDetach::new("vda".parse().unwrap()) };
+    let e = bench.run(detach(&bench, "deaf", &wanted).await.unwrap()).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Timeout, "{}", said(&e));
+    assert_eq!(both(&bench, "deaf").await, before);
+    bench.assert_nothing_open().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_device_comes_and_goes() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    let plan = plan_nic_attach(&bench.host, &build, &nic("default,mac=52:54:0:0:0:9"), &bench.cx()).await.unwrap();
+    bench.run(plan.plan).await.unwrap();
+    let (live, config) = both(&bench, "build-01").await;
+    assert!(live.contains(&"52:54:00:00:00:09".to_owned()) && live == config, "{live:?} {config:?}");
+
+    let mac = "52:54:0:0:0:9".parse().unwrap();
+    assert_eq!(set_link(&bench.host, &build, mac, Link::Down, None).await.unwrap(), Impact::Both);
+    bench.run(plan_nic_detach(&bench.host, &build, &NicDetach::new(mac)).await.unwrap()).await.unwrap();
+    let (live, config) = both(&bench, "build-01").await;
+    assert!(!live.contains(&"52:54:00:00:00:09".to_owned()) && live == config, "{live:?} {config:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_device_that_cannot_work_is_refused() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    for (text, says) in [
+        ("default,mac=52:54:0:0:0:2", "already_exists [field mac]: VM db has"),
+        ("idle", "invalid_state [network idle]"),
+        ("nowhere", "not_found [network nowhere]"),
+    ] {
+        let e = plan_nic_attach(&bench.host, &build, &nic(text), &bench.cx()).await.unwrap_err();
+        assert!(said(&e).starts_with(says), "{}", said(&e));
+    }
+    let config = NicAttach { impact: Some(Impact::Config), ..nic("idle") };
+    plan_nic_attach(&bench.host, &build, &config, &bench.cx()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn media_are_ejected_and_inserted() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    let ejected = eject(&bench.host, &build, None, None).await.unwrap();
+    assert_eq!((ejected.before.as_deref(), ejected.after), (Some("/iso/debian.iso"), None));
+    let image = "iso/debian.iso".parse().unwrap();
+    let inserted = insert(&bench.host, &build, None, &image, Some(Impact::Live), &bench.policy).await.unwrap();
+    assert_eq!((inserted.before, inserted.after.as_deref()), (None, Some("/iso/debian.iso")));
+    let e = eject(&bench.host, &build, Some(&"vda".parse().unwrap()), None).await.unwrap_err();
+    assert!(said(&e).starts_with("invalid_input [field target]"), "{}", said(&e));
+    let e = eject(&bench.host, &bench.vm("safe").await, None, None).await.unwrap_err();
+    assert!(said(&e).starts_with("not_found [VM safe]"), "{}", said(&e));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_grows_while_its_machine_runs() {
+    let bench = Bench::new();
+    let (build, target) = (bench.vm("build-01").await, "vdb".parse().unwrap());
+    let before = resize_disk(&bench.host, &build, &target, Bytes::from_gib(20)).await.unwrap();
+    assert_eq!(before, Some(Bytes::from_gib(10)));
+    let e = resize_disk(&bench.host, &build, &target, Bytes::from_gib(15)).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidInput);
+    let e = resize_disk(&bench.host, &bench.vm("db").await, &"vda".parse().unwrap(), Bytes::from_gib(90)).await;
+    assert_eq!(e.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test(start_paused = true)]
+async fn virtual_cpus_and_memory_change_within_what_there_can_be() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    let set = async |vcpus: Option<u32>, memory: Option<Bytes>| {
+        let wanted = Resources { vcpus: vcpus.map(|n| VcpuCount::new(n).unwrap()), memory };
+        set_resources(&bench.host, &build, wanted, None, PATIENCE, &*bench.clock).await
+    };
+    assert_eq!(set(Some(2), Some(Bytes::from_gib(4))).await.unwrap(), Impact::Both);
+    let now = bench.vm("build-01").await;
+    assert_eq!((now.vcpus, now.memory), (Some(2), Some(Bytes::from_gib(4))));
+    // The second is wrong, so the first does not change either.
+    for (vcpus, memory) in [(Some(5), Some(Bytes::from_gib(1))), (Some(1), Some(Bytes::from_gib(9)))] {
+        assert_eq!(set(vcpus, memory).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(bench.vm("build-01").await, now);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_next_start_is_named() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    let changes = async || {
+        let changes = pending(&bench.host, &build).await.unwrap();
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(changes().await, Vec::<String>::new());
+    let wanted = DiskAttach { impact: Some(Impact::Config), ..disk("volume=default/free.qcow2") };
+    bench.run(attach(&bench, "build-01", &wanted).await.unwrap().plan).await.unwrap();
+    let resources = Resources { vcpus: Some(VcpuCount::new(1).unwrap()), memory: None };
+    let config = Some(Impact::Config);
+    set_resources(&bench.host, &build, resources, config, PATIENCE, &*bench.clock).await.unwrap();
+    let found = changes().await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "vcpu.current: added 1");
+    assert!(found[1].starts_with("devices.disk[vdd]: added "), "{found:?}");
+    assert_eq!(pending(&bench.host, &bench.vm("db").await).await.unwrap(), []);
+}
+
+/// Plans on `build-01`, with the live document in the picture of the world.
+struct Template {
+    mock: Mutex<Option<Mock>>,
+    plan: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    AttachDisk,
+    AttachNic,
+    DetachDisk(Volumes),
+}
+
+#[async_trait]
+impl Scenario for Template {
+    async fn begin(&self) -> Result<(Host, Plan)> {
+        let bench = Bench::new();
+        let build = bench.vm("build-01").await;
+        let plan = match self.plan {
+            Kind::AttachDisk => attach(&bench, "build-01", &disk("1G")).await?.plan,
+            Kind::AttachNic => {
+                plan_nic_attach(&bench.host, &build, &nic("default,mac=52:54:0:0:0:9"), &bench.cx()).await?.plan
+            }
+            Kind::DetachDisk(volume) => {
+                let wanted = DiskDetach { volume, ..DiskDetach::new("vdb".parse().map_err(bad)?) };
+                detach(&bench, "build-01", &wanted).await?
+            }
+        };
+        *self.mock.lock().unwrap() = Some(bench.mock.clone());
+        Ok((bench.host, plan))
+    }
+
+    async fn inventory(&self, host: &Host) -> Result<String> {
+        let mock = self.mock.lock().unwrap().clone().unwrap();
+        // In any order: what is plugged in again stands behind the others.
+        let (mut live, mut config) =
+            (devices(host, "build-01", View::LIVE).await, devices(host, "build-01", View::CONFIG).await);
+        live.sort();
+        config.sort();
+        let files: Vec<_> = mock.files()?.into_keys().collect();
+        Ok(format!("{live:?}\n{config:?}\n{files:?}"))
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        catalogue()
+    }
+}
+
+fn bad(e: kvm_xml::XmlError) -> Error {
+    Error::internal("no disk name").with_source(e)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_of_devices_ends_before_or_after_whatever_fails_at_whatever_step() {
+    for (plan, steps) in [
+        (Kind::AttachDisk, 2),
+        (Kind::AttachNic, 1),
+        (Kind::DetachDisk(Volumes::Keep), 1),
+        (Kind::DetachDisk(Volumes::Delete), 2),
+    ] {
+        let coverage = check(&Template { mock: Mutex::new(None), plan }).await;
+        assert_eq!(coverage.unwrap_or_else(|e| panic!("{plan:?}: {e:?}")).steps, steps, "{plan:?}");
+    }
+}
