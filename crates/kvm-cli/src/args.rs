@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use kvm_core::{Error, ErrorKind, Selector};
 
 use crate::printer::Printer;
-use crate::{completion, doctor, environment, events, help, host, man, net, op, pool, vm, vol};
+use crate::{completion, disk, doctor, environment, events, help, host, man, net, nic, op, pool, vm, vol};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -204,6 +204,12 @@ pub enum Command {
     /// Virtual machines.
     #[command(subcommand)]
     Vm(vm::Command),
+    /// Disks and drives of VMs.
+    #[command(subcommand)]
+    Disk(disk::Command),
+    /// Network devices of VMs.
+    #[command(subcommand)]
+    Nic(nic::Command),
     /// Storage pools.
     #[command(subcommand)]
     Pool(pool::Command),

@@ -22,6 +22,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::Denied, "confirm", _) => {
             Some("run it again with --yes when that is what you want".to_owned())
         }
+        (ErrorKind::NotFound, "find-device", Some(Resource::Vm(name))) => {
+            let name = word(name);
+            Some(format!("kvmctl disk list {name} and kvmctl nic list {name} show what it has"))
+        }
         // Not from a later look at a VM that was found: what it lacks is then something of its own.
         (ErrorKind::NotFound, "", Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
         (ErrorKind::NotFound, _, Some(Resource::Pool(name))) => Some(format!(

@@ -18,6 +18,7 @@ mod edit;
 mod export;
 mod import;
 mod list;
+mod pending;
 mod power;
 mod power_off;
 mod protect;
@@ -27,8 +28,9 @@ mod reset;
 mod resume;
 mod save;
 mod screenshot;
+mod set;
 mod show;
-mod show_devices;
+pub(crate) mod show_devices;
 mod shutdown;
 mod start;
 mod suspend;
@@ -75,6 +77,10 @@ pub enum Command {
     Protect(protect::Args),
     /// Start VMs when their host boots, or not.
     Autostart(autostart::Args),
+    /// Change virtual CPUs and memory, also while it runs.
+    Set(set::Args),
+    /// Show what is configured and waits for the next start.
+    Pending(pending::Args),
     /// Change the definition in an editor.
     Edit(edit::Args),
     /// Print the definition as XML.
@@ -108,6 +114,8 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Tag(args) => tag::run(args, session, printer).await,
         Command::Protect(args) => protect::run(args, session, printer).await,
         Command::Autostart(args) => autostart::run(args, session, printer).await,
+        Command::Set(args) => printer.show(&set::run(args, session).await?),
+        Command::Pending(args) => op::answer(&pending::run(args, session).await?, session, printer).await,
         Command::Edit(args) => edit::run(args, session, printer).await,
         Command::Export(args) => export::run(args, session, printer).await,
         Command::Import(args) => import::run(args, session, printer).await,

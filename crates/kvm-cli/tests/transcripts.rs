@@ -48,6 +48,7 @@ transcripts! {
     create_from_file
     default_target
     delete
+    devices
     doctor
     edit
     errors

@@ -1,4 +1,4 @@
-//! The devices of a VM as `vm show` tells them.
+//! The devices of a VM as `vm show` and the lists of devices tell them.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use serde::Serialize;
 
 /// A disk or drive.
 #[derive(Debug, Serialize)]
-pub(super) struct Disk {
-    target: Option<String>,
-    bus: Option<&'static str>,
-    device: &'static str,
-    source: Option<String>,
-    format: Option<&'static str>,
-    capacity_bytes: Option<Bytes>,
-    allocation_bytes: Option<Bytes>,
-    read_only: bool,
+pub(crate) struct Disk {
+    pub(crate) target: Option<String>,
+    pub(crate) bus: Option<&'static str>,
+    pub(crate) device: &'static str,
+    pub(crate) source: Option<String>,
+    pub(crate) format: Option<&'static str>,
+    pub(crate) capacity_bytes: Option<Bytes>,
+    pub(crate) allocation_bytes: Option<Bytes>,
+    pub(crate) read_only: bool,
 }
 
 impl Disk {
     /// All disks of a document; sizes are those of their volumes, where they are volumes.
-    pub(super) async fn of(host: &Host, document: &Domain) -> Vec<Self> {
+    pub(crate) async fn of(host: &Host, document: &Domain) -> Vec<Self> {
         let mut disks = Vec::new();
         for disk in document.devices.iter().flat_map(|devices| &devices.disk) {
             let source = disk.source.as_ref();
@@ -70,19 +70,19 @@ impl fmt::Display for Disk {
 
 /// A network device.
 #[derive(Debug, Serialize)]
-pub(super) struct Nic {
-    mac: Option<String>,
-    model: Option<String>,
+pub(crate) struct Nic {
+    pub(crate) mac: Option<String>,
+    pub(crate) model: Option<String>,
     /// `network`, `bridge`, `user`…
-    kind: Option<&'static str>,
-    source: Option<String>,
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) source: Option<String>,
     /// The host's device.
-    device: Option<String>,
+    pub(crate) device: Option<String>,
 }
 
 impl Nic {
     /// All network devices of a document.
-    pub(super) fn of(document: &Domain) -> Vec<Self> {
+    pub(crate) fn of(document: &Domain) -> Vec<Self> {
         let nics = document.devices.iter().flat_map(|devices| &devices.interface);
         nics.map(|nic| Self {
             mac: nic.mac.as_ref().and_then(|m| m.address).map(|a| a.to_string()),
@@ -111,7 +111,7 @@ impl fmt::Display for Nic {
 
 /// A screen.
 #[derive(Debug, Serialize)]
-pub(super) struct Graphics {
+pub(crate) struct Graphics {
     kind: &'static str,
     listen: Option<String>,
     port: Option<i32>,
@@ -119,7 +119,7 @@ pub(super) struct Graphics {
 
 impl Graphics {
     /// All screens of a document.
-    pub(super) fn of(document: &Domain) -> Vec<Self> {
+    pub(crate) fn of(document: &Domain) -> Vec<Self> {
         let screens = document.devices.iter().flat_map(|devices| &devices.graphics);
         screens
             .filter_map(|screen| {
