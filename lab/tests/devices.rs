@@ -53,16 +53,16 @@ fn devices_come_and_go_in_a_running_guest() {
         // A second disk, which the guest sees, and which grows while the guest looks.
         kvmctl.ok(&["disk", "attach", &vm, "64M"]).await;
         assert_eq!(both(&kvmctl, "disk", "target", &vm).await, ["vda", "vdb", "sda"]);
-        let disks = async || in_guest(&host, &vm, &["ls", "/sys/block"]).await.contains("vdb").then_some(());
+        let disks = async || in_guest(host, &vm, &["ls", "/sys/block"]).await.contains("vdb").then_some(());
         eventually(SOON, "vdb in the guest", disks).await;
-        guest_says(&host, &vm, "/sys/block/vdb/size", "131072").await;
+        guest_says(host, &vm, "/sys/block/vdb/size", "131072").await;
         kvmctl.ok(&["disk", "resize", &vm, "vdb", "96M"]).await;
-        guest_says(&host, &vm, "/sys/block/vdb/size", "196608").await;
+        guest_says(host, &vm, "/sys/block/vdb/size", "196608").await;
 
         // A second network device; its cable is pulled and plugged in again.
         kvmctl.ok(&["nic", "attach", &vm, "default,mac=52:54:00:de:71:ce"]).await;
         assert_eq!(both(&kvmctl, "nic", "mac", &vm).await.len(), 2);
-        guest_lists(&host, &vm, "/sys/class/net", &["eth0", "eth1", "lo"]).await;
+        guest_lists(host, &vm, "/sys/class/net", &["eth0", "eth1", "lo"]).await;
         kvmctl.ok(&["nic", "link", &vm, "52:54:00:de:71:ce", "down"]).await;
         let links = host.virsh(&["domif-getlink", &vm, "52:54:00:de:71:ce"]).await;
         assert!(links.contains("down"), "{links}");
@@ -70,7 +70,7 @@ fn devices_come_and_go_in_a_running_guest() {
 
         // Both go again, when the guest has given them up.
         kvmctl.ok(&["nic", "detach", &vm, "52:54:00:de:71:ce"]).await;
-        guest_lists(&host, &vm, "/sys/class/net", &["eth0", "lo"]).await;
+        guest_lists(host, &vm, "/sys/class/net", &["eth0", "lo"]).await;
         kvmctl.ok(&["disk", "detach", &vm, "vdb", "--delete-volume", "--yes"]).await;
         assert_eq!(both(&kvmctl, "disk", "target", &vm).await, ["vda", "sda"]);
         assert_eq!(kvmctl.run(&["vol", "show", &format!("default/{vm}-1.qcow2")]).await.code, Some(3));
@@ -101,9 +101,9 @@ fn a_virtual_cpu_is_plugged_into_a_running_guest() {
         kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk], &machine[..]].concat()).await;
         kvmctl.ok(&["vm", "set", &vm, "--vcpus", "1"]).await;
         kvmctl.ok(&["vm", "start", &vm]).await;
-        guest_says(&host, &vm, "/sys/devices/system/cpu/present", "0").await;
+        guest_says(host, &vm, "/sys/devices/system/cpu/present", "0").await;
         kvmctl.ok(&["vm", "set", &vm, "--vcpus", "2", "--memory", "200M"]).await;
-        guest_says(&host, &vm, "/sys/devices/system/cpu/present", "0-1").await;
+        guest_says(host, &vm, "/sys/devices/system/cpu/present", "0-1").await;
         assert_eq!(kvmctl.run(&["vm", "set", &vm, "--vcpus", "3"]).await.code, Some(2));
         kvmctl.ok(&["vm", "delete", &vm, "--power-off", "--delete-volumes", "--yes"]).await;
     });
