@@ -1,7 +1,6 @@
 //! What people write about a machine, kept in its own document.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use kvm_xml::{Domain, Fragment, Metadata};
 use serde::{Deserialize, Serialize};
@@ -56,62 +55,49 @@ impl VmNotes {
         }
     }
 
-    /// Writes the notes into a document. Metadata of other programs stays.
+    /// Writes the notes into a document. Metadata of other programs stays, and so does what our own element holds
+    /// beside the notes.
     pub fn apply_to(&self, doc: &mut Domain) -> Result<()> {
         doc.title = self.title.as_ref().map(|t| t.as_str().to_owned());
         doc.description = self.description.as_ref().map(|d| d.as_str().to_owned());
-        match (self.metadata_xml(), &mut doc.metadata) {
-            (Some(xml), metadata) => metadata
-                .get_or_insert_default()
-                .set(METADATA_NAMESPACE, &xml)
-                .map_err(|e| Error::internal("the notes have no XML form").with_source(e))?,
+        let before = doc.metadata.as_ref().and_then(|metadata| metadata.get(METADATA_NAMESPACE));
+        let element = match before {
+            Some(before) => self.written_into(before),
+            None => {
+                let empty = format!("<{0}:notes xmlns:{0}=\"{METADATA_NAMESPACE}\"/>", Metadata::PREFIX);
+                self.written_into(&Fragment::parse(&empty).map_err(no_form)?)
+            }
+        };
+        match (element, &mut doc.metadata) {
+            (Some(element), metadata) => {
+                metadata.get_or_insert_default().set(METADATA_NAMESPACE, element.as_str()).map_err(no_form)?;
+            }
             (None, Some(metadata)) => metadata.remove(METADATA_NAMESPACE),
             (None, None) => {}
         }
         Ok(())
     }
 
-    /// Our element of a document's metadata; `None` when there are neither tags nor protection.
-    #[must_use]
-    pub fn metadata_xml(&self) -> Option<String> {
-        self.element(&format!("{}:notes xmlns:{0}=\"{METADATA_NAMESPACE}\"", Metadata::PREFIX))
+    /// Our element of a machine's metadata without its namespace, for calls that declare it themselves
+    /// (`virDomainSetMetadata`); `None` when nothing is left to say. `before` is the element that is there, as
+    /// `virDomainGetMetadata` gives it: what it holds beside the notes stays.
+    pub fn bare_metadata_xml(&self, before: Option<&str>) -> Result<Option<String>> {
+        let before = Fragment::parse(before.unwrap_or("<notes/>")).map_err(no_form)?;
+        Ok(self.written_into(&before).map(|element| element.to_string()))
     }
 
-    /// The same element without its namespace, for calls that declare it themselves (`virDomainSetMetadata`).
-    #[must_use]
-    pub fn bare_metadata_xml(&self) -> Option<String> {
-        self.element("notes")
-    }
-
-    fn element(&self, start: &str) -> Option<String> {
-        if self.tags.is_empty() && self.protection == Protection::Off {
-            return None;
-        }
-        let mut xml = format!("<{start}");
-        if !self.tags.is_empty() {
-            let tags: Vec<&str> = self.tags.iter().map(Tag::as_str).collect();
-            attribute(&mut xml, "tags", &tags.join(","));
-        }
-        if self.protection == Protection::On {
-            attribute(&mut xml, "protection", "on");
-        }
-        xml.push_str("/>");
-        Some(xml)
+    /// The element with tags and protection in place of its own; `None` when nothing is left to say.
+    fn written_into(&self, element: &Fragment) -> Option<Fragment> {
+        let tags = self.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(",");
+        let protection = (self.protection == Protection::On).then_some("on");
+        let tags = Some(tags.as_str()).filter(|tags| !tags.is_empty());
+        let element = element.with_attribute("tags", tags).with_attribute("protection", protection);
+        (!element.is_empty_element()).then_some(element)
     }
 }
 
-fn attribute(xml: &mut String, name: &str, value: &str) {
-    let _infallible = write!(xml, " {name}=\"");
-    for c in value.chars() {
-        match c {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            '"' => xml.push_str("&quot;"),
-            c => xml.push(c),
-        }
-    }
-    xml.push('"');
+fn no_form(error: kvm_xml::XmlError) -> Error {
+    Error::internal("the notes have no XML form").with_source(error)
 }
 
 #[cfg(test)]
@@ -142,6 +128,34 @@ mod tests {
         VmNotes::default().apply_to(&mut doc).unwrap();
         assert_eq!(VmNotes::of(&doc), VmNotes::default());
         assert!(doc.to_xml().contains("urn:x") && !doc.to_xml().contains(METADATA_NAMESPACE));
+    }
+
+    #[test]
+    fn what_our_element_holds_beside_the_notes_stays() {
+        let origin = "<k:clone of='web'>a &gt; b</k:clone>";
+        let element =
+            |attributes: &str| format!("<k:notes xmlns:k='urn:kvm-manager:metadata:1'{attributes}>{origin}</k:notes>");
+        let text = format!("<domain><metadata>{}</metadata></domain>", element(" tags='old' new='1'"));
+        let mut doc = Domain::from_xml(&text).unwrap();
+        notes().apply_to(&mut doc).unwrap();
+        let again = Domain::from_xml(&doc.to_xml()).unwrap();
+        assert_eq!(VmNotes::of(&again), notes());
+        assert!(again.to_xml().contains(origin) && again.to_xml().contains("new=\"1\""), "{}", again.to_xml());
+        VmNotes::default().apply_to(&mut doc).unwrap();
+        assert_eq!(VmNotes::of(&doc), VmNotes::default());
+        assert!(doc.to_xml().contains(origin), "{}", doc.to_xml());
+    }
+
+    #[test]
+    fn the_element_of_a_running_machine_keeps_its_content() {
+        let bare =
+            |before| VmNotes { protection: Protection::On, ..VmNotes::default() }.bare_metadata_xml(before).unwrap();
+        assert_eq!(bare(None).as_deref(), Some("<notes protection=\"on\"/>"));
+        let kept = bare(Some("<notes tags='a'>\n  <clone of='web'/>\n</notes>"));
+        assert_eq!(kept.as_deref(), Some("<notes protection=\"on\">\n  <clone of='web'/>\n</notes>"));
+        let none = |before| VmNotes::default().bare_metadata_xml(before).unwrap();
+        assert_eq!(none(Some("<notes tags='a' protection='on'/>")), None);
+        assert_eq!(none(Some("<notes><clone of='web'/></notes>")).as_deref(), Some("<notes><clone of='web'/></notes>"));
     }
 
     #[test]

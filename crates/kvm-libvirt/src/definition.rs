@@ -79,8 +79,12 @@ impl Libvirt {
                 None,
                 None,
             )?;
-            let element = notes.bare_metadata_xml();
             let (prefix, namespace) = (kvm_xml::Metadata::PREFIX, kvm_xml::Metadata::NAMESPACE);
+            // Reading takes one of the two; a transient machine has no configuration.
+            let from = if impact & sys::VIR_DOMAIN_AFFECT_CONFIG == 0 { impact } else { sys::VIR_DOMAIN_AFFECT_CONFIG };
+            let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+            let before = optional(machine.domain.metadata(kind, Some(namespace), from))?;
+            let element = notes.bare_metadata_xml(before.as_deref())?;
             set(sys::VIR_DOMAIN_METADATA_ELEMENT, element.as_deref(), Some(prefix), Some(namespace))?;
             Ok(())
         })

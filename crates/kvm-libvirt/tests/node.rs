@@ -30,7 +30,8 @@ impl Node {
             format!(
                 "<domain type='test'><name>{name}</name><uuid>{id}</uuid><memory unit='MiB'>64</memory>\
                  <currentMemory unit='MiB'>32</currentMemory><vcpu>2</vcpu><os><type>hvm</type></os>\
-                 <metadata><other:x xmlns:other='urn:other'>kept</other:x></metadata>\
+                 <metadata><other:x xmlns:other='urn:other'>kept</other:x>\
+                 <k:notes xmlns:k='urn:kvm-manager:metadata:1'><k:origin of='first'/></k:notes></metadata>\
                  <devices><interface type='network'><mac address='52:54:00:00:00:0{mac}'/><source network='lan'/>\
                  </interface></devices></domain>"
             )
@@ -254,7 +255,10 @@ async fn notes_are_read_back_and_leave_other_metadata_alone() {
     for view in [View::LIVE, View::CONFIG] {
         let doc = node.vms().definition(&id(WEB), view).await.unwrap();
         assert_eq!(VmNotes::of(&doc), notes);
-        assert!(doc.metadata.unwrap().get("urn:other").is_some());
+        let metadata = doc.metadata.unwrap();
+        assert!(metadata.get("urn:other").is_some());
+        let ours = metadata.get(kvm_core::METADATA_NAMESPACE).unwrap();
+        assert!(ours.as_str().contains("first"), "{ours}");
     }
     node.vms().set_notes(&id(WEB), &VmNotes::default()).await.unwrap();
     let doc = node.vms().definition(&id(WEB), View::CONFIG).await.unwrap();
