@@ -19,6 +19,7 @@ fn typical(c: &mut Criterion) {
     group.finish();
 }
 
+#[expect(clippy::disallowed_methods, reason = "where the documents are is the business of whoever measures")]
 fn documents(c: &mut Criterion) {
     all(c, "testdata", &testdata().join("xml"));
     if let Some(directory) = std::env::var_os("KVM_XML_CORPUS") {

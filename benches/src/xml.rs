@@ -3,7 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kvm_xml::{Capabilities, Document as _, Domain, DomainCapabilities, Network, StoragePool, StorageVolume, XmlError};
+use kvm_xml::pool::PoolSources;
+use kvm_xml::{
+    Capabilities, Document as _, Domain, DomainBackup, DomainCapabilities, DomainCheckpoint, DomainSnapshot,
+    HostInterface, Network, NetworkFilter, NetworkFilterBinding, NetworkPort, NodeDevice, Secret, StoragePool,
+    StoragePoolCapabilities, StorageVolume, XmlError,
+};
 
 /// A domain as libvirt writes it, with all its addresses: a machine with a few disks and networks, a little over 8 KiB.
 #[must_use]
@@ -108,6 +113,17 @@ kinds! {
     "pool": StoragePool,
     "volume": StorageVolume,
     "network": Network,
+    "domainsnapshot": DomainSnapshot,
+    "domaincheckpoint": DomainCheckpoint,
+    "domainbackup": DomainBackup,
+    "device": NodeDevice,
+    "secret": Secret,
+    "filter": NetworkFilter,
+    "filterbinding": NetworkFilterBinding,
+    "networkport": NetworkPort,
+    "interface": HostInterface,
+    "sources": PoolSources,
+    "storagepoolCapabilities": StoragePoolCapabilities,
 }
 
 impl Corpus {
