@@ -94,7 +94,7 @@ fn row(field: &Field) -> Result<String, &Opt> {
             _ => return Err(option),
         }
     }
-    Ok(format!("crate::element::Field::of::<{}>({name}, {key:?}){rest},", field.ty))
+    Ok(format!("crate::element::Field::of::<{}>({name}, concat!(\" \", {name}, \"='\"), {key:?}){rest},", field.ty))
 }
 
 fn unknown(option: &str, name: &str) -> String {

@@ -139,6 +139,8 @@ pub struct Shape {
 pub struct Field {
     /// The name in XML, without prefix.
     pub name: &'static str,
+    /// What stands before the value of such an attribute: a space, the name, and `='`.
+    pub(crate) before: &'static str,
     /// The name in Rust, in JSON and in paths.
     pub key: &'static str,
     /// Where it stands.
@@ -242,9 +244,10 @@ impl Shape {
 }
 
 impl Field {
-    pub(crate) const fn of<T: Typed>(name: &'static str, key: &'static str) -> Self {
+    pub(crate) const fn of<T: Typed>(name: &'static str, before: &'static str, key: &'static str) -> Self {
         Self {
             name,
+            before,
             key,
             place: if matches!(T::KIND, Kind::Leaf) && !T::MANY { Place::Attribute } else { Place::Child },
             kind: T::KIND,

@@ -32,9 +32,13 @@ impl Writer {
             let slot = element.slot(index);
             match (slot.item(0), extra.written_at(index, 0)) {
                 (None, None) => {}
-                (_, Some(text)) if slot.agrees(0, text, field.format_in(element)) => self.attribute(field.name, text),
+                (_, Some(text)) if slot.agrees(0, text, field.format_in(element)) => {
+                    self.out.push_str(field.before);
+                    escape(text, Place::Attribute, &mut self.out);
+                    self.out.push('\'');
+                }
                 (Some(Item::Leaf(leaf)), _) => {
-                    self.open_attribute(field.name);
+                    self.out.push_str(field.before);
                     self.leaf(leaf, field, element);
                     self.out.push('\'');
                 }
@@ -182,15 +186,11 @@ impl Writer {
     }
 
     fn attribute(&mut self, name: &str, value: &str) {
-        self.open_attribute(name);
-        escape(value, Place::Attribute, &mut self.out);
-        self.out.push('\'');
-    }
-
-    fn open_attribute(&mut self, name: &str) {
         self.out.push(' ');
         self.out.push_str(name);
         self.out.push_str("='");
+        escape(value, Place::Attribute, &mut self.out);
+        self.out.push('\'');
     }
 
     fn raw(&mut self, xml: &str, depth: usize) {
@@ -259,26 +259,15 @@ fn raw_attributes(xml: &str) -> &str {
     end_of_tag(rest).and_then(|end| rest.get(..end)).unwrap_or_default().trim_end_matches('/').trim_ascii_end()
 }
 
-/// The bytes that may not stand for themselves.
-const SPECIAL: [bool; 256] = {
-    let mut special = [false; 256];
-    let bytes = b"&<>'\"\r\n\t";
-    let mut index = 0;
-    while index < bytes.len() {
-        special[bytes[index] as usize] = true;
-        index += 1;
-    }
-    special
-};
-
 /// Escapes as libvirt does, which makes no difference between quotes in attributes and in texts.
 pub(crate) fn escape(text: &str, place: Place, out: &mut String) {
+    // Most texts stand for themselves. No early end, so that the compiler can look at many bytes at once.
+    let special = |byte: u8| matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | b'\r' | b'\n' | b'\t');
+    if !text.bytes().fold(false, |found, byte| found | special(byte)) {
+        return out.push_str(text);
+    }
     let mut from = 0;
     for (index, byte) in text.bytes().enumerate() {
-        // Most bytes are letters, and one look tells.
-        if !SPECIAL[usize::from(byte)] {
-            continue;
-        }
         let reference = match byte {
             b'&' => "&amp;",
             b'<' => "&lt;",
