@@ -13,17 +13,22 @@ process_identity "$outside" >"$dir/init.pid"
 
 mount --make-rprivate /
 mount -t proc proc /proc
+# The machine's own mounts go first: libvirt reads the list of mounts, and would use control groups
+# of the machine that are listed there and hidden below ours.
+umount --recursive --lazy /sys
 mount -t sysfs sysfs /sys # of this network namespace
-# control groups, rooted in this cgroup namespace: version 2 if it has controllers, else version 1
+# Control groups, rooted in this cgroup namespace, in the version that the machine runs: where
+# version 2 lacks the CPU controller (hybrid machines), the controllers are in version 1.
 mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null || true
-if [ -z "$(cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null)" ]; then
+if ! grep -qw cpu /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
   umount /sys/fs/cgroup 2>/dev/null || true
   mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup
-  awk '$4 == 1 && !/^#/ { print $1 }' /proc/cgroups | while read -r controller; do
-    mkdir "/sys/fs/cgroup/$controller"
-    mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller" 2>/dev/null ||
-      rmdir "/sys/fs/cgroup/$controller"
-  done
+  # one hierarchy per line, "NUMBER:CONTROLLER[,CONTROLLER]:PATH"; version 2 has no controllers there
+  while IFS=: read -r _ controllers _; do
+    case $controllers in '' | name=*) continue ;; esac
+    mkdir "/sys/fs/cgroup/$controllers"
+    mount -t cgroup -o "$controllers" cgroup "/sys/fs/cgroup/$controllers"
+  done </proc/self/cgroup
 fi
 for place in etc root run var/cache var/log var/lib/libvirt; do
   mount --bind "$dir/$place" "/$place"
@@ -45,7 +50,7 @@ ip route add default via "$KVM_LAB_NET.1"
 # In version 2 a group that has processes cannot hand controllers down to libvirt's groups, so
 # they move one level deeper (up.sh did so with our launcher before it plugged the cable in).
 if [ -e /sys/fs/cgroup/cgroup.subtree_control ]; then
-  mkdir /sys/fs/cgroup/init
+  mkdir -p /sys/fs/cgroup/init
   echo $$ >/sys/fs/cgroup/init/cgroup.procs
   for controller in $(</sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || true
