@@ -261,6 +261,10 @@ fn raw_attributes(xml: &str) -> &str {
 
 /// Escapes as libvirt does, which makes no difference between quotes in attributes and in texts.
 pub(crate) fn escape(text: &str, place: Place, out: &mut String) {
+    if place != Place::Attribute && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_whitespace()) {
+        // As it is it would be taken for layout.
+        return text.bytes().for_each(|byte| out.push_str(&format!("&#{byte};")));
+    }
     // Most texts stand for themselves. No early end, so that the compiler can look at many bytes at once.
     let special = |byte: u8| matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"' | b'\r' | b'\n' | b'\t');
     if !text.bytes().fold(false, |found, byte| found | special(byte)) {

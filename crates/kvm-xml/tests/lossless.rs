@@ -71,6 +71,16 @@ fn a_value_that_was_taken_out_leaves_no_trace_of_its_spelling() {
 }
 
 #[test]
+fn a_value_of_white_space_alone_is_no_layout() {
+    for blank in [" ", "\t", "\r\n "] {
+        let mut domain = domain("<name>old</name>");
+        domain.description = Some(blank.to_owned());
+        assert_eq!(Domain::from_xml(&domain.to_xml()).expect("well-formed"), domain);
+        assert_eq!(Domain::from_xml(&domain.canonical()).expect("well-formed"), domain);
+    }
+}
+
+#[test]
 fn an_unknown_value_is_kept_until_the_field_is_set() {
     let mut domain = domain("<devices><disk device='tape'><target dev='vda' bus='quantum'/></disk></devices>");
     let before = domain.to_xml();
