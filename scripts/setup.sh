@@ -5,6 +5,7 @@
 #   scripts/setup.sh --check [GROUP...]    only say what is missing
 #
 #   build   what cargo needs besides cargo: C compiler, pkg-config, libvirt's headers
+#   test    OpenSSH, against which the tests hold our own SSH
 #   demo    QEMU, libvirt, and the tools that build the test guest (lab/guest.sh)
 #   lab     what the lab's hosts need besides: libvirt's system daemon, sshd, swtpm, OVMF ...
 #
@@ -26,12 +27,13 @@ declare -A from_backports=(
 # shellcheck disable=SC2034
 declare -A from_base=(
   [build]="gcc libc6-dev pkg-config"
+  [test]="openssh-server openssh-client"
   [demo]="busybox-static kmod cpio zstd qemu-guest-agent mtools dosfstools syslinux
     syslinux-common fdisk e2fsprogs systemd-boot-efi binutils"
   [lab]="openssh-server openssh-client iproute2 iputils-ping nftables iptables dnsmasq-base
     swtpm swtpm-tools ovmf gnutls-bin genisoimage jq python3"
 )
-all_groups=(build demo lab)
+all_groups=(build test demo lab)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; }
@@ -39,10 +41,9 @@ usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; }
 # packages TABLE GROUP... -> their packages, one per line
 packages() {
   local -n table=$1
-  local group
+  local group package
   for group in "${@:2}"; do
-    # shellcheck disable=SC2086  # a list of words
-    printf '%s\n' ${table[$group]}
+    for package in ${table[$group]:-}; do echo "$package"; done
   done
 }
 wanted() { { packages from_backports "${groups[@]}"; packages from_base "${groups[@]}"; } | sort -u; }
@@ -181,7 +182,7 @@ if [ ${#lacking[@]} -gt 0 ]; then
   say "apt was content, yet these are missing: ${lacking[*]}"
   exit 1
 fi
-if [ -d /run/systemd/system ] && [[ " ${groups[*]} " == *" lab "* ]]; then
-  say "note: sshd and libvirtd were not started, but start with the machine from now on;" \
+if [ -d /run/systemd/system ] && [[ " ${groups[*]} " =~ " "(test|lab)" " ]]; then
+  say "note: no service was started, but those that are new start with the machine from now on;" \
     "if that is not wanted: systemctl disable ssh libvirtd"
 fi

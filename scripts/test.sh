@@ -90,7 +90,7 @@ xtask() { cargo xtask "$@" | tee -a "$scratch/results" | sed -u '/^test result: 
 
 # --- the Rust side
 # It may ask for a password, so it keeps the terminal; it is silent when nothing is missing.
-scripts/setup.sh build
+scripts/setup.sh build test
 xtask ci
 
 # --- the lab
