@@ -25,12 +25,14 @@ pub(crate) fn unknown_value(element: &dyn Element, index: usize) -> Option<&str>
 
 /// The nodes that the document has. One that repeats what a field holds goes with it: in its place it would be taken for
 /// the first.
+#[inline]
 pub(crate) fn unknown_nodes(element: &dyn Element) -> impl Iterator<Item = &Fragment> {
     let all = element.extra().repeats();
     all.filter(|(field, _)| field.is_none_or(|field| is_set(element, field))).map(|(_, node)| node)
 }
 
 /// Notes which nodes repeat what a field holds. To be called when all of an element has been read.
+#[inline]
 pub(crate) fn mark_repeats(element: &mut dyn Element) {
     if element.extra().nodes().is_empty() {
         return;

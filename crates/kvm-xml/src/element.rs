@@ -209,15 +209,18 @@ impl Shape {
 
     /// The number of the attribute called `name`, looked for from `next` on and then from the start: documents keep the
     /// order of the tables, so the first look mostly finds it.
+    #[inline]
     pub(crate) fn attribute(&self, name: &str, next: usize) -> Option<usize> {
         self.find(0..self.attributes, next, name, |_| true)
     }
 
     /// The number of the child element called `name` for which `fits`, looked for as [`attribute`](Self::attribute) does.
+    #[inline]
     pub(crate) fn child(&self, name: &str, next: usize, fits: impl Fn(&Field) -> bool) -> Option<usize> {
         self.find(self.attributes..self.fields.len(), next, name, |field| field.place == Place::Child && fits(field))
     }
 
+    #[inline]
     fn find(&self, range: Range<usize>, next: usize, name: &str, fits: impl Fn(&Field) -> bool) -> Option<usize> {
         let tag = tag(name);
         let next = next.clamp(range.start, range.end);
@@ -232,6 +235,7 @@ impl Shape {
 
     /// The element's own text, as number and field.
     #[must_use]
+    #[inline]
     pub fn text_field(&self) -> Option<(usize, &'static Field)> {
         self.text.and_then(|index| Some((index, self.fields.get(index)?)))
     }
@@ -320,12 +324,14 @@ impl Field {
     }
 
     /// Whether `text` has the form that strict reading asks for.
+    #[inline]
     pub(crate) fn check(&self, text: &str) -> Result<(), Expected> {
         self.form.map_or(Ok(()), |form| form.check(text))
     }
 
     /// How this field of `element` is written: its format, unless that needs another field which is not set.
     #[must_use]
+    #[inline]
     pub fn format_in(&self, element: &dyn Element) -> Format {
         if self.with.is_empty() {
             return self.format;
@@ -339,6 +345,7 @@ impl Field {
 
 /// A number that names seldom share: length, first, middle and last letter. Comparing it spares comparing names, and all
 /// numbers of a table lie together in memory.
+#[inline]
 pub(crate) const fn tag(name: &str) -> u32 {
     let name = name.as_bytes();
     if name.is_empty() {
@@ -360,6 +367,7 @@ pub(crate) const fn tags<const N: usize>(fields: &[Field; N]) -> [u32; N] {
 }
 
 /// The numbers of the bits that are set.
+#[inline]
 pub(crate) fn bits(mut set: u128) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lowest = set.trailing_zeros();

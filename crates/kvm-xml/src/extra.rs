@@ -39,18 +39,21 @@ impl Extra {
 
     /// Whether there is nothing.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     /// Attributes that no field stands for, namespace declarations included, as name and value.
     #[must_use]
+    #[inline]
     pub fn attributes(&self) -> &[(String, String)] {
         self.0.as_ref().map_or(&[], |content| &content.attributes)
     }
 
     /// Child elements, comments and texts that no field stands for.
     #[must_use]
+    #[inline]
     pub fn nodes(&self) -> &[Fragment] {
         self.0.as_ref().map_or(&[], |content| &content.nodes)
     }
@@ -85,6 +88,7 @@ impl Extra {
         all.map(|(content, (position, node))| (content.repeats.get(&position).copied(), node))
     }
 
+    #[inline]
     pub(crate) fn order(&self) -> &[u16] {
         self.0.as_ref().map_or(&[], |content| &content.order)
     }
@@ -97,12 +101,14 @@ impl Extra {
     }
 
     /// How an item of a field was spelt.
+    #[inline]
     pub(crate) fn written_at(&self, field: usize, item: usize) -> Option<&str> {
         let content = self.0.as_ref()?;
         content.written.get(&(u16::try_from(field).ok()?, u32::try_from(item).ok()?)).map(|text| &**text)
     }
 
     /// The fields of which the first item, or what stands for it, was spelt in a way of its own: one bit each.
+    #[inline]
     pub(crate) fn spelt(&self) -> u128 {
         let Some(content) = &self.0 else { return 0 };
         let first = content.written.keys().filter(|(_, item)| *item == 0);

@@ -323,6 +323,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Adds the white space between a text and markup; where there is no text it only lays the document out.
+    #[inline]
     fn gather_blank(&mut self, pending: &mut Pending<'a>) {
         if !pending.text.is_empty() {
             let blank = self.source.take_blank();
@@ -463,6 +464,7 @@ fn without_indentation(text: &str) -> &str {
 
 impl Children {
     /// Notes a child that has just been added to `target`.
+    #[inline]
     fn met(&mut self, target: &dyn Element, field: u16) {
         self.any = true;
         if let Some(order) = &mut self.order {

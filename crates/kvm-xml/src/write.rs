@@ -24,9 +24,7 @@ impl Writer {
         let extra = element.extra();
         let set = element.held() | extra.spelt();
         let scope = self.namespaces.len();
-        self.indent(depth);
-        self.out.push('<');
-        self.out.push_str(name);
+        self.open(name, depth);
         for index in bits(set) {
             let Some(field) = shape.fields.get(index).filter(|field| field.place == Place::Attribute) else { break };
             let slot = element.slot(index);
@@ -85,6 +83,7 @@ impl Writer {
     }
 
     /// Ends the start tag and writes the element's own text.
+    #[inline]
     fn text(&mut self, element: &dyn Element) {
         self.out.push('>');
         if let Some((index, field)) = element.shape().text_field() {
@@ -145,15 +144,11 @@ impl Writer {
         match found {
             Item::Element(child) => self.element(child, &name, depth),
             Item::Flag => {
-                self.indent(depth);
-                self.out.push('<');
-                self.out.push_str(&name);
+                self.open(&name, depth);
                 self.out.push_str("/>\n");
             }
             Item::Leaf(leaf) => {
-                self.indent(depth);
-                self.out.push('<');
-                self.out.push_str(&name);
+                self.open(&name, depth);
                 // The value has changed, attributes that it had have not.
                 self.out.push_str(written.map_or("", raw_attributes));
                 self.out.push('>');
@@ -170,6 +165,7 @@ impl Writer {
         true
     }
 
+    #[inline]
     fn leaf(&mut self, leaf: &dyn crate::element::Leaf, field: &Field, element: &dyn Element) {
         match leaf.scalar() {
             crate::leaf::Scalar::Str(text) => escape(text, field.place, &mut self.out),
@@ -178,6 +174,7 @@ impl Writer {
         }
     }
 
+    #[inline]
     fn qualified(&self, field: &Field) -> std::borrow::Cow<'static, str> {
         let Some(namespace) = field.namespace else { return field.name.into() };
         let declared = self.namespaces.iter().rev().find(|(_, uri)| uri == namespace.uri);
@@ -193,18 +190,28 @@ impl Writer {
         self.out.push('\'');
     }
 
+    #[inline]
     fn raw(&mut self, xml: &str, depth: usize) {
         self.indent(depth);
         self.out.push_str(xml);
         self.out.push('\n');
     }
 
+    #[inline]
+    fn open(&mut self, name: &str, depth: usize) {
+        self.indent(depth);
+        self.out.push('<');
+        self.out.push_str(name);
+    }
+
+    #[inline]
     fn close(&mut self, name: &str) {
         self.out.push_str("</");
         self.out.push_str(name);
         self.out.push_str(">\n");
     }
 
+    #[inline]
     fn indent(&mut self, depth: usize) {
         const SPACES: &str = "                                ";
         let mut spaces = depth * 2;
@@ -260,6 +267,7 @@ fn raw_attributes(xml: &str) -> &str {
 }
 
 /// Escapes as libvirt does, which makes no difference between quotes in attributes and in texts.
+#[inline]
 pub(crate) fn escape(text: &str, place: Place, out: &mut String) {
     if place != Place::Attribute && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_whitespace()) {
         // As it is it would be taken for layout.

@@ -102,8 +102,19 @@ impl<'a> Source<'a> {
     pub(crate) fn token(&mut self) -> Result<Token, XmlError> {
         let from = self.position();
         let event = self.reader.read_event();
-        let before = self.text.get(from..).unwrap_or_default();
-        self.blank = before.get(..before.len() - before.trim_ascii_start().len()).unwrap_or_default();
+        // Tags tell how long they are. Looking for the end of the white space again would take longer.
+        let tag = match &event {
+            Ok(Event::Start(tag)) => Some(tag.len() + "<>".len()),
+            Ok(Event::Empty(tag)) => Some(tag.len() + "</>".len()),
+            _ => None,
+        };
+        self.blank = match tag {
+            Some(length) => self.text.get(from..self.position().saturating_sub(length)).unwrap_or_default(),
+            None => {
+                let before = self.text.get(from..).unwrap_or_default();
+                before.get(..before.len() - before.trim_ascii_start().len()).unwrap_or_default()
+            }
+        };
         self.start = from + self.blank.len();
         let event = match &event {
             Ok(event) => event,
@@ -161,6 +172,7 @@ impl<'a> Source<'a> {
         Ok(Token::Text)
     }
 
+    #[inline]
     fn open(&mut self, name: usize, empty: bool) -> Result<Token, XmlError> {
         self.name = name;
         self.empty = empty;
@@ -172,6 +184,7 @@ impl<'a> Source<'a> {
     }
 
     /// The start tag that was the last token.
+    #[inline]
     pub(crate) fn tag(&self) -> Tag<'a> {
         let raw = self.raw();
         let end = raw.len().saturating_sub(if self.empty { 2 } else { 1 });
@@ -181,17 +194,20 @@ impl<'a> Source<'a> {
     }
 
     /// The white space between the last token and the one before it, if the last one is markup.
+    #[inline]
     pub(crate) fn take_blank(&mut self) -> Cow<'a, str> {
         let blank = std::mem::take(&mut self.blank);
         if self.line_ends { text::line_ends(blank) } else { Cow::Borrowed(blank) }
     }
 
     /// The text that was the last token, with its references resolved.
+    #[inline]
     pub(crate) fn take_text(&mut self) -> Cow<'a, str> {
         std::mem::take(&mut self.content)
     }
 
     /// Ends the scope of the element that is read; an empty tag has no end token, so its reader calls this.
+    #[inline]
     pub(crate) fn close(&mut self) {
         while self.namespaces.last().is_some_and(|(depth, ..)| *depth >= self.depth) {
             self.namespaces.pop();
@@ -339,16 +355,19 @@ impl<'a> Source<'a> {
     }
 
     /// The text from `start` to the end of the last token.
+    #[inline]
     pub(crate) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.position()).unwrap_or_default()
     }
 
     /// The last token as it stands.
+    #[inline]
     pub(crate) fn raw(&self) -> &'a str {
         self.since(self.start)
     }
 
     /// Where the last token starts.
+    #[inline]
     pub(crate) fn start(&self) -> usize {
         self.start
     }
@@ -359,6 +378,7 @@ impl<'a> Source<'a> {
         memchr::memmem::find_iter(text, "xmlns").any(|index| text.get(index + "xmlns".len()) != Some(&b':'))
     }
 
+    #[inline]
     fn position(&self) -> usize {
         usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX)
     }
