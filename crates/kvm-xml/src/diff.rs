@@ -69,7 +69,7 @@ pub(crate) fn one_line(text: &str) -> String {
 fn elements(before: &dyn Element, after: &dyn Element, path: &str, changes: &mut Vec<Change>) {
     for (index, field) in before.shape().fields.iter().enumerate() {
         let path = join(path, field.key);
-        let (old, new): (Vec<_>, Vec<_>) = (before.slot(index).items().collect(), after.slot(index).items().collect());
+        let (old, new) = (said(before, index, field), said(after, index, field));
         for (position, other) in pair(&old, &new, |item| label::key(*item), form) {
             let name = |item: &Item<'_>, position: Option<usize>| match field.many {
                 true => format!("{path}[{}]", label(*item, position.unwrap_or_default())),
@@ -99,6 +99,12 @@ fn elements(before: &dyn Element, after: &dyn Element, path: &str, changes: &mut
         unknown_values(before, after, index, &path, changes);
     }
     rest::rest(before, after, path, changes);
+}
+
+/// The items of a field that a document shows: an element with an empty text looks like one without a text.
+fn said<'a>(element: &'a dyn Element, index: usize, field: &Field) -> Vec<Item<'a>> {
+    let shows = |item: &Item<'_>| field.place != Place::Text || !form(item).is_empty();
+    element.slot(index).items().filter(shows).collect()
 }
 
 /// All that an item says.

@@ -47,6 +47,16 @@ fn interfaces_are_told_apart_by_their_address() {
 }
 
 #[test]
+fn an_empty_text_is_no_text() {
+    let before = Domain::from_xml("<domain><cpu><model fallback='allow'/></cpu></domain>").expect("well-formed");
+    let mut after = before.clone();
+    let model = after.cpu.as_mut().and_then(|cpu| cpu.model.as_mut()).expect("a model");
+    model.value = Some(String::new());
+    assert_eq!(after, before);
+    assert_eq!(diff(&before, &after), []);
+}
+
+#[test]
 fn lists_without_a_name_go_by_number() {
     let boot = |devices: &[&str]| {
         format!("<os>{}</os>", devices.iter().map(|dev| format!("<boot dev='{dev}'/>")).collect::<String>())
