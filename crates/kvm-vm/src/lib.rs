@@ -8,7 +8,7 @@
 //!   waits for the next start.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
 //!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
-//! - **Change in one call**: [`change_notes`], [`shutdown`], [`prepare_edit`].
+//! - **Change in one call**: [`change_notes`], [`rename`](rename()), [`shutdown`], [`prepare_edit`].
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
 //!
 //! Nothing here knows a backend, prints, or reads the environment.
@@ -31,6 +31,7 @@ mod pending;
 mod place;
 mod policy;
 mod power;
+mod rename;
 mod socket;
 mod spec;
 mod step;
@@ -54,6 +55,7 @@ pub use notes::{NotesChange, change_notes, notes};
 pub use pending::pending;
 pub use policy::{PlanContext, Policy};
 pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
+pub use rename::rename;
 pub use spec::{
     Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CreateSpec, DiskBus, DiskSource, DiskSpec, Firmware,
     Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicSpec, OsHint, Start,

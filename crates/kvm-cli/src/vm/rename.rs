@@ -11,7 +11,7 @@ use crate::vms::One;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Example:\n  kvmctl vm rename web web-old",
-    after_long_help = "The VM must be off and have no snapshots; its uuid and its volumes keep what they are called.\n\nLibrary: kvm_core::Hypervisor::rename"
+    after_long_help = "The VM must be off and have no snapshots; its uuid and its volumes keep what they are called.\n\nLibrary: kvm_vm::rename"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) struct Renamed {
 
 pub(super) async fn run(args: Args, session: &Session) -> Result<Renamed> {
     let (connection, vm) = args.vm.find(session).await?;
-    connection.host.hypervisor.rename(&vm.id, &args.new).await?;
+    kvm_vm::rename(&connection.host, &vm.id, &args.new).await?;
     Ok(Renamed { id: vm.id.to_string(), name: args.new.as_str().to_owned(), old_name: vm.name.into() })
 }
 

@@ -3,7 +3,8 @@
 use kvm_core::inputs::{Row, Verdict, rows};
 use kvm_core::{Autostart, ErrorKind, PowerAction, Resource, Result, VmName};
 use kvm_vm::{
-    CreateSpec, DeleteOptions, ImportOptions, Running, Trust, Volumes, plan_create, plan_delete, plan_import, resolve,
+    CreateSpec, DeleteOptions, ImportOptions, Running, Trust, Volumes, plan_create, plan_delete, plan_import, rename,
+    resolve,
 };
 use kvm_xml::{Document as _, Domain, StoragePool};
 use serde_json::{Value, json};
@@ -92,8 +93,8 @@ async fn whole_life(bench: &Bench, row: &Row) -> Result<()> {
     let vm = resolve(&bench.host, name).await?;
     assert_eq!(vm.name, *name);
 
-    bench.host.hypervisor.rename(&vm.id, &VmName::parse("between")?).await?;
-    bench.host.hypervisor.rename(&vm.id, &vm.name).await?;
+    rename(&bench.host, &vm.id, &VmName::parse("between")?).await?;
+    rename(&bench.host, &vm.id, &vm.name).await?;
 
     let exported = kvm_vm::export(&bench.host, &vm.id, kvm_core::Secrets::Hide).await?;
     bench.run(plan_delete(&bench.host, &vm, &DeleteOptions::default()).await?).await?;
@@ -190,6 +191,17 @@ async fn a_name_too_long_for_a_socket_costs_the_agent_or_is_refused() {
     let options = ImportOptions { name: Some(long), trust: Trust::Full, ..ImportOptions::default() };
     let imported = plan_import(&bench.host, &nameless().to_xml(), &options, &bench.cx()).await.map(drop);
     for e in [created.unwrap_err(), imported.unwrap_err()] {
+        assert_eq!((e.kind(), e.resource()), (ErrorKind::InvalidInput, Some(&Resource::Field("name".into()))), "{e:?}");
+    }
+
+    bench
+        .run(plan_create(&bench.host, &CreateSpec::new(VmName::parse("a").unwrap()), &bench.cx()).await.unwrap().plan)
+        .await
+        .unwrap();
+    let vm = bench.vm("a").await;
+    rename(&bench.host, &vm.id, &VmName::parse(&"数".repeat(17)).unwrap()).await.unwrap();
+    for name in ["数".repeat(18), "🐧".repeat(16)] {
+        let e = rename(&bench.host, &vm.id, &VmName::parse(&name).unwrap()).await.unwrap_err();
         assert_eq!((e.kind(), e.resource()), (ErrorKind::InvalidInput, Some(&Resource::Field("name".into()))), "{e:?}");
     }
 }
