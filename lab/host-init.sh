@@ -57,6 +57,9 @@ if [ -e /sys/fs/cgroup/cgroup.subtree_control ]; then
   done
 fi
 
+# As on a booted machine. In the C locale libvirtd cuts a long name within a character, and QEMU
+# refuses the path that it makes of it.
+export LC_ALL=C.UTF-8
 # A daemon gone mad must not eat the machine. QEMU inherits it: guests stay below 8 GiB.
 limits=(--as=$((8 << 30)) --nofile=16384)
 start() {
