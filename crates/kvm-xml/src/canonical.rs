@@ -133,15 +133,18 @@ pub(crate) fn beside(element: &dyn Element, index: usize, position: usize) -> Ve
 
 /// What no field stands for, without comments: elements by name, those of one name in their order, and then all text.
 pub(crate) fn unknown_nodes(element: &dyn Element) -> Vec<Tree> {
-    let (mut nodes, mut texts) = (Vec::new(), String::new());
+    let (mut nodes, mut words) = (Vec::new(), Vec::new());
     for tree in compare::unknown_nodes(element).filter_map(Tree::of) {
         match tree {
-            Tree::Text(text) => texts.push_str(&text),
+            // White space around text between elements is layout, also where a reference spells it. What stood between two
+            // texts may have been taken out: written, they are one.
+            Tree::Text(text) => words.extend(text.split_ascii_whitespace().map(str::to_owned)),
             other => nodes.push(other),
         }
     }
     nodes.sort_by(|a, b| a.name().cmp(b.name()));
-    // Around text between elements white space is layout, also where a reference spells it.
-    nodes.extend(Some(texts.trim_ascii()).filter(|text| !text.is_empty()).map(|text| Tree::Text(text.to_owned())));
+    if !words.is_empty() {
+        nodes.push(Tree::Text(words.join(" ")));
+    }
     nodes
 }

@@ -112,9 +112,17 @@ fn the_digest_is_the_sum_of_the_canonical_form() {
 fn white_space_around_a_stray_text_is_layout_however_it_is_spelt() {
     same("&#9;text<name>a</name>", " text\n<name>a</name>");
     different("te&#9;xt<name>a</name>", "text<name>a</name>");
+    same("two<name>a</name>texts", "<name>a</name>two\n  texts");
 }
 
 #[test]
 fn an_empty_section_of_text_is_nothing() {
     same("<on_crash><![CDATA[]]></on_crash><new><![CDATA[]]></new>", "<on_crash/><new/>");
+}
+
+#[test]
+fn texts_that_become_one_are_as_they_were() {
+    let mut domain = domain("<devices>one<tpm/>two</devices>");
+    domain.devices.as_mut().expect("devices").tpm.clear();
+    assert_eq!(Domain::from_xml(&domain.to_xml()).expect("well-formed"), domain);
 }
