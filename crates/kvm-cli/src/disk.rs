@@ -10,6 +10,7 @@ use crate::session::Session;
 mod attach;
 mod detach;
 mod eject;
+mod graph;
 mod insert;
 mod list;
 mod resize;
@@ -32,6 +33,8 @@ pub enum Command {
     Insert(insert::Args),
     /// Take the medium out of a drive.
     Eject(eject::Args),
+    /// Show which image lies upon which, and who uses them.
+    Graph(graph::Args),
     /// List the disks and drives of a VM.
     #[command(visible_alias = "ls")]
     List(list::Args),
@@ -45,6 +48,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Resize(args) => printer.show(&resize::run(args, session).await?),
         Command::Insert(args) => printer.show(&insert::run(args, session).await?),
         Command::Eject(args) => printer.show(&eject::run(args, session).await?),
+        Command::Graph(args) => op::answer(&graph::run(args, session).await?, session, printer).await,
         Command::List(args) => op::answer(&list::run(args, session).await?, session, printer).await,
     }
 }

@@ -49,6 +49,7 @@ transcripts! {
     default_target
     delete
     devices
+    disk_graph
     doctor
     edit
     errors

@@ -66,5 +66,5 @@ pub use select::Selector;
 pub use snapshot::{CheckpointInfo, Checkpoints, SnapshotInfo, Snapshots};
 pub use storage::{PoolInfo, Storage, VolumeInfo};
 pub use target::{ConnectOptions, MockWorld, Scope, Target, TestNode, Via};
-pub use transport::{Dial, Endpoint, Output, Transport};
+pub use transport::{Dial, Endpoint, FilePart, Output, Transport};
 pub use unit::{Bandwidth, Bytes, MemoryUnit, VcpuCount, parse_duration, parse_memory, parse_memory_with, parse_size};

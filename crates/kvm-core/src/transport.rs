@@ -28,10 +28,28 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Reads a whole file. `NotFound`, `Denied`; `InvalidInput` when it is larger than `limit`.
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>>;
 
+    /// Reads up to `length` bytes of a file or block device from `offset` on; fewer only at the end, and none behind it.
+    /// `NotFound`, `Denied`; `InvalidInput` for what is neither, and for more than [`FilePart::MAX`] at once.
+    async fn read_part(&self, path: &Path, offset: u64, length: Bytes) -> Result<FilePart>;
+
     /// Writes a whole file durably, so that after a power cut the path holds the old content or the new one, never a
     /// part. `mode` is the Unix permission bits of the new file. `Denied`, `NoSpace`, `NotFound` when the directory
     /// does not exist.
     async fn write_file(&self, path: &Path, data: &[u8], mode: u32) -> Result<()>;
+}
+
+/// A part of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePart {
+    /// What stands there.
+    pub data: Vec<u8>,
+    /// How long the whole file is.
+    pub length: Bytes,
+}
+
+impl FilePart {
+    /// The most that is read at once.
+    pub const MAX: Bytes = Bytes::from_mib(1);
 }
 
 /// Where a [`Transport`] leads.

@@ -118,6 +118,11 @@ pub enum User {
         /// The checkpoint.
         checkpoint: String,
     },
+    /// Something else in a machine's definition: a kernel, an argument, a directory that is shared with the guest.
+    Definition {
+        /// The machine.
+        vm: String,
+    },
     /// A job that copies a disk into this image.
     Mirror {
         /// The machine.
@@ -138,9 +143,11 @@ impl User {
     #[must_use]
     pub fn owner(&self) -> &str {
         match self {
-            Self::Vm { vm, .. } | Self::Snapshot { vm, .. } | Self::Checkpoint { vm, .. } | Self::Mirror { vm, .. } => {
-                vm
-            }
+            Self::Vm { vm, .. }
+            | Self::Snapshot { vm, .. }
+            | Self::Checkpoint { vm, .. }
+            | Self::Definition { vm }
+            | Self::Mirror { vm, .. } => vm,
         }
     }
 }
@@ -152,6 +159,7 @@ impl fmt::Display for User {
             Self::Snapshot { snapshot, .. } => ("snapshot", snapshot),
             Self::Checkpoint { checkpoint, .. } => ("checkpoint", checkpoint),
             Self::Mirror { disk, .. } => ("copy of disk", disk),
+            Self::Definition { vm } => return write!(f, "definition of VM {}", printable(vm)),
         };
         write!(f, "{kind} {} of VM {}", printable(what), printable(self.owner()))
     }
@@ -264,6 +272,29 @@ impl Graph {
             }
         }
         reached
+    }
+
+    /// All that these images lie upon, in the end.
+    #[must_use]
+    pub fn below(&self, images: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+        let bases = images.into_iter().filter_map(|at| self.images.get(at)).flat_map(|image| &image.backing);
+        self.reach(bases.copied(), |image| &image.backing)
+    }
+
+    /// The part of the graph that a machine is in: its images, all below these, and whatever lies upon one of them.
+    #[must_use]
+    pub fn around(&self, vm: &str) -> Self {
+        let used = |image: &Image| image.users.keys().any(|user| user.owner() == vm);
+        let own = (0..self.images.len()).filter(|at| used(&self.images[*at]));
+        let below = self.reach(own, |image| &image.backing);
+        let kept: Vec<usize> = self.reach(below, |image| &image.overlays).into_iter().collect();
+        let moved = |edges: &BTreeSet<usize>| edges.iter().filter_map(|at| kept.binary_search(at).ok()).collect();
+        let images = kept.iter().map(|at| {
+            let image = &self.images[*at];
+            Image { backing: moved(&image.backing), overlays: moved(&image.overlays), ..image.clone() }
+        });
+        let names = self.by_name.iter().filter_map(|(name, at)| Some((name.clone(), kept.binary_search(at).ok()?)));
+        Self { images: images.collect(), by_name: names.collect() }
     }
 
     /// Everybody who reads an image, directly or through what lies upon it.

@@ -156,6 +156,10 @@ impl Transport for Nowhere {
         Err(nowhere())
     }
 
+    async fn read_part(&self, _: &std::path::Path, _: u64, _: Bytes) -> Result<kvm_core::FilePart> {
+        Err(nowhere())
+    }
+
     async fn write_file(&self, _: &std::path::Path, _: &[u8], _: u32) -> Result<()> {
         Err(nowhere())
     }

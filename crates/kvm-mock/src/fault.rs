@@ -138,6 +138,8 @@ methods! {
     Dial = "dial";
     /// `Transport::read_file`.
     ReadFile = "read_file";
+    /// `Transport::read_part`.
+    ReadPart = "read_part";
     /// `Transport::write_file`.
     WriteFile = "write_file";
 }

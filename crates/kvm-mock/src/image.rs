@@ -7,6 +7,7 @@ const QCOW2_HEADER: usize = 104;
 /// Where the header says how large the disk is.
 const QCOW2_CAPACITY: u64 = 24;
 const CLUSTER_BITS: u32 = 16;
+const REFCOUNT_ORDER: u32 = 4;
 /// Where an ISO 9660 file system says that it is one.
 const ISO_MARK: (u64, &[u8]) = (32_769, b"CD001");
 
@@ -30,9 +31,20 @@ pub(crate) fn qcow2(capacity: u64, backing: Option<&str>) -> SparseFile {
     header.extend((backing.len() as u32).to_be_bytes());
     header.extend(CLUSTER_BITS.to_be_bytes());
     header.extend(capacity.to_be_bytes());
-    header.resize(QCOW2_HEADER, 0);
+    header.extend(0u32.to_be_bytes());
+    // The tables as QEMU places them: reference counts behind the header, then the first level.
+    let cluster = 1_u64 << CLUSTER_BITS;
+    header.extend((capacity.div_ceil(cluster).div_ceil(cluster / 8) as u32).to_be_bytes());
+    header.extend((3 * cluster).to_be_bytes());
+    header.extend(cluster.to_be_bytes());
+    header.extend(1u32.to_be_bytes());
+    header.resize(QCOW2_HEADER - 8, 0);
+    header.extend(REFCOUNT_ORDER.to_be_bytes());
+    header.extend((QCOW2_HEADER as u32).to_be_bytes());
     header.extend(backing.bytes());
-    SparseFile::of(&header, 0o600)
+    let mut file = SparseFile::of(&header, 0o600);
+    file.lengthen(4 * cluster);
+    file
 }
 
 /// An ISO image of this length.

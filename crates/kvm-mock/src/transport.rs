@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_core::{ByteStream, Bytes, Dial, Endpoint, Error, ErrorKind, Output, Resource, Result, Transport};
+use kvm_core::{ByteStream, Bytes, Dial, Endpoint, Error, ErrorKind, FilePart, Output, Resource, Result, Transport};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
@@ -141,6 +141,18 @@ impl Transport for Mock {
             }
             let length = usize::try_from(file.len()).map_err(|_| Error::invalid("file", "does not fit into memory"))?;
             Ok(file.read(0, length))
+        })
+        .await
+    }
+
+    async fn read_part(&self, path: &Path, offset: u64, length: Bytes) -> Result<FilePart> {
+        self.read(Method::ReadPart, path.display(), |world, _| {
+            if length > FilePart::MAX {
+                return Err(Error::invalid("length", format!("is {} at most", FilePart::MAX)));
+            }
+            let file = world.files.get(&text(path)?).ok_or_else(|| no_such_file(path))?;
+            let data = file.read(offset, usize::try_from(length.get()).unwrap_or(usize::MAX));
+            Ok(FilePart { data, length: Bytes::new(file.len()) })
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_core::{ByteStream, Bytes, Dial, Endpoint, Output, Result, Transport};
+use kvm_core::{ByteStream, Bytes, Dial, Endpoint, FilePart, Output, Result, Transport};
 
 mod dial;
 mod error;
@@ -39,6 +39,10 @@ impl Transport for LocalTransport {
 
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {
         file::read(path, limit).await
+    }
+
+    async fn read_part(&self, path: &Path, offset: u64, length: Bytes) -> Result<FilePart> {
+        file::read_part(path, offset, length).await
     }
 
     /// A symbolic link at `path` is replaced by the file, not followed.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_core::{ByteStream, Bytes, Dial, Endpoint, Error, ErrorKind, HostName, Output, Resource, Result, Transport};
+use kvm_core::{
+    ByteStream, Bytes, Dial, Endpoint, Error, ErrorKind, FilePart, HostName, Output, Resource, Result, Transport,
+};
 
 /// A host of which only the hypervisor is reached: every call is `Unsupported`, and says so of the host.
 ///
@@ -45,6 +47,10 @@ impl Transport for NoTransport {
     }
 
     async fn read_file(&self, _: &Path, _: Bytes) -> Result<Vec<u8>> {
+        self.refused()
+    }
+
+    async fn read_part(&self, _: &Path, _: u64, _: Bytes) -> Result<FilePart> {
         self.refused()
     }
 

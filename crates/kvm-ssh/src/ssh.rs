@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_core::{ByteStream, Bytes, Clock, Dial, Endpoint, Entropy, Output, Result, Transport};
+use kvm_core::{ByteStream, Bytes, Clock, Dial, Endpoint, Entropy, FilePart, Output, Result, Transport};
 use tokio::sync::Mutex;
 
 mod algorithms;
@@ -103,6 +103,11 @@ impl Transport for SshTransport {
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {
         sftp::checked(path)?;
         Sftp::open(&*self.control().await?).await?.read(path, limit).await
+    }
+
+    async fn read_part(&self, path: &Path, offset: u64, length: Bytes) -> Result<FilePart> {
+        sftp::checked(path)?;
+        Sftp::open(&*self.control().await?).await?.read_part(path, offset, length).await
     }
 
     async fn write_file(&self, path: &Path, data: &[u8], mode: u32) -> Result<()> {

@@ -8,12 +8,12 @@ use kvm_core::{
 use kvm_xml::{Document as _, Domain};
 
 use crate::build::{Blueprint, build};
+use crate::chain::disk_graph;
 use crate::place::{Places, known};
 use crate::policy::PlanContext;
 use crate::socket;
 use crate::spec::{Arch, CpuMode, CreateSpec, Firmware, Start};
 use crate::step::{CreateVolume, Define, SetAutostart, Start as StartStep};
-use crate::usage::Usage;
 
 pub(crate) mod disk;
 mod kernel;
@@ -69,7 +69,7 @@ pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -
     check_choices(spec, &host_info, guest)?;
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
-    let usage = Usage::read(host, &places).await?;
+    let usage = disk_graph(host).await?;
     let disks = disk::resolve(host, &disk::Wanted::of(spec), &places, cx.policy).await?;
     let iso = match &spec.iso {
         Some(iso) => Some(places.image(iso).await?),

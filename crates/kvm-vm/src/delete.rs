@@ -3,9 +3,8 @@
 use kvm_core::op::{LockKey, Plan, PlanLine, Step};
 use kvm_core::{Error, ErrorKind, Host, Resource, Result, View, VmNotes, VmSummary, VolumeInfo};
 
-use crate::place::Places;
+use crate::chain::{DiskGraph, disk_graph};
 use crate::step::{DeleteVolume, PowerOff, Undefine, refuse_protected};
-use crate::usage::Usage;
 
 mod image;
 
@@ -64,8 +63,7 @@ pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -
     if is_running {
         documents.push(host.hypervisor.definition(&vm.id, View::LIVE).await?);
     }
-    let places = Places::read(host, &[]).await?;
-    let usage = Usage::read(host, &places).await?;
+    let usage = disk_graph(host).await?;
 
     let mut lines = Vec::new();
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
@@ -78,7 +76,7 @@ pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -
     if vm.persistent {
         steps.push(Box::new(Undefine { id: vm.id, name: vm.name.clone() }));
     }
-    for image in images(host, &documents).await? {
+    for image in images(&usage, &documents) {
         match verdict(&image, vm, options, &usage) {
             Verdict::Delete(volume) => {
                 lines.push(image.line("remove", &format!("{} on disk", volume.allocation)));
@@ -94,7 +92,7 @@ pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -
         }
     }
     if options.volumes == Volumes::Delete {
-        lines.extend(usage.unknown.iter().map(|pool| {
+        lines.extend(usage.inactive().iter().map(|pool| {
             PlanLine::new("unknown", "pool", pool.name.as_str())
                 .note("not active: nobody sees what in it uses these volumes")
         }));
@@ -115,8 +113,8 @@ enum Verdict<'a> {
     Keep(String),
 }
 
-fn verdict<'a>(image: &'a Image, vm: &VmSummary, options: &DeleteOptions, usage: &Usage) -> Verdict<'a> {
-    let users = usage.of(&image.path, Some(&vm.id)).describe();
+fn verdict<'a>(image: &'a Image, vm: &VmSummary, options: &DeleteOptions, usage: &DiskGraph) -> Verdict<'a> {
+    let users = usage.users(&image.path, Some(&vm.id)).objection();
     let with_users = |why: String| match &users {
         Some(users) => format!("{why}, also {users}"),
         None => why,

@@ -10,12 +10,12 @@ use kvm_core::{
 use kvm_xml::value::MacAddr as XmlMac;
 use kvm_xml::{Document as _, Domain, Metadata};
 
+use crate::chain::{DiskGraph, disk_graph, normal};
 use crate::create::{CreatePlan, Machine, assemble, check_free_id, check_free_name, free_mac};
 use crate::place::{Places, known, volume_name};
 use crate::policy::PlanContext;
 use crate::socket;
 use crate::spec::Start;
-use crate::usage::{Usage, normal};
 
 mod allow;
 mod check;
@@ -102,7 +102,7 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     check_free_name(host, &name).await?;
     socket::check_name(&name, &host_info)?;
     let id = identity(host, &mut document, options.identity, cx.entropy).await?;
-    let usage = Usage::read(host, &places).await?;
+    let usage = disk_graph(host).await?;
     addresses(&mut document, options.identity, &usage, cx.entropy)?;
     rewrite_notes(&mut document)?;
     let left_out = socket::leave_out_channels(&mut document, &name, &host_info);
@@ -169,14 +169,14 @@ async fn identity(host: &Host, document: &mut Domain, identity: Identity, entrop
 }
 
 /// Gives every interface an address that nobody else on the host has.
-fn addresses(document: &mut Domain, identity: Identity, usage: &Usage, entropy: &dyn Entropy) -> Result<()> {
+fn addresses(document: &mut Domain, identity: Identity, usage: &DiskGraph, entropy: &dyn Entropy) -> Result<()> {
     let mut taken = BTreeSet::new();
     for interface in document.devices.iter_mut().flat_map(|d| &mut d.interface) {
         let mac = interface.mac.get_or_insert_default();
         let address = match (identity, mac.address) {
             (Identity::Keep, Some(address)) => {
                 let address = MacAddr::from_octets(address.0)?;
-                if let Some(owner) = usage.owner_of(&address, None) {
+                if let Some(owner) = usage.owner_of(&address) {
                     let message = format!("VM {owner} has the MAC address {address} already");
                     return Err(Error::new(ErrorKind::AlreadyExists, message).on(Resource::Field("mac".into())));
                 }
@@ -202,7 +202,7 @@ fn rewrite_notes(document: &mut Domain) -> Result<()> {
     notes.apply_to(document)
 }
 
-async fn disks(host: &Host, document: &Domain, usage: &Usage) -> Result<Vec<PlanLine>> {
+async fn disks(host: &Host, document: &Domain, usage: &DiskGraph) -> Result<Vec<PlanLine>> {
     let mut lines = Vec::new();
     let mut writable = BTreeSet::new();
     let disks: Vec<_> = document.devices.iter().flat_map(|d| &d.disk).collect();
@@ -224,7 +224,7 @@ async fn disks(host: &Host, document: &Domain, usage: &Usage) -> Result<Vec<Plan
             Err(e) if e.kind() == ErrorKind::NotFound => PlanLine::new("use", "file", path.as_str()),
             Err(e) => return Err(e),
         };
-        lines.push(match usage.of(&path, None).describe() {
+        lines.push(match usage.users(&path, None).describe() {
             Some(users) => line.note(format!("also {users}")),
             None => line,
         });

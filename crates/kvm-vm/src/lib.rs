@@ -8,7 +8,9 @@
 //!   waits for the next start.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
 //!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
-//! - **Change in one call**: [`change_notes`], [`rename`](rename()), [`shutdown`], [`prepare_edit`].
+//! - **Change in one call**: [`change_notes`], [`shutdown`], [`prepare_edit`].
+//! - **See who uses what**: [`disk_graph`] puts all images of a host and all that use them into one graph, which also says
+//!   what may be done to an image without hurting anybody.
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
 //!
 //! Nothing here knows a backend, prints, or reads the environment.
@@ -17,6 +19,7 @@
 
 mod address;
 mod build;
+mod chain;
 mod create;
 mod delete;
 mod device;
@@ -41,6 +44,7 @@ mod walk;
 mod wide;
 
 pub use address::addresses;
+pub use chain::{DiskGraph, disk_graph};
 pub use create::{CreatePlan, plan_create};
 pub use delete::{DeleteOptions, Running, Volumes, plan_delete};
 pub use device::{

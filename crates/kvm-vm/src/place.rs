@@ -65,11 +65,6 @@ impl<'a> Places<'a> {
         Ok(pool)
     }
 
-    /// Names of pools that are not active: nobody knows what is in them.
-    pub(crate) fn inactive(&self) -> impl Iterator<Item = &PoolInfo> {
-        self.pools.iter().filter(|p| !p.active)
-    }
-
     /// Active pools.
     pub(crate) fn active(&self) -> impl Iterator<Item = &PoolInfo> {
         self.pools.iter().filter(|p| p.active)

@@ -35,6 +35,30 @@ cases! { CASES in "transport" on TransportBench;
         same("content", bench.transport.read_file(&path, Bytes::new(5)).await?, b"12345".to_vec())
     }
 
+    /// A part of a file is what stands there, shorter at the end and empty behind it, and says how long the file is.
+    async fn a_part_of_a_file_is_what_stands_there(bench) {
+        let path = bench.directory.join("parts");
+        let data: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+        bench.transport.write_file(&path, &data, 0o600).await?;
+        for (offset, length) in [(0, 10), (70_000, 60_000), (99_999, 7), (100_000, 7), (u64::MAX, 7), (3, 0)] {
+            let part = bench.transport.read_part(&path, offset, Bytes::new(length)).await?;
+            same("length", part.length, Bytes::new(100_000))?;
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(data.len());
+            let to = from.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(data.len());
+            same("part", part.data == data[from..to], true)?;
+        }
+        Ok(())
+    }
+
+    /// A part is not read of what is not there, nor one that is too large.
+    async fn a_part_of_what_is_no_file_is_refused(bench) {
+        let few = Bytes::new(10);
+        refused(bench.transport.read_part(&bench.directory.join("absent"), 0, few).await, ErrorKind::NotFound)?;
+        let path = bench.directory.join("small");
+        bench.transport.write_file(&path, b"small", 0o600).await?;
+        refused(bench.transport.read_part(&path, 0, Bytes::from_mib(2)).await, ErrorKind::InvalidInput)
+    }
+
     /// A directory that is not there is not made for a file.
     async fn a_directory_that_is_not_there_is_not_made(bench) {
         let path = bench.directory.join("absent").join("file");

@@ -245,6 +245,22 @@ fn a_commit_into_a_shared_base_is_refused_and_one_above_it_is_not() {
 }
 
 #[test]
+fn the_part_around_a_machine_has_its_chain_and_what_lies_upon_that() {
+    let mut builder = shared_base();
+    builder.image(&[path("other")]);
+    builder.usage(User::vm("mail", "vda"), Access::Write, &path("other"));
+    let graph = builder.build();
+    let names = |graph: &Graph| graph.images().iter().map(|image| image.name().to_string()).collect::<Vec<_>>();
+    let part = graph.around("web");
+    assert_eq!(names(&part), ["/images/base", "/images/db", "/images/web", "/images/web.1"]);
+    let base = part.find(&path("base")).unwrap();
+    assert_eq!(part.images()[base].overlays.len(), 2);
+    assert_eq!(part.below([part.find(&path("web.1")).unwrap()]).len(), 2);
+    assert_eq!(names(&graph.around("mail")), ["/images/other"]);
+    assert!(graph.around("nobody").images().is_empty());
+}
+
+#[test]
 fn what_could_not_be_read_refuses_until_it_is_part_of_the_change() {
     let mut builder = shared_base();
     builder.image(&[path("old")]);

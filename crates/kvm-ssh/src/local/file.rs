@@ -1,11 +1,11 @@
 //! Whole files, read under a limit and written so that no crash leaves a part.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File, FileType, Permissions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use kvm_core::{Bytes, Error, ErrorKind, Resource, Result};
+use kvm_core::{Bytes, Error, ErrorKind, FilePart, Resource, Result};
 use rustix::fs::{Mode, OFlags};
 
 use super::error::file_error;
@@ -18,6 +18,11 @@ pub(crate) async fn read(path: &Path, limit: Bytes) -> Result<Vec<u8>> {
     blocking(move || read_now(&path, limit.get())).await
 }
 
+pub(crate) async fn read_part(path: &Path, offset: u64, length: Bytes) -> Result<FilePart> {
+    let path = path.to_owned();
+    blocking(move || read_part_now(&path, offset, length)).await
+}
+
 pub(crate) async fn write(path: &Path, data: &[u8], mode: u32) -> Result<()> {
     let (path, data) = (path.to_owned(), data.to_owned());
     blocking(move || write_now(&path, &data, mode)).await
@@ -28,11 +33,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 fn read_now(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let open = |e| file_error("open", path, e);
-    // Without waiting: opening a FIFO for reading would block until somebody writes.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| open(e.into()))?);
-    if !file.metadata().map_err(open)?.is_file() {
+    let (file, kind) = open(path)?;
+    if !kind.is_file() {
         return Err(refused(path, "is not a regular file"));
     }
     // Files of /proc and /sys say that they are empty, so the size is what can be read.
@@ -42,6 +44,32 @@ fn read_now(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(refused(path, &format!("is larger than {limit} bytes")));
     }
     Ok(data)
+}
+
+fn read_part_now(path: &Path, offset: u64, length: Bytes) -> Result<FilePart> {
+    if length > FilePart::MAX {
+        return Err(refused(path, &format!("is read in parts of at most {}", FilePart::MAX)));
+    }
+    let (mut file, kind) = open(path)?;
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(refused(path, "is neither a regular file nor a block device"));
+    }
+    let read = |e| file_error("read", path, e);
+    // The metadata of a block device says 0.
+    let end = file.seek(SeekFrom::End(0)).map_err(read)?;
+    file.seek(SeekFrom::Start(offset.min(end))).map_err(read)?;
+    let mut data = Vec::new();
+    file.take(length.get()).read_to_end(&mut data).map_err(read)?;
+    Ok(FilePart { data, length: Bytes::new(end) })
+}
+
+fn open(path: &Path) -> Result<(File, FileType)> {
+    let open = |e| file_error("open", path, e);
+    // Without waiting: opening a FIFO for reading would block until somebody writes.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| open(e.into()))?);
+    let kind = file.metadata().map_err(open)?.file_type();
+    Ok((file, kind))
 }
 
 fn write_now(path: &Path, data: &[u8], mode: u32) -> Result<()> {

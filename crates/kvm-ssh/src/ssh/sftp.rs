@@ -7,7 +7,7 @@ use std::path::Path;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kvm_core::text::printable;
-use kvm_core::{Bytes, Entropy, Error, ErrorKind, Resource, Result};
+use kvm_core::{Bytes, Entropy, Error, ErrorKind, FilePart, Resource, Result};
 use russh::keys::ssh_encoding::Encode as _;
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::{Config, RawSftpSession};
@@ -93,6 +93,34 @@ impl<'a> Sftp<'a> {
             }
         }
         Ok(data)
+    }
+
+    /// As the server says it, a block device has no length: it is refused like everything that is no regular file.
+    pub(super) async fn read_part(&self, path: &Path, offset: u64, length: Bytes) -> Result<FilePart> {
+        let name = checked(path)?;
+        let trouble = |e| self.trouble("read", path, e);
+        if length > FilePart::MAX {
+            return Err(invalid(path, &format!("is read in parts of at most {}", FilePart::MAX)));
+        }
+        let attributes = self.session.stat(name).await.map_err(trouble)?.attrs;
+        if !attributes.is_regular() {
+            return Err(invalid(path, "is not a regular file"));
+        }
+        let end = attributes.size.ok_or_else(|| self.corrupt())?;
+        let handle = self.session.open(name, OpenFlags::READ, FileAttributes::empty()).await.map_err(trouble)?.handle;
+        let wanted = length.get().min(end.saturating_sub(offset));
+        let mut data: Vec<u8> = Vec::new();
+        while (data.len() as u64) < wanted {
+            let piece = u32::try_from(wanted - data.len() as u64).unwrap_or(u32::MAX).min(PIECE as u32);
+            match self.session.read(handle.as_str(), offset + data.len() as u64, piece).await {
+                Ok(read) if read.data.len() > piece as usize || read.data.is_empty() => return Err(self.corrupt()),
+                Ok(read) => data.extend_from_slice(&read.data),
+                // It became shorter meanwhile.
+                Err(SftpError::Status(status)) if status.status_code == StatusCode::Eof => break,
+                Err(e) => return Err(trouble(e)),
+            }
+        }
+        Ok(FilePart { data, length: Bytes::new(end) })
     }
 
     pub(super) async fn write(&self, path: &Path, data: &[u8], mode: u32, entropy: &dyn Entropy) -> Result<()> {

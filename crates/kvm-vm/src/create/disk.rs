@@ -9,11 +9,11 @@ use kvm_xml::value::Size;
 use kvm_xml::volume::{VolumeFormat as XmlFormat, VolumeFormatType, VolumeTarget};
 use kvm_xml::{Document as _, StorageVolume};
 
+use crate::chain::DiskGraph;
 use crate::place::{Image, Places};
 use crate::policy::Policy;
 use crate::spec::{CacheMode, CreateSpec, DiskBus, DiskSource, DiskSpec, ImageRef, VolumeFormat, VolumeRef};
 use crate::step::CreateVolume;
-use crate::usage::Usage;
 
 /// A disk of a new machine, or one that is plugged into a machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,14 +34,14 @@ enum Origin {
 
 impl Disk {
     /// How the plan tells of it.
-    pub(crate) fn line(&self, usage: &Usage) -> PlanLine {
+    pub(crate) fn line(&self, usage: &DiskGraph) -> PlanLine {
         match &self.origin {
             Origin::New { volume, size, .. } => {
                 PlanLine::new("create", "volume", volume.as_text()).note(format!("{size}, {}", self.format))
             }
             Origin::There(image) => {
                 let line = PlanLine::new("use", if image.volume.is_some() { "volume" } else { "file" }, image.name());
-                match usage.of(&self.path, None).describe() {
+                match usage.users(&self.path, None).describe() {
                     Some(users) => line.note(format!("{}, also {users}", self.format)),
                     None => line.note(self.format.to_string()),
                 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use kvm_core::op::PlanLine;
 use kvm_core::{Entropy, Error, ErrorKind, Host, MacAddr, NetworkInfo, NetworkName, Resource, Result};
 
+use crate::chain::DiskGraph;
 use crate::place::known;
 use crate::policy::PlanContext;
 use crate::spec::{NicLink, NicModel, NicSpec, Start};
-use crate::usage::Usage;
 
 /// A network device of a new machine, or one that is plugged into a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(crate) async fn resolve(
     host: &Host,
     wanted: Option<&[NicSpec]>,
     start: Start,
-    usage: &Usage,
+    usage: &DiskGraph,
     cx: &PlanContext<'_>,
 ) -> Result<Vec<Nic>> {
     if wanted.is_some_and(<[_]>::is_empty) {
@@ -56,7 +56,7 @@ pub(crate) async fn resolve(
     let mut macs = BTreeSet::new();
     // Those that were asked for first, so that no chosen one takes them.
     for mac in wanted.iter().filter_map(|nic| nic.mac) {
-        if let Some(owner) = usage.owner_of(&mac, None) {
+        if let Some(owner) = usage.owner_of(&mac) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("VM {owner} has the MAC address {mac} already"))
                 .on(Resource::Field("mac".into()))
                 .with_detail("leave the address out to get a new one"));
@@ -97,11 +97,11 @@ fn check_network(networks: &[NetworkInfo], name: &NetworkName, start: Start) -> 
 }
 
 /// A new address in KVM's own range. Three random bytes collide seldom, but on a large host they do.
-pub(crate) fn free_mac(entropy: &dyn Entropy, usage: &Usage, taken: &mut BTreeSet<MacAddr>) -> MacAddr {
+pub(crate) fn free_mac(entropy: &dyn Entropy, usage: &DiskGraph, taken: &mut BTreeSet<MacAddr>) -> MacAddr {
     loop {
         let random = entropy.uuid().into_bytes();
         let mac = MacAddr::kvm_oui([random[13], random[14], random[15]]);
-        if usage.owner_of(&mac, None).is_none() && taken.insert(mac) {
+        if usage.owner_of(&mac).is_none() && taken.insert(mac) {
             return mac;
         }
     }

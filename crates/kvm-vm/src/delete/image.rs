@@ -1,14 +1,15 @@
 //! The images of a machine that is to be deleted.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use kvm_core::op::PlanLine;
-use kvm_core::{DiskPath, ErrorKind, Host, PoolName, Result, VolumeInfo, VolumeName};
+use kvm_core::{DiskPath, VolumeInfo};
+use kvm_image::graph::Name;
 use kvm_xml::Domain;
 use kvm_xml::domain::{Disk, DiskDevice, DiskSource};
 
+use crate::chain::{DiskGraph, normal};
 use crate::place::volume_name;
-use crate::usage::normal;
 
 /// An image that a machine uses.
 #[derive(Debug)]
@@ -40,41 +41,31 @@ impl Image {
 }
 
 /// All images of a machine, each once: those of its disks first, then what is below them.
-pub(super) async fn images(host: &Host, documents: &[Domain]) -> Result<Vec<Image>> {
+pub(super) fn images(graph: &DiskGraph, documents: &[Domain]) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
-    let mut positions = BTreeMap::new();
     let devices = documents.iter().filter_map(|d| d.devices.as_ref());
-    let disks: Vec<_> = devices.flat_map(|devices| &devices.disk).collect();
-    for disk in disks {
-        let Some((path, volume)) = find(host, disk.source.as_ref()).await? else { continue };
+    for disk in devices.flat_map(|devices| &devices.disk) {
+        let Some((path, volume)) = find(graph, disk.source.as_ref()) else { continue };
         let kept = kept(disk);
-        match positions.get(&normal(path.as_str())) {
+        match images.iter_mut().find(|image| image.path == path) {
             // One view of the machine says what the other does not: whatever keeps it counts.
-            Some(&at) => {
-                if let Some(image) = images.get_mut::<usize>(at) {
-                    image.kept = image.kept.or(kept);
-                }
-            }
-            None => {
-                positions.insert(normal(path.as_str()), images.len());
-                images.push(Image { path, volume, kept });
-            }
+            Some(image) => image.kept = image.kept.or(kept),
+            None => images.push(Image { path, volume: volume.cloned(), kept }),
         }
     }
-    let mut below = Vec::new();
-    for image in &images {
-        let mut next = image.volume.as_ref().and_then(|v| v.backing.clone());
-        while let Some(path) = next {
-            if positions.insert(normal(path.as_str()), usize::MAX).is_some() {
-                break;
-            }
-            let volume = at(host, &path).await?;
-            next = volume.as_ref().and_then(|v| v.backing.clone());
-            below.push(Image { path, volume, kept: Some(Kept::Below) });
+    let index = |path: &DiskPath| graph.graph().find(&Name::path(path.as_str()));
+    let disks: BTreeSet<usize> = images.iter().filter_map(|image| index(&image.path)).collect();
+    for below in graph.graph().below(disks.iter().copied()).into_iter().filter(|below| !disks.contains(below)) {
+        let volume = graph.volume(below).cloned();
+        let named = graph.graph().images()[below].names.iter().find_map(|name| match name {
+            Name::Path { path } => DiskPath::adopt(path).ok(),
+            _ => None,
+        });
+        if let Some(path) = volume.as_ref().map(|volume| volume.path.clone()).or(named) {
+            images.push(Image { path, volume, kept: Some(Kept::Below) });
         }
     }
-    images.extend(below);
-    Ok(images)
+    images
 }
 
 /// Why a disk's image stays in any case.
@@ -88,28 +79,12 @@ fn kept(disk: &Disk) -> Option<Kept> {
 }
 
 /// Where a disk's data is; `None` for empty drives and for what is on the network.
-async fn find(host: &Host, source: Option<&DiskSource>) -> Result<Option<(DiskPath, Option<VolumeInfo>)>> {
-    let Some(source) = source else { return Ok(None) };
+fn find<'a>(graph: &'a DiskGraph, source: Option<&DiskSource>) -> Option<(DiskPath, Option<&'a VolumeInfo>)> {
+    let source = source?;
     if let (Some(pool), Some(volume)) = (&source.pool, &source.volume) {
-        let (Ok(pool), Ok(volume)) = (PoolName::adopt(pool), VolumeName::adopt(volume)) else { return Ok(None) };
-        return match host.storage.find_volume(&pool, &volume).await {
-            Ok(info) => Ok(Some((info.path.clone(), Some(info)))),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidState) => Ok(None),
-            Err(e) => Err(e),
-        };
+        return graph.volume_named(pool, volume).map(|volume| (volume.path.clone(), Some(volume)));
     }
-    let path = source.file.as_ref().or(source.dev.as_ref()).filter(|path| path.starts_with('/'));
-    let Some(path) = path else { return Ok(None) };
-    // Backends look paths up as they are spelt.
-    let Ok(path) = DiskPath::adopt(&normal(path)) else { return Ok(None) };
-    let volume = at(host, &path).await?;
-    Ok(Some((path, volume)))
-}
-
-async fn at(host: &Host, path: &DiskPath) -> Result<Option<VolumeInfo>> {
-    match host.storage.volume_at(path).await {
-        Ok(info) => Ok(Some(info)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
+    let path = source.file.as_ref().or(source.dev.as_ref()).filter(|path| path.starts_with('/'))?;
+    let path = normal(path);
+    Some((DiskPath::adopt(&path).ok()?, graph.volume_at(&path)))
 }

@@ -10,13 +10,14 @@ use kvm_xml::value::DiskName;
 
 use super::{AttachPlan, DETACH_TIMEOUT, Found, Subject, facet};
 use crate::build::device::{bus, hard_disk};
+use crate::chain::disk_graph;
 use crate::create::disk::{Wanted, named, resolve};
 use crate::delete::Volumes;
 use crate::place::Places;
 use crate::policy::PlanContext;
 use crate::spec::DiskSpec;
 use crate::step::{AttachDevice, DeleteVolume};
-use crate::usage::Usage;
+use crate::usage::users;
 
 /// A disk that a machine is to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +75,12 @@ pub async fn plan_disk_attach(
     let target = subject.choose_target(wanted.target.as_ref(), bus)?;
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
-    let usage = Usage::read(host, &places).await?;
+    let usage = disk_graph(host).await?;
     let spec = named(host, &vm.name, &wanted.disk, &places, cx.policy).await?;
     let wanted = Wanted { vm: &vm.name, disks: &[spec], overcommit: wanted.allow_overcommit };
     let disks = resolve(host, &wanted, &places, cx.policy).await?;
     let [disk] = disks.as_slice() else { return Err(Error::internal("one disk was asked for")) };
-    if usage.of(&disk.path, None).machines.contains(&vm.name) {
+    if usage.users(&disk.path, None).machines.iter().any(|machine| machine == vm.name.as_str()) {
         return Err(Error::new(ErrorKind::AlreadyExists, format!("VM {} uses {} already", vm.name, disk.path))
             .on(Resource::Field("disk".into())));
     }
@@ -220,8 +221,7 @@ impl Subject<'_> {
         if self.is_fixed(key) {
             return Ok(keep("read-only or shared"));
         }
-        let places = Places::read(host, &[]).await?;
-        if let Some(users) = Usage::read(host, &places).await?.of(path, Some(&self.vm.id)).describe() {
+        if let Some(users) = users(host, path, Some(&self.vm.id)).await?.objection() {
             return Ok(keep(&users));
         }
         let line = PlanLine::new("remove", "volume", name.as_str()).note(format!("{} on disk", volume.allocation));

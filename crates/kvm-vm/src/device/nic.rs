@@ -8,12 +8,11 @@ use kvm_xml::domain::{Link, LinkState};
 
 use super::{AttachPlan, DETACH_TIMEOUT, Subject, facet};
 use crate::build::device::interface;
+use crate::chain::disk_graph;
 use crate::create::nic::resolve;
-use crate::place::Places;
 use crate::policy::PlanContext;
 use crate::spec::{NicModel, NicSpec, Start};
 use crate::step::AttachDevice;
-use crate::usage::Usage;
 
 /// A network device that a machine is to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +56,7 @@ pub async fn plan_nic_attach(
     let host_info = host.hypervisor.capabilities().await?;
     facet(host)?;
     let subject = Subject::read(host, vm, wanted.impact).await?;
-    let places = Places::read(host, &cx.policy.allowed_paths).await?;
-    let usage = Usage::read(host, &places).await?;
+    let usage = disk_graph(host).await?;
     let start = if subject.impact == Impact::Config { Start::No } else { Start::Yes };
     let nics = resolve(host, Some(std::slice::from_ref(&wanted.nic)), start, &usage, cx).await?;
     let [nic] = nics.as_slice() else { return Err(Error::internal("one network device was asked for")) };

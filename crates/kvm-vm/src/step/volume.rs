@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{document, to_json, unless_gone};
-use crate::place::{Places, volume_name};
-use crate::usage::Usage;
+use crate::place::volume_name;
+use crate::usage::users;
 
 /// What a new volume may take on the host before anything is written to it.
 const EMPTY: Bytes = Bytes::from_mib(2);
@@ -43,8 +43,7 @@ impl CreateVolume {
         if self.grows && volume.allocation > EMPTY.saturating_add(Bytes::new(self.size.get() >> 20)) {
             return Ok(Some(format!("{} were written to it since", volume.allocation)));
         }
-        let places = Places::read(cx.host, &[]).await?;
-        Ok(Usage::read(cx.host, &places).await?.of(&volume.path, None).describe())
+        Ok(users(cx.host, &volume.path, None).await?.describe())
     }
 }
 
@@ -112,8 +111,7 @@ impl DeleteVolume {
         if volume.capacity != self.size || volume.path != self.path {
             return Ok(Some("it is another one than in the plan".into()));
         }
-        let places = Places::read(cx.host, &[]).await?;
-        Ok(Usage::read(cx.host, &places).await?.of(&self.path, self.vm.as_ref()).describe())
+        Ok(users(cx.host, &self.path, self.vm.as_ref()).await?.objection())
     }
 }
 

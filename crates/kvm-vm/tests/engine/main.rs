@@ -1,5 +1,6 @@
 //! The engine on a simulated host, from plan to world.
 
+mod chain;
 mod create;
 mod delete;
 mod device;

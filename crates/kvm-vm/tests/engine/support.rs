@@ -121,6 +121,7 @@ async fn every_call_can_move_between_threads() {
     check(kvm_vm::addresses(host, &vm.id, clock));
     check(kvm_vm::change_notes(host, &vm.id, &kvm_vm::NotesChange::default()));
     check(inventory(host));
+    check(kvm_vm::disk_graph(host));
     let disk = kvm_vm::DiskAttach { disk: "1G".parse().unwrap(), target: None, impact: None, allow_overcommit: false };
     check(kvm_vm::plan_disk_attach(host, &vm, &disk, &bench.cx()));
     check(kvm_vm::plan_disk_detach(host, &vm, &kvm_vm::DiskDetach::new("vda".parse().unwrap())));
