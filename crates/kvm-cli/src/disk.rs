@@ -8,11 +8,14 @@ use crate::printer::Printer;
 use crate::session::Session;
 
 mod attach;
+mod commit;
 mod detach;
 mod eject;
 mod graph;
 mod insert;
 mod list;
+mod pull;
+mod relocate;
 mod resize;
 
 /// Verbs for disks and drives.
@@ -33,6 +36,12 @@ pub enum Command {
     Insert(insert::Args),
     /// Take the medium out of a drive.
     Eject(eject::Args),
+    /// Write what a running VM's image holds into the one below, and go on there.
+    Commit(commit::Args),
+    /// Make a running VM's image independent of those below.
+    Pull(pull::Args),
+    /// Move a disk to another pool.
+    Move(relocate::Args),
     /// Show which image lies upon which, and who uses them.
     Graph(graph::Args),
     /// List the disks and drives of a VM.
@@ -48,6 +57,9 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Resize(args) => printer.show(&resize::run(args, session).await?),
         Command::Insert(args) => printer.show(&insert::run(args, session).await?),
         Command::Eject(args) => printer.show(&eject::run(args, session).await?),
+        Command::Commit(args) => commit::run(args, session, printer).await,
+        Command::Pull(args) => pull::run(args, session, printer).await,
+        Command::Move(args) => relocate::run(args, session, printer).await,
         Command::Graph(args) => op::answer(&graph::run(args, session).await?, session, printer).await,
         Command::List(args) => op::answer(&list::run(args, session).await?, session, printer).await,
     }

@@ -34,6 +34,7 @@ config.toml:
   memory_percent = 100              # most memory of one VM, in percent of the host's
   default_pool = \"default\"          # where new disks go
   default_network = \"default\"       # where new VMs are plugged in
+  foreign_images = \"refuse\"         # existing images with risky headers; or \"accept\"
 
 hosts.toml has a section for each host:
 

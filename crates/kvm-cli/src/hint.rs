@@ -26,6 +26,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
             let name = word(name);
             Some(format!("kvmctl disk list {name} and kvmctl nic list {name} show what it has"))
         }
+        (_, "check-images", Some(Resource::Vm(name))) => {
+            Some(format!("kvmctl disk graph {} shows who uses which image", word(name)))
+        }
         // Not from a later look at a VM that was found: what it lacks is then something of its own.
         (ErrorKind::NotFound, "", Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
         (ErrorKind::NotFound, _, Some(Resource::Pool(name))) => Some(format!(
@@ -56,6 +59,11 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::InvalidInput, "check-place", _) => Some(
             "use a volume of a pool, or allow its directory: allowed_paths in section [policy] of config.toml \
              (kvmctl help configuration)"
+                .to_owned(),
+        ),
+        (_, "check-image", _) => Some(
+            "look at it with qemu-img info -f FORMAT; --accept-image (disk attach, vm create) takes it as it is, and so does \
+             foreign_images = \"accept\" in section [policy] of config.toml"
                 .to_owned(),
         ),
         (ErrorKind::InvalidInput, "read-arguments", _) => {

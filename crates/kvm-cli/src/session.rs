@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kvm_core::op::{Catalogue, Direction, Executor, FileStore, OpId, Outcome, Plan, RunContext};
 use kvm_core::{Clock, ConnectOptions, Entropy, Host, Result, SystemClock, SystemEntropy, Target};
-use kvm_vm::PlanContext;
+use kvm_vm::{ForeignImages, PlanContext, Policy};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -144,6 +144,12 @@ impl Session {
     /// What plans are made with.
     pub(crate) fn plan_context(&self) -> PlanContext<'_> {
         PlanContext { policy: &self.settings.config.policy, entropy: &*self.entropy }
+    }
+
+    /// The policy for a command that was told what to do about risky images.
+    pub(crate) fn policy(&self, accept_image: bool) -> Policy {
+        let policy = self.settings.config.policy.clone();
+        if accept_image { Policy { foreign_images: ForeignImages::Accept, ..policy } } else { policy }
     }
 
     /// Carries a plan out, and takes the moving line of its progress away afterwards.

@@ -41,6 +41,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
+    block_jobs
     completion
     configuration
     console

@@ -8,6 +8,7 @@ use kvm_core::{Error, ErrorKind};
 
 mod adopt;
 mod announce;
+mod block_job;
 mod capability;
 mod checkpoint;
 mod console;
@@ -191,6 +192,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         stats::CASES,
         announce::CASES,
         device::CASES,
+        block_job::CASES,
         guest::CASES,
         console::CASES,
         snapshot::CASES,

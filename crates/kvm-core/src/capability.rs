@@ -97,6 +97,8 @@ pub enum Feature {
     Snapshots,
     /// Checkpoint records.
     Checkpoints,
+    /// Jobs on the images of running machines.
+    BlockJobs,
     /// UEFI firmware with a variable store.
     Uefi,
     /// Emulated TPM.

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Capabilities;
 use crate::event::EventStream;
-use crate::{Bytes, Checkpoints, Console, Devices, Error, Guest, Result, Snapshots, VmId, VmName, VmNotes, VmRef};
+use crate::{
+    BlockJobs, Bytes, Checkpoints, Console, Devices, Error, Guest, Result, Snapshots, VmId, VmName, VmNotes, VmRef,
+};
 
 /// Machines on one host.
 ///
@@ -101,6 +103,9 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
 
     /// Checkpoint records. `None` when the backend has no such family.
     fn checkpoints(&self) -> Option<&dyn Checkpoints>;
+
+    /// Jobs on the images of running machines. `None` when the backend has no such family.
+    fn block_jobs(&self) -> Option<&dyn BlockJobs>;
 }
 
 /// Which machines a bulk call wants.

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod block_job;
 mod capability;
 mod clock;
 mod console;
@@ -41,6 +42,7 @@ pub mod text;
 mod transport;
 mod unit;
 
+pub use block_job::{BlockJob, BlockJobKind, BlockJobs};
 pub use capability::{Capabilities, Feature, GuestKind, HostKey};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::Bytes;
 use crate::op::OpId;
 
 /// Receives progress. Libraries never print: a command line draws bars, a server forwards, a test records.
@@ -36,6 +37,17 @@ pub enum Progress {
         title: String,
         /// What became of it.
         outcome: StepOutcome,
+    },
+    /// How far a step is that moves data.
+    Moved {
+        /// What is moved, in one line.
+        title: String,
+        /// So much is done, holes included.
+        #[serde(rename = "done_bytes")]
+        done: Bytes,
+        /// Of so much, as far as is known.
+        #[serde(rename = "total_bytes")]
+        total: Bytes,
     },
     /// Something that the user should know, but that stops nothing.
     Warning {

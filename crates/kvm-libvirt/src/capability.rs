@@ -96,6 +96,7 @@ fn qemu_features() -> BTreeSet<Feature> {
         Feature::Screenshot,
         Feature::Snapshots,
         Feature::Checkpoints,
+        Feature::BlockJobs,
     ]
     .into()
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod address;
 pub(crate) mod agent;
+pub(crate) mod block_job;
 pub(crate) mod checkpoint;
 pub(crate) mod close;
 pub(crate) mod domain_event;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Hypervisor, Keep,
+    Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Hypervisor, Keep,
     PowerAction, Resource, Result, Secrets, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmState, VmStats,
     VmSummary, Which,
 };
@@ -102,6 +102,10 @@ impl Hypervisor for Libvirt {
     }
 
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
+        Some(self)
+    }
+
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
         Some(self)
     }
 }

@@ -38,6 +38,7 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod block_job;
 mod busy;
 mod capability;
 mod config;

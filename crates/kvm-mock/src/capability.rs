@@ -7,7 +7,7 @@ use kvm_core::{Capabilities, Feature, GuestKind};
 use crate::world::HostFacts;
 
 /// Everything that this backend does.
-const FEATURES: [Feature; 13] = [
+const FEATURES: [Feature; 14] = [
     Feature::Autostart,
     Feature::ManagedSave,
     Feature::Reset,
@@ -19,6 +19,7 @@ const FEATURES: [Feature; 13] = [
     Feature::Screenshot,
     Feature::Snapshots,
     Feature::Checkpoints,
+    Feature::BlockJobs,
     Feature::Uefi,
     Feature::Tpm,
 ];

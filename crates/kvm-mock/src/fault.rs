@@ -88,6 +88,18 @@ methods! {
     DeleteSnapshot = "delete_snapshot";
     /// `Checkpoints::list`.
     ListCheckpoints = "list_checkpoints";
+    /// `BlockJobs::job`.
+    BlockJob = "block_job";
+    /// `BlockJobs::commit`.
+    BlockCommit = "block_commit";
+    /// `BlockJobs::pull`.
+    BlockPull = "block_pull";
+    /// `BlockJobs::copy`.
+    BlockCopy = "block_copy";
+    /// `BlockJobs::pivot`.
+    BlockPivot = "block_pivot";
+    /// `BlockJobs::abort`.
+    BlockAbort = "block_abort";
     /// `Storage::pools`.
     Pools = "pools";
     /// `Storage::find_pool`.

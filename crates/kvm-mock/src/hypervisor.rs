@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Autostart, Capabilities, Checkpoints, Console, Devices, Error, ErrorKind, EventStream, Existing, Guest, Hypervisor,
-    Keep, PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange, VmFilter, VmId, VmName, VmNotes, VmRef,
-    VmState, VmStats, VmSummary, Which, check_definition,
+    Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, Error, ErrorKind, EventStream, Existing, Guest,
+    Hypervisor, Keep, PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange, VmFilter, VmId, VmName,
+    VmNotes, VmRef, VmState, VmStats, VmSummary, Which, check_definition,
 };
 use kvm_xml::{Document as _, Domain};
 
@@ -186,6 +186,10 @@ impl Hypervisor for Mock {
     }
 
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
+        Some(self)
+    }
+
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
         Some(self)
     }
 }

@@ -4,6 +4,9 @@ use crate::file::SparseFile;
 
 const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
 const QCOW2_HEADER: usize = 104;
+/// The extension that names the format of the image below, and the end of all extensions.
+const EXTENSIONS: usize = 24;
+const BACKING_FORMAT: u32 = 0xe279_2aca;
 /// Where the header says how large the disk is.
 const QCOW2_CAPACITY: u64 = 24;
 const CLUSTER_BITS: u32 = 16;
@@ -20,11 +23,26 @@ pub(crate) struct Image {
     pub(crate) backing: Option<String>,
 }
 
+/// What stands behind the header of an overlay: the format of its base, and its name. Whoever makes an overlay here says the
+/// format by the name.
+fn reference(backing: &str) -> Vec<u8> {
+    if backing.is_empty() {
+        return Vec::new();
+    }
+    let format = if backing.ends_with(".qcow2") { &b"qcow2"[..] } else { b"raw" };
+    let mut bytes = BACKING_FORMAT.to_be_bytes().to_vec();
+    bytes.extend((format.len() as u32).to_be_bytes());
+    bytes.extend(format);
+    bytes.resize(EXTENSIONS, 0);
+    bytes.extend(backing.bytes());
+    bytes
+}
+
 /// A new qcow2 image: header and, if it is an overlay, the path of the image below.
 pub(crate) fn qcow2(capacity: u64, backing: Option<&str>) -> SparseFile {
     let backing = backing.unwrap_or_default();
-    let offset = if backing.is_empty() { 0 } else { QCOW2_HEADER as u64 };
-    let mut header = Vec::with_capacity(QCOW2_HEADER + backing.len());
+    let offset = if backing.is_empty() { 0 } else { (QCOW2_HEADER + EXTENSIONS) as u64 };
+    let mut header = Vec::with_capacity(QCOW2_HEADER + EXTENSIONS + backing.len());
     header.extend(QCOW2_MAGIC);
     header.extend(3u32.to_be_bytes());
     header.extend(offset.to_be_bytes());
@@ -41,7 +59,7 @@ pub(crate) fn qcow2(capacity: u64, backing: Option<&str>) -> SparseFile {
     header.resize(QCOW2_HEADER - 8, 0);
     header.extend(REFCOUNT_ORDER.to_be_bytes());
     header.extend((QCOW2_HEADER as u32).to_be_bytes());
-    header.extend(backing.bytes());
+    header.extend(reference(backing));
     let mut file = SparseFile::of(&header, 0o600);
     file.lengthen(4 * cluster);
     file
@@ -70,6 +88,20 @@ pub(crate) fn probe(file: &SparseFile) -> Image {
     Image { format, capacity: file.len(), backing: None }
 }
 
+/// Lets a qcow2 image lie upon another one, or upon none.
+pub(crate) fn rebase(file: &mut SparseFile, backing: Option<&str>) {
+    let image = probe(file);
+    if image.format == "qcow2" {
+        let name = backing.unwrap_or_default();
+        let offset = if name.is_empty() { 0 } else { (QCOW2_HEADER + EXTENSIONS) as u64 };
+        let (mut bytes, before) = (reference(name), reference(&image.backing.unwrap_or_default()));
+        bytes.resize(bytes.len().max(before.len()), 0);
+        file.write(QCOW2_HEADER as u64, &bytes);
+        file.write(8, &offset.to_be_bytes());
+        file.write(16, &(name.len() as u32).to_be_bytes());
+    }
+}
+
 /// Makes the disk in a file larger.
 pub(crate) fn grow(file: &mut SparseFile, capacity: u64) {
     match probe(file).format {
@@ -87,6 +119,11 @@ mod tests {
         let overlay = probe(&qcow2(1 << 40, Some("/images/base.qcow2")));
         assert_eq!(overlay, Image { format: "qcow2", capacity: 1 << 40, backing: Some("/images/base.qcow2".into()) });
         assert_eq!(probe(&qcow2(512, None)), Image { format: "qcow2", capacity: 512, backing: None });
+        let mut rebased = qcow2(512, Some("/a/long/name.qcow2"));
+        rebase(&mut rebased, Some("/b"));
+        assert_eq!(probe(&rebased).backing.as_deref(), Some("/b"));
+        rebase(&mut rebased, None);
+        assert_eq!(rebased.read(0, 4096), qcow2(512, None).read(0, 4096));
         assert_eq!(probe(&iso(1 << 20)).format, "iso");
         assert_eq!(probe(&SparseFile::hole(7)), Image { format: "raw", capacity: 7, backing: None });
         assert_eq!(probe(&SparseFile::of(&QCOW2_MAGIC, 0o600)).format, "raw");

@@ -32,6 +32,7 @@
 
 #![forbid(unsafe_code)]
 
+mod block_job;
 mod capability;
 mod clock;
 mod console;

@@ -26,6 +26,7 @@ use kvm_core::{
 use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
 
+use crate::block_job::Job;
 use crate::clock::{elapsed, later};
 use crate::document;
 
@@ -61,6 +62,9 @@ pub(crate) struct Live {
     /// Devices that the guest was asked for, in the order of the requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unplugging: Vec<Unplug>,
+    /// What is under way on disks, by their targets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) jobs: BTreeMap<String, Job>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +181,12 @@ impl Machine {
     /// Fails with `InvalidState` unless the machine has a process.
     pub(crate) fn running(&self) -> Result<&Live> {
         self.live.as_ref().ok_or_else(|| self.not_in_state("has to run for that"))
+    }
+
+    /// As [`running`](Self::running), to change it.
+    pub(crate) fn running_mut(&mut self) -> Result<&mut Live> {
+        self.running()?;
+        self.live.as_mut().ok_or_else(|| Error::internal("the VM runs and does not"))
     }
 
     /// The document that a change is to reach. `InvalidState` when there is none.
@@ -460,6 +470,7 @@ impl Live {
             agent_answers: false,
             task: None,
             unplugging: Vec::new(),
+            jobs: BTreeMap::new(),
         }
     }
 }

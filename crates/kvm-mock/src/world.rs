@@ -137,7 +137,8 @@ impl World {
         for (at, id, _) in &happened {
             self.tidy(id, *at);
         }
-        !happened.is_empty()
+        let is_over = self.settle_jobs(now);
+        is_over || !happened.is_empty()
     }
 
     fn record(&mut self, id: &VmId, what: VmChange) {

@@ -10,7 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt as _;
-use kvm_core::{ErrorKind, Host, MacAddr, PoolInfo, Result, View, VmFilter, VmId, VmName, VmSummary, VolumeInfo};
+use kvm_core::{
+    DiskPath, ErrorKind, Host, MacAddr, PoolInfo, Result, View, VmFilter, VmId, VmName, VmSummary, VolumeInfo,
+};
 use kvm_image::Format;
 use kvm_image::graph::{Access, Graph, GraphBuilder, Name, User};
 use kvm_xml::Domain;
@@ -24,6 +26,7 @@ mod header;
 mod mention;
 
 pub(crate) use file::normal;
+pub(crate) use header::{bases, inspect};
 
 use document::Images;
 use file::Files;
@@ -116,6 +119,13 @@ impl DiskGraph {
     /// The volume of this pool and name.
     pub(crate) fn volume_named(&self, pool: &str, volume: &str) -> Option<&VolumeInfo> {
         self.volumes.iter().find(|info| info.pool.as_str() == pool && info.name.as_str() == volume)
+    }
+
+    /// Whether a machine's definition opens the image as raw, so that whatever its guest wrote there is no header.
+    pub(crate) fn is_raw(&self, path: &DiskPath) -> bool {
+        let name = Name::path(normal(path.as_str()));
+        let mut opened = self.machines.iter().flat_map(|machine| &machine.images.opened);
+        opened.any(|opened| opened.image == name && opened.format == Some(Format::Raw))
     }
 
     /// The machine that has this hardware address.

@@ -70,7 +70,7 @@ pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     let usage = disk_graph(host).await?;
-    let disks = disk::resolve(host, &disk::Wanted::of(spec), &places, cx.policy).await?;
+    let disks = disk::resolve(host, &disk::Wanted::of(spec, &usage), &places, cx.policy).await?;
     let iso = match &spec.iso {
         Some(iso) => Some(places.image(iso).await?),
         None => None,

@@ -15,6 +15,7 @@ mod media;
 mod nic;
 mod resource;
 
+pub(crate) use disk::source;
 pub use disk::{DiskAttach, DiskDetach, plan_disk_attach, plan_disk_detach, resize_disk};
 pub use media::{MediaChange, eject, insert};
 pub use nic::{NicAttach, NicDetach, plan_nic_attach, plan_nic_detach, set_link};
@@ -106,6 +107,12 @@ impl<'a> Subject<'a> {
         Ok(Found { live: found(Which::Live)?, config: found(Which::Config)? })
     }
 
+    /// The device as the first document that is reached has it.
+    pub(crate) fn present(&self, key: &DeviceRef) -> Result<Device> {
+        let which = if self.impact.reaches(Which::Live) { Which::Live } else { Which::Config };
+        self.reached(which).and_then(|document| key.find(document)).ok_or_else(|| self.missing(key, which))
+    }
+
     fn missing(&self, key: &DeviceRef, which: Which) -> Error {
         let other = match which {
             Which::Live => self.config.as_ref().map(|document| (document, "its configuration")),
@@ -121,7 +128,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The plan of a change to this machine.
-    fn plan(
+    pub(crate) fn plan(
         &self,
         kind: &'static str,
         title: String,

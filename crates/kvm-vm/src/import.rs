@@ -7,13 +7,15 @@ use kvm_core::{
     Autostart, Bytes, DiskPath, Entropy, Error, ErrorKind, Host, MacAddr, NetworkName, Resource, Result, Secrets, View,
     VmId, VmName, VmNotes, check_definition,
 };
+use kvm_image::Format;
 use kvm_xml::value::MacAddr as XmlMac;
 use kvm_xml::{Document as _, Domain, Metadata};
 
 use crate::chain::{DiskGraph, disk_graph, normal};
 use crate::create::{CreatePlan, Machine, assemble, check_free_id, check_free_name, free_mac};
+use crate::foreign::judge;
 use crate::place::{Places, known, volume_name};
-use crate::policy::PlanContext;
+use crate::policy::{PlanContext, Policy};
 use crate::socket;
 use crate::spec::Start;
 
@@ -108,6 +110,9 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     let left_out = socket::leave_out_channels(&mut document, &name, &host_info);
     check_definition(&document)?;
 
+    if options.trust == Trust::Checked {
+        judge_disks(host, &document, (&places, &usage), cx.policy).await?;
+    }
     let mut lines = disks(host, &document, &usage).await?;
     let memory = document.memory.as_ref().and_then(kvm_xml::domain::DomainMemory::bytes).unwrap_or_default();
     let vcpus = document.vcpu.as_ref().and_then(|v| v.value).unwrap_or(1);
@@ -200,6 +205,19 @@ fn rewrite_notes(document: &mut Domain) -> Result<()> {
         metadata.remove(Metadata::NAMESPACE);
     }
     notes.apply_to(document)
+}
+
+/// Looks at the headers of a stranger's disks by the formats that the document gives to them.
+async fn judge_disks(host: &Host, document: &Domain, known: (&Places<'_>, &DiskGraph), policy: &Policy) -> Result<()> {
+    for disk in document.devices.iter().flat_map(|devices| &devices.disk) {
+        let source = disk.source.as_ref();
+        let Some(path) = source.and_then(|source| source.file.as_ref().or(source.dev.as_ref())) else { continue };
+        // What has no format is opened as raw.
+        let format = disk.driver.as_ref().and_then(|driver| driver.r#type).map(|format| format.to_string());
+        let format = format.map_or(Some(Format::Raw), |format| Format::named(&format));
+        judge(host, known, &DiskPath::adopt(path)?, format, policy).await?;
+    }
+    Ok(())
 }
 
 async fn disks(host: &Host, document: &Domain, usage: &DiskGraph) -> Result<Vec<PlanLine>> {

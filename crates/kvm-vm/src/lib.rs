@@ -9,6 +9,7 @@
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
 //!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
 //! - **Change in one call**: [`change_notes`], [`shutdown`], [`prepare_edit`].
+//! - **Change images under a guest that runs**: [`plan_disk_commit`], [`plan_disk_pull`] and [`plan_disk_move`].
 //! - **See who uses what**: [`disk_graph`] puts all images of a host and all that use them into one graph, which also says
 //!   what may be done to an image without hurting anybody.
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod block_job;
 mod build;
 mod chain;
 mod create;
@@ -26,6 +28,7 @@ mod device;
 pub mod doctor;
 mod edit;
 mod find;
+mod foreign;
 mod import;
 pub mod inventory;
 mod notes;
@@ -44,6 +47,7 @@ mod walk;
 mod wide;
 
 pub use address::addresses;
+pub use block_job::{DiskCommit, DiskMove, DiskPull, OldImages, plan_disk_commit, plan_disk_move, plan_disk_pull};
 pub use chain::{DiskGraph, disk_graph};
 pub use create::{CreatePlan, plan_create};
 pub use delete::{DeleteOptions, Running, Volumes, plan_delete};
@@ -57,7 +61,7 @@ pub use import::{Identity, ImportOptions, Trust, export, plan_import};
 pub use inventory::{Inventory, inventory};
 pub use notes::{NotesChange, change_notes, notes};
 pub use pending::pending;
-pub use policy::{PlanContext, Policy};
+pub use policy::{ForeignImages, PlanContext, Policy};
 pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
 pub use rename::rename;
 pub use spec::{

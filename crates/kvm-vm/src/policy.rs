@@ -22,11 +22,31 @@ pub struct Policy {
     pub default_pool: Option<PoolName>,
     /// The network of machines that name none: `default` if left out, and if there is such a network.
     pub default_network: Option<NetworkName>,
+    /// What happens to an existing image whose header is risky, when a machine is to get it.
+    pub foreign_images: ForeignImages,
+}
+
+/// What happens to an image that names files where no images may lie, addresses or a data file, that is encrypted, damaged,
+/// or several things at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForeignImages {
+    /// No machine gets it.
+    #[default]
+    Refuse,
+    /// It is taken as it is: whoever decides so knows where it comes from.
+    Accept,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { allowed_paths: Vec::new(), memory_percent: 100, default_pool: None, default_network: None }
+        Self {
+            allowed_paths: Vec::new(),
+            memory_percent: 100,
+            default_pool: None,
+            default_network: None,
+            foreign_images: ForeignImages::Refuse,
+        }
     }
 }
 

@@ -7,11 +7,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+mod block_job;
 mod device;
 mod machine;
 mod power;
 mod volume;
 
+pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubject};
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use power::{PowerOff, Start};
@@ -31,6 +33,9 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         DeleteVolume::NAME => read::<DeleteVolume>(name, data),
         AttachDevice::NAME => read::<AttachDevice>(name, data),
         DetachDevice::NAME => read::<DetachDevice>(name, data),
+        Mirror::NAME => read::<Mirror>(name, data),
+        Pivot::NAME => read::<Pivot>(name, data),
+        PullImage::NAME => read::<PullImage>(name, data),
         Define::NAME => read::<Define>(name, data),
         Undefine::NAME => read::<Undefine>(name, data),
         SetAutostart::NAME => read::<SetAutostart>(name, data),
@@ -89,6 +94,7 @@ mod tests {
             size: Bytes::GIB,
             grows: true,
             document: "<volume/>".into(),
+            is_copy: true,
         });
         round_trip(&DeleteVolume {
             pool: "default".parse().unwrap(),
@@ -113,6 +119,13 @@ mod tests {
             config: None,
             timeout: std::time::Duration::from_secs(60),
         });
+        let disk = StepSubject { id, name: name.clone(), device: kvm_core::DeviceRef::Disk("vda".parse().unwrap()) };
+        let image = kvm_core::DiskPath::parse("/pool/a.qcow2").unwrap();
+        let to = Place { path: image.clone(), format: "qcow2".into(), is_block: false };
+        let speed = kvm_core::Bandwidth::parse("1M").unwrap();
+        round_trip(&Mirror { disk: disk.clone(), from: image.clone(), to: to.clone(), is_commit: true, speed });
+        round_trip(&Pivot { disk: disk.clone(), from: image.clone(), to });
+        round_trip(&PullImage { disk, image: image.clone(), base: Some(image), speed });
         round_trip(&Define { id, name: name.clone(), document: "<domain/>".into(), keep: kvm_core::Keep::STATE });
         round_trip(&Undefine { id, name: name.clone() });
         round_trip(&SetAutostart { id, name: name.clone() });

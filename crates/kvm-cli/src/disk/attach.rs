@@ -1,7 +1,7 @@
 //! `kvmctl disk attach`.
 
 use kvm_core::{ErrorKind, Result};
-use kvm_vm::{DiskAttach, DiskSpec};
+use kvm_vm::{DiskAttach, DiskSpec, PlanContext};
 use kvm_xml::value::DiskName;
 
 use crate::device::{Deed, Reach};
@@ -32,6 +32,9 @@ pub struct Args {
     /// Let a new volume promise more than its pool has.
     #[arg(long)]
     allow_overcommit: bool,
+    /// Take an existing image whose header is risky: encrypted, damaged, or naming other files.
+    #[arg(long)]
+    accept_image: bool,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -45,7 +48,9 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         impact: args.reach.impact(),
         allow_overcommit: args.allow_overcommit,
     };
-    let attach = kvm_vm::plan_disk_attach(&connection.host, &vm, &wanted, &session.plan_context()).await?;
+    let policy = session.policy(args.accept_image);
+    let cx = PlanContext { policy: &policy, ..session.plan_context() };
+    let attach = kvm_vm::plan_disk_attach(&connection.host, &vm, &wanted, &cx).await?;
     let what = format!("{} attached to {}", attach.device, vm.name);
     let device = super::target(&attach.device);
     let deed = Deed { connection: &connection, vm: &vm, device, what, dry_run: args.dry_run };

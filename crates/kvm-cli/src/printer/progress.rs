@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kvm_core::op::OpId;
 use kvm_core::text::printable;
-use kvm_core::{Progress, Reporter, Silent, StepOutcome};
+use kvm_core::{Bytes, Progress, Reporter, Silent, StepOutcome};
 
 use super::look::Look;
 use crate::args::Format;
@@ -152,6 +152,12 @@ impl Reporter for Moving {
             }
             Progress::Step { title, outcome: StepOutcome::Undone, .. } => {
                 self.0.set_message(format!("undone: {}", printable(title)));
+            }
+            Progress::Moved { title, done, total } => {
+                let percent = u128::from(done.get()) * 100 / u128::from(total.get().max(1));
+                let per_second = (done.get() as f64 / self.0.elapsed().as_secs_f64().max(0.001)) as u64;
+                let speed = Bytes::new(per_second);
+                self.0.set_message(format!("{}  {percent}% of {total}, {speed}/s", printable(title)));
             }
             Progress::Warning { .. } => self.0.suspend(|| Warnings.report(progress)),
             _ => {}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kvm_core::{ErrorKind, Result, VmName};
-use kvm_vm::{CreatePlan, CreateSpec, ImportOptions};
+use kvm_vm::{CreatePlan, CreateSpec, ImportOptions, PlanContext};
 
 use super::create_flags::Flags;
 use crate::op;
@@ -37,6 +37,9 @@ pub struct Args {
     from_xml: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
+    /// Take existing images whose headers are risky: encrypted, damaged, or naming other files.
+    #[arg(long)]
+    accept_image: bool,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -46,7 +49,9 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    let Args { name, file, from_xml, flags, dry_run, print_xml } = args;
+    let Args { name, file, from_xml, flags, accept_image, dry_run, print_xml } = args;
+    let policy = session.policy(accept_image);
+    let cx = PlanContext { policy: &policy, ..session.plan_context() };
     let plan = match from_xml {
         Some(path) => {
             flags.only_what_xml_does_not_say()?;
@@ -54,13 +59,13 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
             let options =
                 ImportOptions { name, autostart: flags.autostart(), start: flags.start(), ..ImportOptions::default() };
             let connection = session.host().await?;
-            kvm_vm::plan_import(&connection.host, &xml, &options, &session.plan_context()).await?
+            kvm_vm::plan_import(&connection.host, &xml, &options, &cx).await?
         }
         None => {
             let spec = spec(name, file, flags).await?;
             let connection = session.host().await?;
             op::refuse_interrupted(session, &connection, spec.name.as_str(), None).await?;
-            kvm_vm::plan_create(&connection.host, &spec, &session.plan_context()).await?
+            kvm_vm::plan_create(&connection.host, &spec, &cx).await?
         }
     };
     carry_out(plan, Mode { dry_run, print_xml, verb: "created" }, session, printer).await

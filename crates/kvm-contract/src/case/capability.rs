@@ -32,6 +32,7 @@ cases! { CASES in "capabilities" on Cx;
             ("guest", host.guest().is_some(), GUEST),
             ("console", host.console().is_some(), CONSOLE),
             ("snapshots", host.snapshots().is_some(), &[Feature::Snapshots]),
+            ("block jobs", host.block_jobs().is_some(), &[Feature::BlockJobs]),
             ("checkpoints", host.checkpoints().is_some(), &[Feature::Checkpoints]),
         ] {
             let claimed: Vec<_> = belong.iter().filter(|feature| features.contains(feature)).collect();
@@ -61,7 +62,7 @@ const CONSOLE: &[Feature] = &[Feature::SerialConsole, Feature::Screenshot];
 
 /// The features that a call can show. Of statistics, firmware and TPMs only figures and documents speak.
 fn probed() -> impl Iterator<Item = Feature> {
-    [Feature::ManagedSave, Feature::Reset, Feature::Snapshots, Feature::Checkpoints]
+    [Feature::ManagedSave, Feature::Reset, Feature::Snapshots, Feature::Checkpoints, Feature::BlockJobs]
         .into_iter()
         .chain(GUEST.iter().chain(CONSOLE).copied())
 }
@@ -70,7 +71,11 @@ fn probed() -> impl Iterator<Item = Feature> {
 async fn works(cx: &Cx, feature: Feature) -> Result<bool, Failure> {
     let host = cx.hypervisor();
     let word = format!("{feature:?}").to_lowercase();
-    let id = if feature == Feature::Snapshots { cx.with_disk(&word).await?.0 } else { cx.defined(&word).await? };
+    let id = if matches!(feature, Feature::Snapshots | Feature::BlockJobs) {
+        cx.with_disk(&word).await?.0
+    } else {
+        cx.defined(&word).await?
+    };
     cx.power(&id, PowerAction::Start).await?;
     let answer: Result<()> = match feature {
         Feature::ManagedSave => cx.power(&id, PowerAction::Save).await,
@@ -101,6 +106,10 @@ async fn works(cx: &Cx, feature: Feature) -> Result<bool, Failure> {
         },
         Feature::Checkpoints => match host.checkpoints() {
             Some(checkpoints) => checkpoints.list(&id).await.map(drop),
+            None => return Ok(false),
+        },
+        Feature::BlockJobs => match host.block_jobs() {
+            Some(jobs) => jobs.job(&id, &"vda".parse()?).await.map(drop),
             None => return Ok(false),
         },
         _ => return Err(Failure::new(format_args!("no call shows {feature:?}"))),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Host, Hypervisor, Keep,
-    PowerAction, Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats, VmSummary,
+    Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Host, Hypervisor,
+    Keep, PowerAction, Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats, VmSummary,
 };
 use kvm_xml::Domain;
 
@@ -99,5 +99,9 @@ impl Hypervisor for Forward {
 
     fn checkpoints(&self) -> Option<&dyn Checkpoints> {
         self.inner.checkpoints()
+    }
+
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
+        self.inner.block_jobs()
     }
 }

@@ -108,7 +108,7 @@ impl ReadAt for Pieces {
 }
 
 /// The images that a header names.
-fn bases(image: &str, reference: &Reference) -> Vec<(Name, Option<Format>)> {
+pub(crate) fn bases(image: &str, reference: &Reference) -> Vec<(Name, Option<Format>)> {
     let beside = |name: &str| {
         let name = name.strip_prefix("file:").unwrap_or(name);
         match name.starts_with('/') {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use kvm_core::op::PlanLine;
 use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, PoolInfo, PoolName, Resource, Result, VmName, VolumeName};
+use kvm_image::Format;
 use kvm_xml::domain::DiskFormat;
 use kvm_xml::value::Size;
 use kvm_xml::volume::{VolumeFormat as XmlFormat, VolumeFormatType, VolumeTarget};
 use kvm_xml::{Document as _, StorageVolume};
 
 use crate::chain::DiskGraph;
+use crate::foreign::judge;
 use crate::place::{Image, Places};
 use crate::policy::Policy;
 use crate::spec::{CacheMode, CreateSpec, DiskBus, DiskSource, DiskSpec, ImageRef, VolumeFormat, VolumeRef};
@@ -59,6 +61,7 @@ impl Disk {
             size: *size,
             grows: *grows,
             document: document.clone(),
+            is_copy: false,
         })
     }
 }
@@ -69,13 +72,15 @@ pub(crate) struct Wanted<'a> {
     /// The machine, after which new volumes are named.
     pub(crate) vm: &'a VmName,
     pub(crate) disks: &'a [DiskSpec],
+    /// Who uses which image of the host.
+    pub(crate) graph: &'a DiskGraph,
     /// Whether volumes that grow may promise more than the pool has.
     pub(crate) overcommit: bool,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn of(spec: &'a CreateSpec) -> Self {
-        Self { vm: &spec.name, disks: &spec.disks, overcommit: spec.allow_overcommit }
+    pub(super) fn of(spec: &'a CreateSpec, graph: &'a DiskGraph) -> Self {
+        Self { vm: &spec.name, disks: &spec.disks, graph, overcommit: spec.allow_overcommit }
     }
 }
 
@@ -97,9 +102,15 @@ pub(crate) async fn resolve(host: &Host, spec: &Wanted<'_>, places: &Places<'_>,
                 new(wanted, pool, name, *size, format)?
             }
             DiskSource::Volume { volume, format } => {
-                there(wanted, places.image(&ImageRef::Volume(volume.clone())).await?, *format)?
+                let image = places.image(&ImageRef::Volume(volume.clone())).await?;
+                let format = judged(host, (places, spec.graph), &image.path, *format, policy).await?;
+                there(wanted, image, format)?
             }
-            DiskSource::Path { path, format } => there(wanted, places.at(path).await?, *format)?,
+            DiskSource::Path { path, format } => {
+                let image = places.at(path).await?;
+                let format = judged(host, (places, spec.graph), path, *format, policy).await?;
+                there(wanted, image, format)?
+            }
         };
         if disks.iter().any(|other| other.path == disk.path) {
             return Err(Error::invalid("disks", format!("two disks are {}", disk.path)));
@@ -174,12 +185,24 @@ fn volume_format(format: VolumeFormat) -> VolumeFormatType {
     }
 }
 
-fn there(wanted: &DiskSpec, image: Image, format: Option<VolumeFormat>) -> Result<Disk> {
-    let format = match format {
-        Some(VolumeFormat::Qcow2) => DiskFormat::Qcow2,
-        Some(VolumeFormat::Raw) => DiskFormat::Raw,
-        None => known_format(&image)?,
-    };
+/// The format of an image that is there, after a look at its header.
+async fn judged(
+    host: &Host,
+    known: (&Places<'_>, &DiskGraph),
+    path: &DiskPath,
+    said: Option<VolumeFormat>,
+    policy: &Policy,
+) -> Result<Option<DiskFormat>> {
+    let said = said.map(|format| match format {
+        VolumeFormat::Qcow2 => Format::Qcow2,
+        VolumeFormat::Raw => Format::Raw,
+    });
+    let format = judge(host, known, path, said, policy).await?;
+    Ok(format.and_then(|format| format.driver().parse().ok()))
+}
+
+fn there(wanted: &DiskSpec, image: Image, format: Option<DiskFormat>) -> Result<Disk> {
+    let format = format.map_or_else(|| known_format(&image), Ok)?;
     Ok(Disk {
         path: image.path.clone(),
         is_block: image.is_block,
@@ -190,8 +213,9 @@ fn there(wanted: &DiskSpec, image: Image, format: Option<VolumeFormat>) -> Resul
     })
 }
 
-/// The format that the host says. Hosts take it from the file's header, which a guest with a raw disk can write; what
-/// such a header could reach is refused with its backing file, and whoever knows better says the format.
+/// The format that the host says, for a file that cannot be read from here. Hosts take it from the file's header, which a
+/// guest with a raw disk can write; what such a header could reach is refused with its backing file, and whoever knows
+/// better says the format.
 fn known_format(image: &Image) -> Result<DiskFormat> {
     let said = image.volume.as_ref().and_then(|volume| match &volume.format {
         Some(format) if format == "iso" => Some("raw"),

@@ -77,7 +77,7 @@ pub async fn plan_disk_attach(
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     let usage = disk_graph(host).await?;
     let spec = named(host, &vm.name, &wanted.disk, &places, cx.policy).await?;
-    let wanted = Wanted { vm: &vm.name, disks: &[spec], overcommit: wanted.allow_overcommit };
+    let wanted = Wanted { vm: &vm.name, disks: &[spec], graph: &usage, overcommit: wanted.allow_overcommit };
     let disks = resolve(host, &wanted, &places, cx.policy).await?;
     let [disk] = disks.as_slice() else { return Err(Error::internal("one disk was asked for")) };
     if usage.users(&disk.path, None).machines.iter().any(|machine| machine == vm.name.as_str()) {
@@ -246,7 +246,7 @@ fn path_of(found: Found) -> Result<Option<DiskPath>> {
     source(&disk).map(|path| DiskPath::adopt(&path)).transpose()
 }
 
-pub(super) fn source(disk: &XmlDisk) -> Option<String> {
+pub(crate) fn source(disk: &XmlDisk) -> Option<String> {
     let source = disk.source.as_ref()?;
     source.file.clone().or_else(|| source.dev.clone())
 }

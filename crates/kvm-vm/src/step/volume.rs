@@ -25,10 +25,18 @@ pub(crate) struct CreateVolume {
     /// Whether it takes space only as it is written.
     pub(crate) grows: bool,
     pub(crate) document: String,
+    /// Whether it takes a copy of what is somewhere else: then it is deleted again whatever was written to it.
+    #[serde(default)]
+    pub(crate) is_copy: bool,
 }
 
 impl CreateVolume {
     pub(crate) const NAME: &'static str = "create-volume";
+
+    /// The same for a copy of what is somewhere else.
+    pub(crate) fn for_a_copy(self) -> Self {
+        Self { is_copy: true, ..self }
+    }
 
     async fn find(&self, cx: &StepContext<'_>) -> Result<Option<VolumeInfo>> {
         find(cx, &self.pool, &self.volume).await
@@ -40,7 +48,7 @@ impl CreateVolume {
             return Ok(Some("it is not the one that this operation made".into()));
         }
         // The operation may be undone long after it was interrupted, and the machine may have run meanwhile.
-        if self.grows && volume.allocation > EMPTY.saturating_add(Bytes::new(self.size.get() >> 20)) {
+        if self.grows && !self.is_copy && volume.allocation > EMPTY.saturating_add(Bytes::new(self.size.get() >> 20)) {
             return Ok(Some(format!("{} were written to it since", volume.allocation)));
         }
         Ok(users(cx.host, &volume.path, None).await?.describe())

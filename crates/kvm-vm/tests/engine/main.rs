@@ -1,5 +1,6 @@
 //! The engine on a simulated host, from plan to world.
 
+mod block_job;
 mod chain;
 mod create;
 mod delete;
@@ -7,6 +8,7 @@ mod device;
 mod doctor;
 mod edit;
 mod find;
+mod foreign;
 mod graph;
 mod import;
 mod names;

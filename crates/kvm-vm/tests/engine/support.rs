@@ -122,6 +122,10 @@ async fn every_call_can_move_between_threads() {
     check(kvm_vm::change_notes(host, &vm.id, &kvm_vm::NotesChange::default()));
     check(inventory(host));
     check(kvm_vm::disk_graph(host));
+    check(kvm_vm::plan_disk_commit(host, &vm, &kvm_vm::DiskCommit::new("vda".parse().unwrap())));
+    check(kvm_vm::plan_disk_pull(host, &vm, &kvm_vm::DiskPull::new("vda".parse().unwrap())));
+    let relocation = kvm_vm::DiskMove::new("vda".parse().unwrap(), "default".parse().unwrap());
+    check(kvm_vm::plan_disk_move(host, &vm, &relocation, &bench.cx()));
     let disk = kvm_vm::DiskAttach { disk: "1G".parse().unwrap(), target: None, impact: None, allow_overcommit: false };
     check(kvm_vm::plan_disk_attach(host, &vm, &disk, &bench.cx()));
     check(kvm_vm::plan_disk_detach(host, &vm, &kvm_vm::DiskDetach::new("vda".parse().unwrap())));
