@@ -8,8 +8,8 @@
 //!   waits for the next start.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
 //!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
-//! - **Change in one call**: [`change_notes`], [`shutdown`], [`prepare_edit`].
 //! - **Change images under a guest that runs**: [`plan_disk_commit`], [`plan_disk_pull`] and [`plan_disk_move`].
+//! - **Change in one call**: [`change_notes`], [`rename`](rename()), [`shutdown`], [`prepare_edit`].
 //! - **See who uses what**: [`disk_graph`] puts all images of a host and all that use them into one graph, which also says
 //!   what may be done to an image without hurting anybody.
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
