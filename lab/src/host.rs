@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kvm_core::{ConnectOptions, Host, Target};
+use kvm_core::{ConnectOptions, Host, SystemClock, SystemEntropy, Target};
 use kvm_libvirt::{Config, Libvirt};
-use kvm_ssh::LocalTransport;
+use kvm_ssh::{LocalTransport, NoPrompt, SshOptions, SshTransport};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::kvmctl::Kvmctl;
@@ -112,6 +113,34 @@ impl LabHost {
         Kvmctl::new(["-c", "qemu:///system", "--socket", &self.socket().to_string_lossy()])
     }
 
+    /// How root logs in there over SSH, from a user who knows the host.
+    ///
+    /// # Panics
+    /// When the address is none.
+    #[must_use]
+    pub fn login(&self) -> SshOptions {
+        let root = "root".parse().unwrap_or_else(|e| panic!("{e}"));
+        let mut login = SshOptions::new(self.address.parse().unwrap_or_else(|e| panic!("{e}")), root);
+        login.known_hosts = vec![self.lab.dir().join("known_hosts")];
+        login.identities = vec![self.lab.dir().join("id_ed25519")];
+        login
+    }
+
+    /// The host over SSH.
+    #[must_use]
+    pub fn over_ssh(&self, login: SshOptions) -> Arc<SshTransport> {
+        Arc::new(SshTransport::new(login, Arc::new(NoPrompt), Arc::new(SystemClock), Arc::new(SystemEntropy)))
+    }
+
+    /// `kvmctl` that logs in there over SSH and trusts the host keys of this file.
+    #[must_use]
+    pub fn kvmctl_over_ssh(&self, known_hosts: &Path) -> Kvmctl {
+        let identity = self.lab.dir().join("id_ed25519");
+        let (identity, known_hosts) = (identity.to_string_lossy(), known_hosts.to_string_lossy());
+        let target = format!("qemu+ssh://root@{}/system", self.address);
+        Kvmctl::new(["-c", &target, "--identity", &identity, "--known-hosts", &known_hosts])
+    }
+
     /// Runs a program in the host.
     pub async fn exec(&self, argv: &[&str]) -> Ended {
         self.script("exec.sh", &[&[self.name.as_str()], argv].concat()).run().await
@@ -195,9 +224,14 @@ impl LabHost {
         self.found = self.belongings().await;
     }
 
-    /// Has libvirtd run and answer, whatever was done to it.
+    /// Has libvirtd and sshd run and answer, whatever was done to them.
     pub(crate) async fn mend(&self) {
         let answers = timeout(ANSWER, self.try_virsh(&["uri"])).await.is_ok_and(|ended| ended.code == Some(0));
+        let sshd = timeout(ANSWER, TcpStream::connect((self.address.as_str(), 22))).await;
+        if !sshd.is_ok_and(|connected| connected.is_ok()) {
+            self.fault(&["heal"]).await;
+            self.fault(&["start", "sshd"]).await;
+        }
         if !answers {
             // One that was killed cannot be continued, and is started next.
             let _killed = self.script("fault.sh", &["cont", &self.name, "libvirtd"]).run().await;

@@ -1,7 +1,5 @@
 //! What goes wrong most often is told in one line, with a hint that works; and what works, works on every way to a host.
 
-use std::path::Path;
-
 use kvm_lab::{Kvmctl, LabHost, on_a_host};
 use serde_json::Value;
 
@@ -15,14 +13,6 @@ const NO_SPACE: i32 = 9;
 
 /// A machine that is not started, without disk and network.
 const SMALL: [&str; 6] = ["--memory", "64M", "--network", "none", "--graphics", "none"];
-
-/// `kvmctl` that logs in by SSH and trusts the host keys of this file.
-fn over_ssh(host: &LabHost, known_hosts: &Path) -> Kvmctl {
-    let identity = host.lab().dir().join("id_ed25519");
-    let (identity, known_hosts) = (identity.to_string_lossy(), known_hosts.to_string_lossy());
-    let target = format!("qemu+ssh://root@{}/system", host.address());
-    Kvmctl::new(["-c", &target, "--identity", &identity, "--known-hosts", &known_hosts])
-}
 
 fn over_tls(host: &LabHost) -> Kvmctl {
     let pki = host.lab().dir().join("pki");
@@ -46,7 +36,7 @@ fn a_list_is_the_same_over_socket_ssh_and_tls() {
         let known_hosts = host.lab().dir().join("known_hosts");
         // Often, since a process that ends while its connection closes ends well only most of the time.
         for _ in 0..10 {
-            assert_eq!(list(&over_ssh(host, &known_hosts)).await, here);
+            assert_eq!(list(&host.kvmctl_over_ssh(&known_hosts)).await, here);
             assert_eq!(list(&over_tls(host)).await, here);
         }
     });
@@ -59,11 +49,15 @@ fn a_host_key_that_is_unknown_or_another_is_refused_with_what_to_do() {
         // A real key of the right kind, which is not this host's.
         let key = std::fs::read_to_string(host.lab().dir().join("id_ed25519.pub")).unwrap();
         let unknown = kvmctl.give("unknown", "");
+        let hint = format!("kvmctl host trust root@{}", host.address());
+        let what = format!("cannot reach qemu+ssh://root@{}/system: the host key is not known", host.address());
+        let ended = host.kvmctl_over_ssh(&unknown).fails(&["vm", "list"], DENIED, &what, &hint).await;
+        let own = host.exec(&["ssh-keygen", "-lf", "/etc/ssh/lab_host_key"]).await.succeeded();
+        let fingerprint = own.split(' ').nth(1).unwrap();
+        assert!(ended.stderr.contains(fingerprint), "{fingerprint} is not in {ended}");
         let another = kvmctl.give("another", format!("{} {key}", host.address()));
-        for known_hosts in [unknown, another] {
-            let hint = format!("root@{}", host.address());
-            over_ssh(host, &known_hosts).fails(&["vm", "list"], DENIED, host.address(), &hint).await;
-        }
+        let hint = format!("ssh-keygen -R {}", host.address());
+        host.kvmctl_over_ssh(&another).fails(&["vm", "list"], DENIED, "not the one that is known", &hint).await;
     });
 }
 
@@ -81,7 +75,7 @@ fn a_libvirtd_that_does_not_run_is_told_over_socket_ssh_and_tls() {
         host.fault(&["kill", "libvirtd"]).await;
         host.kvmctl().fails(&["vm", "list"], UNAVAILABLE, "cannot connect to qemu:///system", "libvirtd").await;
         let known_hosts = host.lab().dir().join("known_hosts");
-        over_ssh(host, &known_hosts).fails(&["vm", "list"], UNAVAILABLE, host.address(), "root@").await;
+        host.kvmctl_over_ssh(&known_hosts).fails(&["vm", "list"], UNAVAILABLE, host.address(), "root@").await;
         over_tls(host).fails(&["vm", "list"], UNAVAILABLE, host.address(), "libvirtd").await;
     });
 }

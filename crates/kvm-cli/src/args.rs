@@ -115,7 +115,7 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "TARGET")]
     pub connect: Option<String>,
 
-    /// Socket of the libvirt daemon, for targets on this machine.
+    /// Socket of the libvirt daemon, on this machine or on the host over SSH.
     #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
     pub socket: Option<PathBuf>,
 

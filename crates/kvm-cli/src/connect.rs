@@ -3,14 +3,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kvm_core::{Clock, ConnectOptions, Dial, Error, ErrorKind, Host, Resource, Result, Scope, Target, Transport, Via};
+use kvm_core::{
+    Clock, ConnectOptions, Dial, Entropy, Error, ErrorKind, Host, Resource, Result, Scope, Target, Transport, Via,
+};
 use kvm_ssh::LocalTransport;
 
 use crate::environment;
+#[cfg(feature = "libvirt")]
+use crate::prompt::TerminalPrompt;
 use crate::settings::Settings;
+#[cfg(feature = "libvirt")]
+use crate::ssh;
 
 /// Where libvirt's system daemons listen: the modular one, then the old single one.
 const SYSTEM_SOCKETS: [&str; 2] = ["/run/libvirt/virtqemud-sock", "/run/libvirt/libvirt-sock"];
+
+/// How long it may take to log in again and open libvirt: what SSH may take to connect and to agree, and some more.
+#[cfg(feature = "libvirt")]
+const LOGIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Where to connect, and how the user calls it.
 #[derive(Clone, Debug)]
@@ -101,7 +111,12 @@ fn nothing_found(tried: &[String]) -> Error {
 }
 
 /// Connects. Simulated hosts keep their state below `state`.
-pub(crate) async fn open(address: &Address, state: &Path, clock: Arc<dyn Clock>) -> Result<Host> {
+pub(crate) async fn open(
+    address: &Address,
+    state: &Path,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Host> {
     let opened = match &address.target {
         Target::Mock(world) => {
             if address.options != ConnectOptions::default() {
@@ -110,6 +125,7 @@ pub(crate) async fn open(address: &Address, state: &Path, clock: Arc<dyn Clock>)
             }
             kvm_mock::Mock::open(world, Some(state), clock).map(|mock| mock.host())
         }
+        Target::Qemu { scope, via: Via::Ssh { .. } } => over_ssh(address, *scope, clock, entropy).await,
         target => libvirt(target, &address.options).await,
     };
     opened.map_err(|e| match address.tried.as_slice() {
@@ -127,6 +143,48 @@ pub(crate) async fn open(address: &Address, state: &Path, clock: Arc<dyn Clock>)
 pub fn settle() {
     #[cfg(feature = "libvirt")]
     kvm_libvirt::settle(std::time::Duration::from_secs(1));
+}
+
+/// The host's libvirt and its operating system, both through one way of logging in.
+#[cfg(feature = "libvirt")]
+async fn over_ssh(address: &Address, scope: Scope, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Host> {
+    let login = ssh::login(&address.target, &address.options).await?;
+    let prompt = Arc::new(TerminalPrompt::default());
+    let transport: Arc<dyn Transport> = Arc::new(kvm_ssh::SshTransport::new(login, prompt, clock, entropy));
+    let (socket, parent) = (address.options.socket.as_deref(), environment::runtime_directory());
+    let relay = kvm_ssh::relay_libvirt(Arc::clone(&transport), scope, socket, &parent).await;
+    let relay = relay.map_err(|e| not_reached(address, e))?;
+    // Whenever the connection is opened again, somebody logs in again.
+    let config = kvm_libvirt::Config { connect_deadline: LOGIN, ..Default::default() };
+    let libvirt = kvm_libvirt::Libvirt::connect_through(&address.target, relay, config).await?;
+    Ok(Host { hypervisor: libvirt.clone(), storage: libvirt.clone(), networks: libvirt, transport })
+}
+
+#[cfg(not(feature = "libvirt"))]
+async fn over_ssh(address: &Address, _: Scope, _: Arc<dyn Clock>, _: Arc<dyn Entropy>) -> Result<Host> {
+    libvirt(&address.target, &address.options).await
+}
+
+/// The error of a host as the user calls it, and below it what the way there said.
+pub(crate) fn not_reached(address: &Address, e: Error) -> Error {
+    let (operation, why) = match e.operation() {
+        Some(what @ "host-key-unknown") => (what, ": the host key is not known"),
+        Some(what @ "host-key-changed") => (what, ": the host key is not the one that is known"),
+        Some(what @ "host-key-revoked") => (what, ": the host key is revoked"),
+        Some(what @ "login") => (what, ": the login was refused"),
+        _ => ("connect", ""),
+    };
+    let mut detail = e.message().to_owned();
+    e.detail().into_iter().flat_map(str::lines).for_each(|line| {
+        detail.push('\n');
+        detail.push_str(line);
+    });
+    let label = address.label();
+    Error::new(e.kind(), format!("cannot reach {label}{why}"))
+        .with_detail(detail)
+        .on(Resource::Host(label))
+        .during(operation)
+        .with_source(e)
 }
 
 #[cfg(feature = "libvirt")]
@@ -183,7 +241,8 @@ mod tests {
         let flags = ConnectOptions { identity: Some("/k".into()), ..ConnectOptions::default() };
         let address = Address::parse("mock:///empty", &flags, &Settings::default()).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let e = open(&address, dir.path(), Arc::new(kvm_core::SystemClock)).await.unwrap_err();
+        let (clock, entropy) = (Arc::new(kvm_core::SystemClock), Arc::new(kvm_core::SystemEntropy));
+        let e = open(&address, dir.path(), clock, entropy).await.unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput);
     }
 }

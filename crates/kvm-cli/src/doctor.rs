@@ -1,6 +1,6 @@
 //! `kvmctl doctor`.
 
-use kvm_core::{Result, Transport};
+use kvm_core::{Result, Target, Transport, Via};
 use kvm_ssh::LocalTransport;
 use kvm_vm::doctor::{Finding, Patient, Status, diagnose};
 use serde::Serialize;
@@ -27,14 +27,16 @@ pub(crate) async fn run(_: Args, session: &Session, printer: &mut Printer) -> Re
     let (target, host) = match session.address().await {
         // Which host is meant is not a question of health, unless nothing at all was found on this machine.
         Err(e) if e.operation() != Some("find-host") && e.operation() != Some("connect") => return Err(e),
-        Err(e) => (kvm_core::Target::parse("qemu:///system")?, Err(e)),
+        Err(e) => (Target::parse("qemu:///system")?, Err(e)),
         Ok(address) => (address.target, session.host().await),
     };
-    let local = target.host().is_none() && !matches!(target, kvm_core::Target::Mock(_));
+    let local = target.host().is_none() && !matches!(target, Target::Mock(_));
     let transport: Option<&dyn Transport> = match &host {
         _ if local => Some(&here),
-        Ok(connection) if matches!(target, kvm_core::Target::Mock(_)) => Some(&*connection.host.transport),
-        _ => None,
+        // Over TLS nobody logs in, so the operating system cannot be asked.
+        Ok(_) if matches!(target, Target::Qemu { via: Via::Tls { .. }, .. }) => None,
+        Ok(connection) => Some(&*connection.host.transport),
+        Err(_) => None,
     };
     let patient = Patient { target: &target, host: host.as_ref().map(|connection| &connection.host), transport };
     let diagnosis = Diagnosis(diagnose(&patient, &*session.clock).await);

@@ -42,6 +42,12 @@ pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf> {
         .map_err(|e| Error::invalid("path", format!("{} cannot be made absolute", path.display())).with_source(e))
 }
 
+/// Where sockets of this process go: the user's own directory for such things, or the one for temporary files.
+pub(crate) fn runtime_directory() -> PathBuf {
+    let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute() && dir.is_dir());
+    own.unwrap_or_else(std::env::temp_dir)
+}
+
 /// Who runs this, for journals and logs: the account of the process, which an environment variable cannot change.
 pub(crate) fn user() -> String {
     let uid = rustix::process::getuid().as_raw();

@@ -42,7 +42,7 @@ hosts.toml has a section for each host:
   target = \"qemu+ssh://root@lab1.example/system\"
   identity = \"/home/me/.ssh/lab\"    # private key, for SSH
   known_hosts = \"/home/me/.ssh/lab_hosts\"
-  # socket = \"/run/...\"             # libvirt's socket, for targets on this machine
+  # socket = \"/run/...\"             # libvirt's socket, here or on the host over SSH
   # pki = \"/home/me/pki\"            # directory of certificates, for TLS
 
 Operations, locks and simulated hosts are below $XDG_STATE_HOME/kvm-manager (~/.local/state/kvm-manager), or where
@@ -109,6 +109,9 @@ A target says where the host is:
 
 Which one is used: --connect, else KVM_CONNECT, else `connect` of config.toml, else qemu:///system when its
 socket answers, else qemu:///session.
+
+Over SSH your ~/.ssh/config is read (HostName, User, Port, IdentityFile, ProxyJump and others; no Match, no
+ProxyCommand). The key of the host has to be known: kvmctl host trust HOST.
 
 A target has no ?parameters: libvirt would run what some of them say. Use --socket, --identity, --known-hosts and
 --pki, or hosts.toml. A VM of another host is written HOST/NAME, where HOST is an alias:

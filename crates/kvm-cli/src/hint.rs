@@ -15,6 +15,13 @@ pub(crate) fn of(error: &Error) -> Option<String> {
                 .to_owned(),
         ),
         (_, "connect", Some(Resource::Host(host))) => connect(error.kind(), host),
+        (ErrorKind::Denied, operation, Some(Resource::Host(host))) if LOGIN.contains(&operation) => {
+            Some(login(operation, host))
+        }
+        (ErrorKind::AlreadyExists, "trust-host-key", Some(Resource::Host(host))) => Some(forget(host)),
+        (ErrorKind::Denied, "confirm", Some(Resource::Host(_))) => Some(
+            "with --fingerprint SHA256:… nothing is asked: the key that has it is taken, and no other".to_owned(),
+        ),
         (ErrorKind::NotFound, "resolve-alias", _) => {
             Some("add the host to hosts.toml, or give its target: kvmctl help targets".to_owned())
         }
@@ -99,13 +106,11 @@ fn connect(kind: ErrorKind, host: &str) -> Option<String> {
         ),
         ErrorKind::Denied => Some(match login {
             Some(login) => format!(
-                "can you log in without a password? {}\n\
-                 an unknown host key is taken, once you compared it, with: {} >> ~/.ssh/known_hosts (or your --known-hosts file)\n\
-                 one that changed on purpose is forgotten with: ssh-keygen -R {}",
-                login.ssh("true"),
-                login.keyscan(),
-                login.known_as()
+                "is whoever logs in there in the group libvirt? {}\n\
+                 does its SSH server let sockets through? AllowStreamLocalForwarding yes in /etc/ssh/sshd_config",
+                login.ssh("id")
             ),
+            None if !host.contains("://") => "join the group libvirt on that host".to_owned(),
             None => "check the certificates in --pki DIR: cacert.pem, clientcert.pem, clientkey.pem".to_owned(),
         }),
         ErrorKind::Unavailable if host == "qemu:///system" => Some(
@@ -130,6 +135,37 @@ fn connect(kind: ErrorKind, host: &str) -> Option<String> {
     }
 }
 
+/// What keeps a login from happening.
+const LOGIN: [&str; 5] = ["host-key-unknown", "host-key-changed", "host-key-revoked", "compare-host-key", "login"];
+
+fn login(operation: &str, host: &str) -> String {
+    match operation {
+        "host-key-unknown" => {
+            let place = Login::of(host).map_or_else(|| host.to_owned(), |login| login.place());
+            format!("compare the fingerprint with the host's own, then: kvmctl host trust {place}")
+        }
+        "host-key-changed" => forget(host),
+        "host-key-revoked" | "compare-host-key" => "somebody may be listening in; ask whoever runs the host".to_owned(),
+        _ => {
+            let key = "name the key with --identity FILE, or give it to your agent with ssh-add";
+            Login::of(host)
+                .map_or_else(|| key.to_owned(), |login| format!("can you log in? {}\n{key}", login.ssh("true")))
+        }
+    }
+}
+
+/// How an old key is forgotten and the new one trusted.
+fn forget(host: &str) -> String {
+    let (known_as, place) = match Login::of(host) {
+        Some(login) => (login.known_as(), login.place()),
+        None => ("HOST".to_owned(), host.to_owned()),
+    };
+    format!(
+        "if it was changed on purpose: ssh-keygen -R {known_as} (with -f FILE for your --known-hosts file), \
+         then: kvmctl host trust {place}"
+    )
+}
+
 /// How the programs of OpenSSH are told where an SSH target is.
 struct Login<'a> {
     user_at_host: &'a str,
@@ -152,9 +188,10 @@ impl<'a> Login<'a> {
         format!("ssh {port}{} {command}", self.user_at_host)
     }
 
-    fn keyscan(&self) -> String {
-        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
-        format!("ssh-keyscan {port}{}", self.host)
+    /// How `kvmctl host trust` is told where it is.
+    fn place(&self) -> String {
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}{port}", self.user_at_host)
     }
 
     /// The name under which `known_hosts` has it.
@@ -188,12 +225,25 @@ mod tests {
         assert!(connect_error(ErrorKind::Denied, "qemu:///system").contains("group libvirt"));
         assert!(connect_error(ErrorKind::Unavailable, "qemu:///system").contains("systemctl start libvirtd"));
         let text = connect_error(ErrorKind::Denied, "qemu+ssh://root@kvm1:2222/system");
-        for part in ["ssh -p 2222 root@kvm1 true", "ssh-keyscan -p 2222 kvm1", "ssh-keygen -R '[kvm1]:2222'"] {
-            assert!(text.contains(part), "{text}");
-        }
+        assert!(text.contains("ssh -p 2222 root@kvm1 id"), "{text}");
         let text = connect_error(ErrorKind::Unavailable, "qemu+ssh://kvm1/system");
         assert!(text.ends_with("ssh kvm1 virsh version"), "{text}");
         assert!(connect_error(ErrorKind::Unavailable, "qemu+tls://kvm1/system").contains("listen"));
+    }
+
+    #[test]
+    fn each_way_not_to_log_in_has_its_own_advice() {
+        for (operation, part) in [
+            ("host-key-unknown", "kvmctl host trust root@kvm1:2222"),
+            ("host-key-changed", "ssh-keygen -R '[kvm1]:2222'"),
+            ("login", "ssh -p 2222 root@kvm1 true"),
+        ] {
+            for (host, part) in [("qemu+ssh://root@kvm1:2222/system", part), ("lab", "")] {
+                let e = Error::new(ErrorKind::Denied, "x").on(Resource::Host(host.into())).during(operation);
+                let text = of(&e).unwrap();
+                assert!(text.contains(part), "{text}");
+            }
+        }
     }
 
     #[test]

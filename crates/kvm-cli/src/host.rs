@@ -9,12 +9,15 @@ use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
 use crate::session::Session;
 use crate::settings::HostEntry;
 
+mod edit;
+mod trust;
+
 /// Verbs for hosts.
 #[derive(Debug, Subcommand)]
 #[command(before_help = "\
 Examples:
   kvmctl host list
-  kvmctl host show
+  kvmctl host trust root@kvm1.example
   kvmctl -c lab1 host show")]
 pub enum Command {
     /// List the hosts of hosts.toml.
@@ -22,6 +25,13 @@ pub enum Command {
     List(List),
     /// Show what a host is and can do.
     Show(Show),
+    /// Show the fingerprint of a host's SSH key, and trust it.
+    Trust(trust::Args),
+    /// Give a host a short name in hosts.toml.
+    Add(edit::Add),
+    /// Take a host out of hosts.toml.
+    #[command(visible_alias = "rm")]
+    Remove(edit::Remove),
 }
 
 /// Arguments of `host list`.
@@ -52,6 +62,9 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
             let hosts = hosts.map(|(alias, entry)| Row { alias: alias.clone(), entry: entry.clone() }).collect();
             printer.show(&Hosts { hosts, columns, args: args.list })
         }
+        Command::Trust(args) => trust::run(args, session, printer).await,
+        Command::Add(args) => printer.show(&edit::add(args, session).await?),
+        Command::Remove(args) => printer.show(&edit::remove(args, session).await?),
         Command::Show(_) => {
             let connection = session.host().await?;
             let capabilities = connection.host.hypervisor.capabilities().await?;

@@ -16,6 +16,7 @@ use crate::connect::{self, Address};
 use crate::environment::{self, Directories};
 use crate::printer::ProgressView;
 use crate::settings::Settings;
+use crate::ssh;
 
 /// An open host, and how the user calls it.
 #[derive(Clone, Debug)]
@@ -118,10 +119,25 @@ impl Session {
             Some(alias) => Address::parse(alias, &ConnectOptions::default(), &self.settings)?,
             None => self.address().await?,
         };
-        let host = connect::open(&address, &self.directories.state, Arc::clone(&self.clock)).await?;
+        let host = self.open(&address).await?;
         let connection = Arc::new(Connection { alias: address.alias, target: address.target, host });
         open.insert(key.to_owned(), Arc::clone(&connection));
         Ok(connection)
+    }
+
+    async fn open(&self, address: &Address) -> Result<Host> {
+        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        connect::open(address, &self.directories.state, clock, entropy).await
+    }
+
+    /// The settings of connections that flags gave.
+    pub(crate) fn connect_flags(&self) -> &ConnectOptions {
+        &self.flags
+    }
+
+    /// How a person names a host that is reached over SSH: an alias, a target, or `[USER@]HOST[:PORT]`.
+    pub(crate) fn ssh_place(&self, text: &str) -> Result<Address> {
+        ssh::place(text, &self.flags, &self.settings)
     }
 
     /// The host of a target that a journal names.
@@ -137,7 +153,7 @@ impl Session {
             return self.at(Some(alias)).await;
         }
         let address = Address::parse(target, &self.flags, &self.settings)?;
-        let host = connect::open(&address, &self.directories.state, Arc::clone(&self.clock)).await?;
+        let host = self.open(&address).await?;
         Ok(Arc::new(Connection { alias: None, target: address.target, host }))
     }
 

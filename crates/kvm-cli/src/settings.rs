@@ -30,12 +30,12 @@ pub struct Config {
 }
 
 /// One host of `hosts.toml`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostEntry {
     /// Where to connect.
     pub target: Target,
-    /// The libvirt daemon's socket, for local targets.
+    /// The libvirt daemon's socket, for local targets and on hosts over SSH.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<PathBuf>,
     /// The private key, for SSH.
@@ -66,33 +66,43 @@ impl Settings {
     /// Reads both files of a directory. One that is not there is empty; an unknown key is `InvalidInput` naming the
     /// key and the file.
     pub fn read(dir: &Path) -> Result<Self> {
-        let config = read_toml(&dir.join("config.toml"))?.unwrap_or_default();
+        let path = dir.join("config.toml");
+        let config = read(&path)?.map(|text| parse(&text, &path)).transpose()?.unwrap_or_default();
         let path = dir.join("hosts.toml");
-        let hosts: BTreeMap<String, HostEntry> = read_toml(&path)?.unwrap_or_default();
-        for (alias, host) in &hosts {
-            if !Target::looks_like_alias(alias) {
-                let why = format!("host alias {:?} is not 1 to 63 letters, digits, '.', '-' and '_'", alias);
-                return Err(in_file(Error::invalid("alias", why), &path));
-            }
-            host.options().check().map_err(|e| in_file(e, &path).with_note(&format!("host {alias}")))?;
-        }
+        let hosts = read(&path)?.map(|text| hosts_of(&text, &path)).transpose()?.unwrap_or_default();
         Ok(Self { config, hosts })
     }
 }
 
-fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+/// The hosts that a text says, which is or shall be in this file.
+pub(crate) fn hosts_of(text: &str, path: &Path) -> Result<BTreeMap<String, HostEntry>> {
+    let hosts: BTreeMap<String, HostEntry> = parse(text, path)?;
+    for (alias, host) in &hosts {
+        if !Target::looks_like_alias(alias) {
+            let why = format!("host alias {:?} is not 1 to 63 letters, digits, '.', '-' and '_'", alias);
+            return Err(in_file(Error::invalid("alias", why), path));
+        }
+        host.options().check().map_err(|e| in_file(e, path).with_note(&format!("host {alias}")))?;
+    }
+    Ok(hosts)
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => {
             let kind = match e.kind() {
                 io::ErrorKind::PermissionDenied => ErrorKind::Denied,
                 _ => ErrorKind::InvalidInput,
             };
-            return Err(in_file(Error::new(kind, format!("cannot read {}", path.display())).with_source(e), path));
+            Err(in_file(Error::new(kind, format!("cannot read {}", path.display())).with_source(e), path))
         }
-    };
-    toml::from_str(&text).map(Some).map_err(|e| {
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
+    toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         // Only the first line: the library goes on with a drawing of the place.
         let what = e.message().lines().next().unwrap_or_default().to_owned();
@@ -109,7 +119,7 @@ fn in_file(error: Error, path: &Path) -> Error {
 mod tests {
     use super::*;
 
-    fn read(config: &str, hosts: &str) -> Result<Settings> {
+    fn read_both(config: &str, hosts: &str) -> Result<Settings> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("config.toml"), config).unwrap();
         fs::write(dir.path().join("hosts.toml"), hosts).unwrap();
@@ -125,7 +135,7 @@ mod tests {
 
     #[test]
     fn both_files_are_read() {
-        let settings = read(
+        let settings = read_both(
             "connect = 'lab'\n[policy]\nallowed_paths = ['/srv/images']\n",
             "[lab]\ntarget = 'qemu+ssh://root@kvm1/system'\nidentity = '/home/a/.ssh/lab'\n",
         )
@@ -142,7 +152,7 @@ mod tests {
             ("\n[policy]\nalowed_paths = []\n", "", "`alowed_paths`", "config.toml", "line 3"),
             ("", "[lab]\ntarget = 'mock:///demo'\ncommand = '/bin/x'\n", "`command`", "hosts.toml", "line 3"),
         ] {
-            let e = read(config, hosts).unwrap_err();
+            let e = read_both(config, hosts).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::InvalidInput);
             assert!(e.message().contains(key) && e.message().contains(file), "{e}");
             assert_eq!(e.detail(), Some(line));
@@ -151,9 +161,9 @@ mod tests {
 
     #[test]
     fn a_target_with_a_query_and_a_relative_path_are_refused() {
-        let e = read("", "[lab]\ntarget = 'qemu+ssh://kvm1/system?command=/tmp/x'\n").unwrap_err();
+        let e = read_both("", "[lab]\ntarget = 'qemu+ssh://kvm1/system?command=/tmp/x'\n").unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput);
-        let e = read("", "[lab]\ntarget = 'qemu:///system'\nsocket = 'sock'\n").unwrap_err();
+        let e = read_both("", "[lab]\ntarget = 'qemu:///system'\nsocket = 'sock'\n").unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput);
         assert!(e.message().contains("socket"), "{e}");
     }

@@ -188,6 +188,8 @@ pub struct TransportBench {
     pub failing: Vec<String>,
     /// A program with arguments that runs for an hour.
     pub endless: Vec<String>,
+    /// A program with arguments that prints 17 MiB to its standard output and ends with status 0.
+    pub flood: Vec<String>,
     /// A Unix socket on the host that sends back what it is sent.
     pub echo: PathBuf,
     /// What has to live as long as the bench, such as the directory's guard.

@@ -24,7 +24,9 @@ pub use options::ConnectOptions;
 /// use kvm_core::{ConnectOptions, Target};
 /// let target = Target::parse("qemu+ssh://root@kvm1/system")?;
 /// assert_eq!(target.to_string(), "qemu+ssh://root@kvm1/system");
-/// assert_eq!(target.libvirt_uri(&ConnectOptions::default())?, "qemu+ssh://root@kvm1/system?no_tty=1");
+/// let here = Target::parse("qemu:///system")?;
+/// let options = ConnectOptions { socket: Some("/run/my libvirt".into()), ..ConnectOptions::default() };
+/// assert_eq!(here.libvirt_uri(&options)?, "qemu+unix:///system?socket=%2Frun%2Fmy%20libvirt");
 /// assert!(Target::parse("qemu+ssh://kvm1/system?command=/tmp/x").is_err());
 /// # Ok::<(), kvm_core::Error>(())
 /// ```
@@ -144,12 +146,8 @@ impl Target {
     }
 
     /// Writes the URI for libvirt, with every setting percent-encoded. `InvalidInput` naming the option for one that
-    /// this kind of target does not have, and for a mock, which libvirt does not know.
-    ///
-    /// With [`known_hosts`](ConnectOptions::known_hosts) the transport is `libssh`: the one that libvirt gives the
-    /// file to, and which then takes no host key that is not in it, as long as the connection is opened without an
-    /// authentication callback that answers its question. Without, it is the `ssh` program in batch mode, which goes
-    /// by the user's own SSH configuration and files and refuses unknown keys.
+    /// this kind of target does not have, and for what libvirt does not open: a mock, and a host over SSH, of which it is
+    /// given the local end of a relay instead.
     pub fn libvirt_uri(&self, options: &ConnectOptions) -> Result<String> {
         uri::build(self, options)
     }

@@ -11,8 +11,8 @@ static LESS: Condvar = Condvar::new();
 /// Waits until no call is under way and every connection that was dropped is closed, but at most `limit`. Gives whether
 /// that is so; a host that hangs never lets it be.
 ///
-/// For a program that is about to end: what libvirt stands on (OpenSSL, under libssh) takes itself apart when a process
-/// exits, and a thread that still closes its connection then crashes it.
+/// For a program that is about to end: what libvirt stands on takes itself apart when a process exits, and a thread that
+/// still closes its connection then crashes it.
 pub fn settle(limit: Duration) -> bool {
     let begin = Instant::now();
     let work = WORK.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 //! Where a backend connects, and how long it waits.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kvm_core::{ConnectOptions, Error, ErrorKind, Resource, Result, Target, TestNode, Via};
@@ -61,8 +62,8 @@ pub(crate) enum Kind {
     Test,
     /// A daemon on this machine.
     Local,
-    /// A daemon over SSH.
-    Ssh,
+    /// A daemon of another host, through a relay.
+    Relayed,
     /// A daemon over TLS.
     Tls,
 }
@@ -72,22 +73,36 @@ impl Address {
     /// file; `NotFound` when there is none.
     pub(crate) fn new(target: &Target, options: &ConnectOptions) -> Result<Self> {
         let uri = target.libvirt_uri(options)?;
-        let canonical = target.to_string();
         let kind = match target {
-            Target::Mock(_) => return Err(Error::invalid("target", format!("{canonical} is not libvirt's"))),
+            Target::Mock(_) => return Err(Error::invalid("target", format!("{target} is not libvirt's"))),
             Target::Test(node) => {
                 check_node(node)?;
                 Kind::Test
             }
             Target::Qemu { via: Via::Local, .. } => Kind::Local,
-            Target::Qemu { via: Via::Ssh { .. }, .. } => Kind::Ssh,
+            Target::Qemu { via: Via::Ssh { .. }, .. } => Kind::Relayed,
             Target::Qemu { via: Via::Tls { .. }, .. } => Kind::Tls,
         };
+        Self::checked(uri, target, kind)
+    }
+
+    /// Takes the target of another host, and the socket of this machine that leads to the libvirt there. `InvalidInput` for
+    /// a target that is not reached so.
+    pub(crate) fn relayed(target: &Target, socket: &Path) -> Result<Self> {
+        let Target::Qemu { scope, via: Via::Ssh { .. } } = target else {
+            return Err(Error::invalid("target", format!("{target} is not reached through a relay")));
+        };
+        let options = ConnectOptions { socket: Some(socket.to_owned()), ..ConnectOptions::default() };
+        let uri = Target::Qemu { scope: *scope, via: Via::Local }.libvirt_uri(&options)?;
+        Self::checked(uri, target, Kind::Relayed)
+    }
+
+    fn checked(uri: String, target: &Target, kind: Kind) -> Result<Self> {
         // The library hands it to C as a string; a NUL would cut it short.
-        if uri.contains('\0') {
-            return Err(Error::invalid("target", "the target contains a NUL character"));
+        match uri.contains('\0') {
+            true => Err(Error::invalid("target", "the target contains a NUL character")),
+            false => Ok(Self { uri, canonical: target.to_string(), kind }),
         }
-        Ok(Self { uri, canonical, kind })
     }
 
     /// The URI for libvirt.
@@ -141,15 +156,28 @@ mod tests {
         let folder = dir.path().join("folder.xml");
         std::fs::create_dir(&folder).unwrap();
         assert_eq!(kind_of("mock:///demo"), ErrorKind::InvalidInput);
+        assert_eq!(kind_of("qemu+ssh://h/system"), ErrorKind::InvalidInput);
         assert_eq!(kind_of(&format!("test://{}", folder.display())), ErrorKind::InvalidInput);
         assert_eq!(kind_of(&format!("test://{}/none.xml", dir.path().display())), ErrorKind::NotFound);
     }
 
     #[test]
     fn only_the_test_driver_dies_with_its_connection() {
-        for (target, dies) in [("test:///default", true), ("qemu:///system", false), ("qemu+ssh://h/system", false)] {
+        for (target, dies) in [("test:///default", true), ("qemu:///system", false), ("qemu+tls://h/system", false)] {
             let address = Address::new(&Target::parse(target).unwrap(), &ConnectOptions::default()).unwrap();
             assert_eq!(address.dies_with_connection(), dies, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_relayed_host_keeps_its_name_and_libvirt_sees_a_socket() {
+        let target = |text| Target::parse(text).unwrap();
+        let address = Address::relayed(&target("qemu+ssh://root@h/session"), Path::new("/run/a b")).unwrap();
+        assert_eq!(address.canonical(), "qemu+ssh://root@h/session");
+        assert_eq!(address.uri(), "qemu+unix:///session?socket=%2Frun%2Fa%20b");
+        for text in ["qemu:///system", "qemu+tls://h/system", "test:///default", "mock:///demo"] {
+            let e = Address::relayed(&target(text), Path::new("/run/socket")).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::InvalidInput, "{text}");
         }
     }
 }

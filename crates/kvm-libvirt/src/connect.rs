@@ -38,29 +38,10 @@ fn kind(to: Kind, cause: &LibvirtError) -> ErrorKind {
         // A node file is input, and all there is to opening one.
         Some(kind @ ErrorKind::InvalidInput) if to == Kind::Test => kind,
         _ if to == Kind::Test => ErrorKind::InvalidInput,
-        _ if to == Kind::Ssh && ssh_refused(cause.message()) => ErrorKind::Denied,
         // The daemon confirms a client's certificate with one byte; a refused client gets the end of the stream.
         _ if to == Kind::Tls && cause.os_error() == Some(libc::EIO) => ErrorKind::Denied,
         _ => ErrorKind::Unavailable,
     }
-}
-
-/// Whether SSH gave up because one side did not trust the other.
-///
-/// libvirt tells a dead host, a refused login and a wrong host key with one and the same code: what `ssh` wrote to its
-/// standard error is all there is. Its other transport, libssh, has codes for all of it but a host key that is not in
-/// the file. This is the one place that looks at text: at phrases of OpenSSH, which it never translates, and of
-/// libvirt, which translates only for a program that sets a locale. Missing one costs a better kind (`Unavailable` for
-/// `Denied`), nothing else.
-fn ssh_refused(message: &str) -> bool {
-    [
-        "Host key verification failed",
-        "Permission denied (",
-        "Too many authentication failures",
-        "Can't verify the session host key",
-    ]
-    .iter()
-    .any(|phrase| message.contains(phrase))
 }
 
 #[cfg(test)]
@@ -68,9 +49,6 @@ mod tests {
     use virt::sys;
 
     use super::*;
-
-    const UNKNOWN_KEY: &str = "libssh transport error: No user interaction callback provided: Can't verify the session \
-        host key";
 
     fn kind_of(to: Kind, code: sys::virErrorNumber, os_error: Option<i32>, message: &str) -> ErrorKind {
         kind(to, &LibvirtError::new(code, sys::VIR_FROM_RPC, message, os_error))
@@ -87,18 +65,12 @@ mod tests {
 
     #[test]
     fn a_peer_that_refuses_is_told_from_one_that_cannot_be_reached() {
-        let reset = Some(libc::ECONNRESET);
-        for (text, kind) in [
-            ("Cannot recv data: Host key verification failed.: Connection reset by peer", ErrorKind::Denied),
-            ("Cannot recv data: root@h: Permission denied (publickey).: Connection reset by peer", ErrorKind::Denied),
-            ("Cannot recv data: ssh: connect to host h port 22: Connection refused: x", ErrorKind::Unavailable),
-        ] {
-            assert_eq!(kind_of(Kind::Ssh, sys::VIR_ERR_SYSTEM_ERROR, reset, text), kind, "{text}");
-        }
-        assert_eq!(kind_of(Kind::Ssh, sys::VIR_ERR_LIBSSH, None, UNKNOWN_KEY), ErrorKind::Denied);
         let refused = kind_of(Kind::Tls, sys::VIR_ERR_SYSTEM_ERROR, Some(libc::EIO), "");
         assert_eq!(refused, ErrorKind::Denied);
-        let elsewhere = kind_of(Kind::Tls, sys::VIR_ERR_SYSTEM_ERROR, reset, "Host key verification failed");
-        assert_eq!(elsewhere, ErrorKind::Unavailable);
+        let reset = kind_of(Kind::Tls, sys::VIR_ERR_SYSTEM_ERROR, Some(libc::ECONNRESET), "");
+        assert_eq!(reset, ErrorKind::Unavailable);
+        // What a relay could not connect is closed again.
+        let closed = kind_of(Kind::Relayed, sys::VIR_ERR_SYSTEM_ERROR, Some(libc::EIO), "");
+        assert_eq!(closed, ErrorKind::Unavailable);
     }
 }

@@ -18,6 +18,9 @@
 //! # }
 //! ```
 //!
+//! A host over SSH is opened by [`Libvirt::connect_through`], with a socket of this machine that leads there: libvirt's own
+//! ways over SSH run programs and keep their own book of who is trusted.
+//!
 //! # What happens underneath
 //!
 //! libvirt's calls block, cannot be cancelled, and leave their error in the thread. So each connection has a few

@@ -1,6 +1,7 @@
 //! The backend: two connections to one host.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Libvirt {
     pub(crate) calls: Arc<Lane>,
     /// What takes long. The same lane where a host has one connection only.
     pub(crate) jobs: Arc<Lane>,
+    /// What leads to the host; it ends after the connections.
+    _way: Option<Box<dyn AsRef<Path> + Send + Sync>>,
 }
 
 impl Libvirt {
@@ -34,9 +37,30 @@ impl Libvirt {
     ///
     /// `Unavailable` when nobody listens there, `Denied` when the socket, the login or one side's key is refused,
     /// `Timeout` when there is no answer within [`Config::connect_deadline`], `InvalidInput` for a mock, for options
-    /// that do not fit the target, and for a broken node file. Source: `virConnectOpen`.
+    /// that do not fit the target, for a host over SSH, and for a broken node file. Source: `virConnectOpen`.
     pub async fn connect(target: &Target, options: &ConnectOptions, config: Config) -> Result<Arc<Self>> {
-        let address = Arc::new(Address::new(target, options)?);
+        Self::open(Address::new(target, options)?, None, config).await
+    }
+
+    /// Opens a host over SSH through a socket of this machine that leads to the libvirt there, such as a relay; it is kept
+    /// as long as the backend. Whenever a connection is lost, the socket is connected to again. The target is how the host
+    /// is called.
+    ///
+    /// Errors are those of [`connect`](Self::connect); `InvalidInput` for a target that is not over SSH.
+    pub async fn connect_through(
+        target: &Target,
+        socket: impl AsRef<Path> + Send + Sync + 'static,
+        config: Config,
+    ) -> Result<Arc<Self>> {
+        Self::open(Address::relayed(target, socket.as_ref())?, Some(Box::new(socket)), config).await
+    }
+
+    async fn open(
+        address: Address,
+        way: Option<Box<dyn AsRef<Path> + Send + Sync>>,
+        config: Config,
+    ) -> Result<Arc<Self>> {
+        let address = Arc::new(address);
         event_loop::ensure_started()
             .map_err(|e| Error::new(ErrorKind::Unavailable, "libvirt's event loop cannot be started").with_source(e))?;
         let hub = Arc::new(Hub::default());
@@ -47,7 +71,7 @@ impl Libvirt {
             Arc::new(Lane::new("libvirt-jobs", Arc::clone(&address), config, None))
         };
         calls.session(Instant::now() + config.connect_deadline).await?;
-        Ok(Arc::new(Self { address, config, hub, calls, jobs }))
+        Ok(Arc::new(Self { address, config, hub, calls, jobs, _way: way }))
     }
 
     /// The target in its canonical form.

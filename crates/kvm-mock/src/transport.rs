@@ -17,6 +17,9 @@ use crate::world::World;
 /// Directories that a host has although no file of this one lies in them.
 const DIRECTORIES: [&str; 6] = ["/", "/etc", "/tmp", "/var/lib/libvirt", "/var/lib/libvirt/images", "/var/tmp"];
 
+/// The most that a program may print on one stream.
+const MOST_OUTPUT: usize = 16 << 20;
+
 /// So much of a connection's data waits for its reader.
 const SOCKET_BUFFER: usize = 64 * 1024;
 
@@ -120,6 +123,9 @@ impl Transport for Mock {
         self.0.clock().sleep(script.takes.min(timeout)).await;
         if script.takes > timeout {
             return Err(Error::new(ErrorKind::Timeout, "the program has not ended in time"));
+        }
+        if script.output.stdout.len().max(script.output.stderr.len()) > MOST_OUTPUT {
+            return Err(Error::new(ErrorKind::Corrupt, "the program printed more than 16 MiB"));
         }
         Ok(script.output)
     }

@@ -42,6 +42,12 @@ impl TransportRig for MockRig {
             output: Output { status: Some(0), stdout: Vec::new(), stderr: Vec::new() },
             takes: Duration::from_secs(3600),
         });
+        let flood = vec!["/usr/bin/flood".to_owned()];
+        mock.add_program(Script {
+            argv: flood.clone(),
+            output: Output { status: Some(0), stdout: vec![0; 17 << 20], stderr: Vec::new() },
+            takes: Duration::ZERO,
+        });
         let echo = "/tmp/echo.sock";
         let mut listener = mock.listen(Dial::Unix(echo.into()));
         let server = tokio::spawn(async move {
@@ -55,6 +61,7 @@ impl TransportRig for MockRig {
             directory: "/tmp".into(),
             failing,
             endless,
+            flood,
             echo: echo.into(),
             keep: Box::new(server),
         })

@@ -4,6 +4,9 @@
 //! hypervisor is reached. They implement [`kvm_core::Transport`], so that whatever is written against the trait works the
 //! same wherever the host is.
 //!
+//! What speaks through no transport gets a socket of this machine instead: libvirt's client by [`relay_libvirt`], a viewer
+//! by a [`PortRelay`].
+//!
 //! ```
 //! use std::time::Duration;
 //! use kvm_core::Transport as _;
@@ -20,13 +23,17 @@
 
 #![forbid(unsafe_code)]
 
+mod libvirt;
 mod local;
 mod none;
+mod relay;
 mod ssh;
 
+pub use libvirt::relay_libvirt;
 pub use local::LocalTransport;
 pub use none::NoTransport;
+pub use relay::{PortRelay, SocketRelay};
 pub use ssh::{
-    AgentKeys, Asked, Echo, HostKey, NoPrompt, Prompt, Question, Secret, SshAsker, SshConfig, SshOptions, SshTransport,
-    Timeouts, host_key, trust_host_key,
+    AgentKeys, Asked, Echo, Fingerprint, HostKey, NoPrompt, Prompt, Question, Secret, SshAsker, SshConfig, SshOptions,
+    SshTransport, Timeouts, host_key, host_keys, knows_host_key, trust_host_key,
 };

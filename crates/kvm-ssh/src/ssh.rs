@@ -25,10 +25,10 @@ mod sftp;
 mod trust;
 
 pub use config::{SshAsker, SshConfig};
-pub use host_key::HostKey;
+pub use host_key::{Fingerprint, HostKey};
 pub use options::{AgentKeys, SshOptions, Timeouts};
 pub use prompt::{Asked, Echo, NoPrompt, Prompt, Question, Secret};
-pub use trust::{host_key, trust_host_key};
+pub use trust::{host_key, host_keys, knows_host_key, trust_host_key};
 
 use client::Connection;
 use prompt::Answers;
@@ -55,6 +55,8 @@ pub struct SshTransport {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     control: Mutex<Option<Arc<Connection>>>,
+    /// One on which no stream was opened, for the next.
+    spare: Mutex<Option<Connection>>,
 }
 
 impl SshTransport {
@@ -63,7 +65,15 @@ impl SshTransport {
     pub fn new(options: SshOptions, prompt: Arc<dyn Prompt>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let endpoint =
             Endpoint::Ssh { user: Some(options.user.clone()), host: options.host.clone(), port: Some(options.port) };
-        Self { options, endpoint, answers: Answers::new(prompt), clock, entropy, control: Mutex::new(None) }
+        Self {
+            options,
+            endpoint,
+            answers: Answers::new(prompt),
+            clock,
+            entropy,
+            control: Mutex::new(None),
+            spare: Mutex::new(None),
+        }
     }
 
     /// Logs in, if nobody is logged in yet, so that trouble shows before there is work. `Denied` when the host is not
@@ -75,14 +85,20 @@ impl SshTransport {
     /// The connection for requests, opened when there is none that works.
     async fn control(&self) -> Result<Arc<Connection>> {
         let mut control = self.control.lock().await;
-        match control.as_ref().filter(|connection| !connection.is_closed()) {
-            Some(connection) => Ok(Arc::clone(connection)),
-            None => Ok(Arc::clone(control.insert(Arc::new(self.open().await?)))),
+        if let Some(connection) = control.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(Arc::clone(connection));
         }
+        let connection = self.fresh().await?;
+        Ok(Arc::clone(control.insert(Arc::new(connection))))
     }
 
-    async fn open(&self) -> Result<Connection> {
-        Connection::open(&self.options, &self.answers, &*self.clock).await
+    /// A connection on which there is nothing yet.
+    async fn fresh(&self) -> Result<Connection> {
+        let spare = self.spare.lock().await.take().filter(|connection| !connection.is_closed());
+        match spare {
+            Some(connection) => Ok(connection),
+            None => Connection::open(&self.options, &self.answers, &*self.clock).await,
+        }
     }
 }
 
@@ -97,7 +113,15 @@ impl Transport for SshTransport {
     }
 
     async fn dial(&self, to: &Dial) -> Result<Box<dyn ByteStream>> {
-        dial::dial(self.open().await?, to).await
+        let connection = self.fresh().await?;
+        match dial::channel(&connection, to).await {
+            Ok(channel) => Ok(dial::stream(channel, connection)),
+            Err(e) => {
+                // The login was not in vain: whoever tries another socket goes on with it.
+                *self.spare.lock().await = Some(connection);
+                Err(e)
+            }
+        }
     }
 
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {

@@ -10,6 +10,8 @@ use crate::rig::TransportBench;
 
 const LIMIT: Bytes = Bytes::from_mib(1);
 const MOMENT: Duration = Duration::from_secs(10);
+/// When a caller loses patience.
+const CANCELLED: Duration = Duration::from_millis(300);
 
 cases! { CASES in "transport" on TransportBench;
     /// A file is read as it was written, whatever bytes it holds; writing again replaces all of it.
@@ -83,6 +85,28 @@ cases! { CASES in "transport" on TransportBench;
     async fn an_endless_program_is_a_timeout(bench) {
         let argv: Vec<_> = bench.endless.iter().map(String::as_str).collect();
         refused(bench.transport.run(&argv, Duration::from_millis(300)).await, ErrorKind::Timeout)
+    }
+
+    /// A program that prints more than 16 MiB is corrupt, and the next one is run as if nothing had been.
+    async fn a_flood_of_output_is_corrupt(bench) {
+        let argv: Vec<_> = bench.flood.iter().map(String::as_str).collect();
+        refused(bench.transport.run(&argv, MOMENT * 6).await, ErrorKind::Corrupt)?;
+        let argv: Vec<_> = bench.failing.iter().map(String::as_str).collect();
+        same("status", bench.transport.run(&argv, MOMENT).await?.status, Some(3))
+    }
+
+    /// A program that nobody waits for any more disturbs no other call.
+    async fn a_call_that_is_cancelled_disturbs_no_other(bench) {
+        let endless: Vec<_> = bench.endless.iter().map(String::as_str).collect();
+        for _ in 0..3 {
+            let waited = tokio::time::timeout(CANCELLED, bench.transport.run(&endless, MOMENT)).await;
+            same("cancelled", waited.is_err(), true)?;
+        }
+        let argv: Vec<_> = bench.failing.iter().map(String::as_str).collect();
+        same("status", bench.transport.run(&argv, MOMENT).await?.status, Some(3))?;
+        let path = bench.directory.join("after");
+        bench.transport.write_file(&path, b"whole", 0o600).await?;
+        same("content", bench.transport.read_file(&path, LIMIT).await?, b"whole".to_vec())
     }
 
     /// A socket is reached both ways, and its end is seen.

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Target, Via};
 use crate::text::{hazards, refused};
 use crate::{Error, Result};
 
-/// Files that a connection uses. Each is an absolute path without control characters.
+/// Files and sockets that a connection uses. Each is an absolute path without control characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectOptions {
-    /// The libvirt daemon's socket on this machine (`--socket`); for local targets.
+    /// The libvirt daemon's socket (`--socket`): on this machine for local targets, on the host for SSH.
     pub socket: Option<PathBuf>,
     /// The private key to log in with (`--identity`); for SSH.
     pub identity: Option<PathBuf>,
@@ -45,7 +46,7 @@ impl ConnectOption {
     /// For which targets it is.
     fn meant_for(self) -> &'static str {
         match self {
-            Self::Socket => "local targets",
+            Self::Socket => "local targets and those over SSH",
             Self::Identity | Self::KnownHosts => "targets over SSH",
             Self::Pki => "targets over TLS",
         }
@@ -59,8 +60,20 @@ impl ConnectOptions {
         ConnectOption::ALL.into_iter().try_for_each(|option| self.text(option).map(drop))
     }
 
-    /// Checks every path, and that no option is set that this kind of target does not have.
-    pub(super) fn check_only(&self, allowed: &[ConnectOption]) -> Result<()> {
+    /// Checks the syntax of every path, and that none is set which this kind of target does not have. `InvalidInput` naming
+    /// the option.
+    pub fn check_for(&self, target: &Target) -> Result<()> {
+        self.check_only(match target {
+            Target::Mock(_) | Target::Test(_) => &[],
+            Target::Qemu { via: Via::Local, .. } => &[ConnectOption::Socket],
+            Target::Qemu { via: Via::Ssh { .. }, .. } => {
+                &[ConnectOption::Socket, ConnectOption::Identity, ConnectOption::KnownHosts]
+            }
+            Target::Qemu { via: Via::Tls { .. }, .. } => &[ConnectOption::Pki],
+        })
+    }
+
+    fn check_only(&self, allowed: &[ConnectOption]) -> Result<()> {
         for option in ConnectOption::ALL {
             if self.text(option)?.is_some() && !allowed.contains(&option) {
                 let field = option.field();
@@ -107,6 +120,29 @@ mod tests {
             let options = ConnectOptions { identity: Some(path.into()), ..Default::default() };
             let e = options.check().unwrap_err();
             assert_eq!(e.resource(), Some(&crate::Resource::Field("identity".into())), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_target_has_its_own_options() {
+        let all = |option: &str| match option {
+            "socket" => ConnectOptions { socket: Some("/s".into()), ..Default::default() },
+            "identity" => ConnectOptions { identity: Some("/i".into()), ..Default::default() },
+            "known_hosts" => ConnectOptions { known_hosts: Some("/k".into()), ..Default::default() },
+            _ => ConnectOptions { pki: Some("/p".into()), ..Default::default() },
+        };
+        for (target, allowed) in [
+            ("qemu:///system", &["socket"][..]),
+            ("qemu+ssh://h/system", &["socket", "identity", "known_hosts"]),
+            ("qemu+tls://h/system", &["pki"]),
+            ("test:///default", &[]),
+            ("mock:///demo", &[]),
+        ] {
+            let target = Target::parse(target).unwrap();
+            for option in ["socket", "identity", "known_hosts", "pki"] {
+                let checked = all(option).check_for(&target);
+                assert_eq!(checked.is_ok(), allowed.contains(&option), "{target} {option}");
+            }
         }
     }
 

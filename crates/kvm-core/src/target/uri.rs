@@ -29,41 +29,23 @@ pub(super) fn canonical(target: &Target) -> String {
 }
 
 pub(super) fn build(target: &Target, options: &ConnectOptions) -> Result<String> {
-    use ConnectOption::{Identity, KnownHosts, Pki, Socket};
+    use ConnectOption::{Pki, Socket};
+    options.check_for(target)?;
     match target {
         Target::Mock(_) => Err(Error::invalid("target", format!("{target} is simulated, libvirt does not know it"))),
-        Target::Test(node) => {
-            options.check_only(&[])?;
-            Ok(match node {
-                TestNode::Default => canonical(target),
-                TestNode::File(path) => format!("test://{}", utf8_percent_encode(&path.to_string_lossy(), PATH)),
-            })
-        }
-        Target::Qemu { scope, via: Via::Local } => {
-            options.check_only(&[Socket])?;
-            Ok(match options.text(Socket)? {
-                None => canonical(target),
-                Some(socket) => with_query(format!("qemu+unix:///{scope}"), &[("socket", socket)]),
-            })
-        }
-        Target::Qemu { scope, via: Via::Ssh { user, host, port } } => {
-            options.check_only(&[Identity, KnownHosts])?;
-            let user = user.as_ref().map(|user| utf8_percent_encode(user.as_str(), VALUE).to_string());
-            let remote = |scheme| remote(scheme, user.as_deref(), host, *port, *scope);
-            let key = options.text(Identity)?.map(|key| ("keyfile", key));
-            let (uri, mut query) = match options.text(KnownHosts)? {
-                // Keys only: the other methods ask a person, and nobody is there to answer.
-                Some(file) => (
-                    remote("qemu+libssh"),
-                    vec![("known_hosts", file), ("known_hosts_verify", "normal"), ("sshauth", "agent,privkey")],
-                ),
-                None => (remote("qemu+ssh"), vec![("no_tty", "1")]),
-            };
-            query.extend(key);
-            Ok(with_query(uri, &query))
+        Target::Test(node) => Ok(match node {
+            TestNode::Default => canonical(target),
+            TestNode::File(path) => format!("test://{}", utf8_percent_encode(&path.to_string_lossy(), PATH)),
+        }),
+        Target::Qemu { scope, via: Via::Local } => Ok(match options.text(Socket)? {
+            None => canonical(target),
+            Some(socket) => with_query(format!("qemu+unix:///{scope}"), &[("socket", socket)]),
+        }),
+        Target::Qemu { via: Via::Ssh { .. }, .. } => {
+            let text = format!("{target} is reached through a socket of this machine that leads there, not by libvirt");
+            Err(Error::invalid("target", text))
         }
         Target::Qemu { scope, via: Via::Tls { host, port } } => {
-            options.check_only(&[Pki])?;
             let pki = options.text(Pki)?.map(|pki| ("pkipath", pki));
             Ok(with_query(remote("qemu+tls", None, host, *port, *scope), pki.as_slice()))
         }
@@ -97,32 +79,16 @@ mod tests {
     fn settings_become_parameters_that_libvirt_knows() {
         let none = ConnectOptions::default();
         let socket = ConnectOptions { socket: Some("/run/a&b".into()), ..none.clone() };
-        let key = ConnectOptions { identity: Some("/k y".into()), ..none.clone() };
         let pki = ConnectOptions { pki: Some("/pki".into()), ..none.clone() };
         for (target, options, expected) in [
             ("qemu:///system", &none, "qemu:///system"),
             ("qemu:///session", &socket, "qemu+unix:///session?socket=%2Frun%2Fa%26b"),
-            ("qemu+ssh://svc$@h:22/system", &key, "qemu+ssh://svc%24@h:22/system?no_tty=1&keyfile=%2Fk%20y"),
-            ("qemu+ssh://[fe80::1%lo]/system", &none, "qemu+ssh://[fe80::1%25lo]/system?no_tty=1"),
+            ("qemu+tls://[fe80::1%lo]/system", &none, "qemu+tls://[fe80::1%25lo]/system"),
             ("qemu+tls://h/system", &pki, "qemu+tls://h/system?pkipath=%2Fpki"),
             ("test:///a b/ü.xml", &none, "test:///a%20b/%C3%BC.xml"),
         ] {
             assert_eq!(uri(target, options).unwrap(), expected);
         }
-    }
-
-    #[test]
-    fn known_hosts_choose_the_transport_that_checks_them() {
-        let options = ConnectOptions {
-            known_hosts: Some("/etc/kvm/known_hosts".into()),
-            identity: Some("/key".into()),
-            ..Default::default()
-        };
-        assert_eq!(
-            uri("qemu+ssh://root@h/system", &options).unwrap(),
-            "qemu+libssh://root@h/system?known_hosts=%2Fetc%2Fkvm%2Fknown_hosts&known_hosts_verify=normal\
-             &sshauth=agent%2Cprivkey&keyfile=%2Fkey"
-        );
     }
 
     #[test]
@@ -132,6 +98,8 @@ mod tests {
             let e = uri(target, &options).unwrap_err();
             assert_eq!(e.resource(), Some(&crate::Resource::Field("known_hosts".into())), "{target}");
         }
-        assert!(uri("mock:///demo", &ConnectOptions::default()).is_err());
+        for target in ["mock:///demo", "qemu+ssh://h/system"] {
+            assert!(uri(target, &ConnectOptions::default()).is_err(), "{target}");
+        }
     }
 }

@@ -59,6 +59,14 @@ pub(super) fn offer(known: &[&str], has_authority: bool) -> Preferred {
     }
 }
 
+/// The same for one type of key after the other, to see all keys that a host has.
+pub(super) fn offers_of_one_type() -> impl Iterator<Item = Preferred> {
+    let (elliptic, rsa) = KEYS[1..].split_at(3);
+    [&KEYS[..1], elliptic, rsa]
+        .into_iter()
+        .map(|keys| Preferred { key: Cow::Owned(keys.to_vec()), ..offer(&[], false) })
+}
+
 /// The type under which keys for this algorithm stand in files: RSA keys have one for all digests.
 fn key_type(algorithm: &Algorithm) -> &str {
     match algorithm {
@@ -93,6 +101,20 @@ mod tests {
         assert!(names.contains(&"kex-strict-c-v00@openssh.com".to_owned()), "{names:?}");
         assert_eq!(offer.cipher[0].as_ref(), "aes256-gcm@openssh.com");
         assert_eq!(offer.compression.len(), 1);
+    }
+
+    #[test]
+    fn together_the_offers_of_one_type_have_all_keys() {
+        let all: Vec<_> = offers_of_one_type().flat_map(|offer| offer.key.into_owned()).collect();
+        assert_eq!(all, KEYS);
+        for offer in offers_of_one_type() {
+            let families: std::collections::BTreeSet<_> = offer.key.iter().map(key_family).collect();
+            assert_eq!(families.len(), 1, "{families:?}");
+        }
+    }
+
+    fn key_family(algorithm: &Algorithm) -> String {
+        key_type(algorithm).split("-nistp").next().unwrap_or_default().to_owned()
     }
 
     #[test]

@@ -19,8 +19,11 @@ use super::login;
 use super::options::SshOptions;
 use super::prompt::Answers;
 
-/// The window of a channel: how much a host may send before we have read it.
-const WINDOW: u32 = 4 << 20;
+/// The window of a channel: how much a host may send before we have read it, and so the most that waits in memory. A stream
+/// is as fast as a window in the time to the host and back.
+const WINDOW: u32 = 16 << 20;
+/// The largest piece of a stream that a host may send at once.
+const PACKET: u32 = 65_535;
 /// How often a connection that says nothing is asked whether it is still there, within the time of a stall.
 const KEEPALIVES: u32 = 3;
 
@@ -96,8 +99,14 @@ impl Connection {
     }
 }
 
-/// The key that the host shows, without any login. Nothing is said about whether it may be trusted.
-pub(super) async fn shown_key(options: &SshOptions, answers: &Answers, clock: &dyn Clock) -> Result<HostKey> {
+/// The key that the host shows to this offer, without any login; `None` offers what a login would. Nothing is said about
+/// whether it may be trusted.
+pub(super) async fn shown_key(
+    options: &SshOptions,
+    offer: Option<Preferred>,
+    answers: &Answers,
+    clock: &dyn Clock,
+) -> Result<HostKey> {
     let through = match &options.jump {
         Some(jump) => Some(Connection::open_boxed(jump, answers, clock).await?),
         None => None,
@@ -105,8 +114,13 @@ pub(super) async fn shown_key(options: &SshOptions, answers: &Answers, clock: &d
     let stream = reach(options, through.as_ref()).await?;
     let seen = Arc::default();
     let client = Client { check: Check::Show(Arc::clone(&seen)), shown: options.shown(), farewell: Arc::default() };
-    let known = KnownHosts::read(&options.known_hosts).await?;
-    let offer = algorithms::offer(&known.algorithms(&options.known_name()), false);
+    let offer = match offer {
+        Some(offer) => offer,
+        None => {
+            let known = KnownHosts::read(&options.known_hosts).await?;
+            algorithms::offer(&known.algorithms(&options.known_name()), false)
+        }
+    };
     let refused = agree(options, offer, client, stream).await;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (seen, refused) {
@@ -196,6 +210,7 @@ async fn agree(
     let config = Config {
         client_id: SshId::Standard(concat!("SSH-2.0-kvm-manager_", env!("CARGO_PKG_VERSION")).into()),
         window_size: WINDOW,
+        maximum_packet_size: PACKET,
         preferred,
         keepalive_interval: Some(timeouts.stall / KEEPALIVES),
         keepalive_max: KEEPALIVES as usize,

@@ -5,24 +5,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use kvm_core::{ByteStream, Dial, Error, ErrorKind, Result};
-use russh::ChannelStream;
 use russh::client::Msg;
+use russh::{Channel, ChannelStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::client::Connection;
 
-/// Opens a stream on a connection that is its own: one whose reader stops would hold up all others beside it.
-pub(super) async fn dial(connection: Connection, to: &Dial) -> Result<Box<dyn ByteStream>> {
-    let channel = match to {
+/// Opens a channel to a socket of the host.
+pub(super) async fn channel(connection: &Connection, to: &Dial) -> Result<Channel<Msg>> {
+    match to {
         Dial::Unix(path) => {
             let path = path.to_str().filter(|path| path.starts_with('/') && !path.contains('\0'));
             let path = path.ok_or_else(|| Error::invalid("socket", "the socket is not an absolute path in UTF-8"))?;
-            connection.unix(path).await?
+            connection.unix(path).await
         }
-        Dial::Tcp { host, port } => connection.tcp(host.as_str(), port.get()).await?,
-        other => return Err(Error::new(ErrorKind::Unsupported, format!("no such kind of socket here: {other:?}"))),
-    };
-    Ok(Box::new(Dialled { stream: channel.into_stream(), _connection: connection }))
+        Dial::Tcp { host, port } => connection.tcp(host.as_str(), port.get()).await,
+        other => Err(Error::new(ErrorKind::Unsupported, format!("no such kind of socket here: {other:?}"))),
+    }
+}
+
+/// A channel as a stream, with a connection that is its own: one whose reader stops would hold up all others beside it.
+pub(super) fn stream(channel: Channel<Msg>, connection: Connection) -> Box<dyn ByteStream> {
+    Box::new(Dialled { stream: channel.into_stream(), _connection: connection })
 }
 
 /// A stream, and the connection that ends with it.

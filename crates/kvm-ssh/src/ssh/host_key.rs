@@ -52,6 +52,41 @@ impl HostKey {
     }
 }
 
+/// A fingerprint of a key, as people compare them: `SHA256:` and 43 characters of base64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Whether it is this key's.
+    #[must_use]
+    pub fn is_of(&self, key: &HostKey) -> bool {
+        self.0 == key.fingerprint()
+    }
+}
+
+impl std::str::FromStr for Fingerprint {
+    type Err = Error;
+
+    /// Takes what `ssh-keygen -l` shows. `InvalidInput` for anything else; MD5 proves nothing any more.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let digest = text.strip_prefix("SHA256:").map(|digest| digest.trim_end_matches('='));
+        let is_whole = |digest: &&str| BASE64_NOPAD.decode(digest.as_bytes()).is_ok_and(|bytes| bytes.len() == 32);
+        match digest.filter(is_whole) {
+            Some(digest) => Ok(Self(format!("SHA256:{digest}"))),
+            None => {
+                let text = "a fingerprint is SHA256: and 43 characters of base64, as ssh-keygen -l shows it";
+                Err(Error::invalid("fingerprint", text))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 impl std::fmt::Debug for HostKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "HostKey({} {})", self.algorithm, self.fingerprint())
@@ -104,19 +139,18 @@ impl Judge {
                     detail += &format!("\nknown is {} in {}", fingerprint(&old.key), old.place);
                 }
                 detail += "\nsomebody may be listening in; if the key was changed on purpose, remove the old line";
-                Err(self.denied("shows another host key than before").with_detail(detail))
+                Err(self.denied("shows another host key than before").with_detail(detail).during("host-key-changed"))
             }
         }
     }
 
     fn unknown(&self, key: &HostKey) -> Error {
-        let mut detail = format!("it shows {} {}", key.algorithm(), key.fingerprint());
+        let mut detail = format!("it shows {} {}; no known_hosts file has it", key.algorithm(), key.fingerprint());
         let known = self.known.algorithms(&self.name);
         if !known.is_empty() {
             detail += &format!("\nknown of it are keys of another type: {}", known.join(", "));
         }
-        detail += "\ncompare this with the host's own (ssh-keygen -lf), then add the key to known_hosts";
-        self.denied("shows a host key that is not known").with_detail(detail)
+        self.denied("shows a host key that is not known").with_detail(detail).during("host-key-unknown")
     }
 
     /// Whether an authority that is trusted for this host vouches for the key; `false` when none of ours has signed.
@@ -158,10 +192,27 @@ impl Judge {
     }
 
     fn revoked(&self, fingerprint: &str, place: &str) -> Error {
-        self.denied("shows a host key that is revoked").with_detail(format!("{fingerprint} is revoked in {place}"))
+        let e = self.denied("shows a host key that is revoked");
+        e.with_detail(format!("{fingerprint} is revoked in {place}")).during("host-key-revoked")
     }
 
     fn denied(&self, text: &str) -> Error {
         Error::new(ErrorKind::Denied, format!("{} {text}", self.shown)).on(Resource::Host(self.shown.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_sha256_fingerprint_is_one() {
+        let text = fingerprint(b"key");
+        assert_eq!(text.parse::<Fingerprint>().unwrap().to_string(), text);
+        assert_eq!(format!("{text}=").parse::<Fingerprint>().unwrap().to_string(), text);
+        for text in [&text[..49], &text[7..], "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48", "", "SHA256:\n"] {
+            let e = text.parse::<Fingerprint>().unwrap_err();
+            assert_eq!(e.resource(), Some(&Resource::Field("fingerprint".into())), "{text:?}");
+        }
     }
 }

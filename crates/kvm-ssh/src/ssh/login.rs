@@ -81,7 +81,7 @@ impl Login<'_> {
             detail += &format!("\n{note}");
         }
         let e = host_error(ErrorKind::Denied, &self.shown, "took none of the keys and answers that there were");
-        Err(e.with_detail(detail))
+        Err(e.with_detail(detail).during("login"))
     }
 
     async fn by(&mut self, method: MethodKind) -> Result<Outcome> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use kvm_core::{Bytes, Clock, Error, ErrorKind, Resource, Result};
 
+use super::algorithms;
 use super::client;
 use super::host_key::{HostKey, fingerprint};
 use super::known_hosts::{KnownHosts, Standing};
@@ -20,7 +21,25 @@ use crate::local::file;
 /// Nothing is said about whether the key is the host's: compare its fingerprint on another way, then
 /// [`trust_host_key`].
 pub async fn host_key(options: &SshOptions, prompt: Arc<dyn Prompt>, clock: &dyn Clock) -> Result<HostKey> {
-    client::shown_key(options, &Answers::new(prompt), clock).await
+    client::shown_key(options, None, &Answers::new(prompt), clock).await
+}
+
+/// Asks a host for its key of each type, as [`host_key`] does for the one that a login would be shown. `Denied` when it has
+/// none that is strong enough.
+pub async fn host_keys(options: &SshOptions, prompt: Arc<dyn Prompt>, clock: &dyn Clock) -> Result<Vec<HostKey>> {
+    let answers = Answers::new(prompt);
+    let (mut keys, mut refused) = (Vec::new(), None);
+    for offer in algorithms::offers_of_one_type() {
+        match client::shown_key(options, Some(offer), &answers, clock).await {
+            Ok(key) => keys.push(key),
+            Err(e) if e.kind() == ErrorKind::Denied => refused = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    match refused {
+        Some(e) if keys.is_empty() => Err(e),
+        _ => Ok(keys),
+    }
 }
 
 /// Writes the key of a host into a `known_hosts` file: atomically, mode 0600, with the directory (0700) if it is not
@@ -29,26 +48,37 @@ pub async fn host_key(options: &SshOptions, prompt: Arc<dyn Prompt>, clock: &dyn
 /// `AlreadyExists` when another key of the same type stands there or in another file of these options, `Denied` when
 /// the key is revoked.
 pub async fn trust_host_key(known_hosts: &Path, options: &SshOptions, key: &HostKey) -> Result<()> {
-    let mut files = options.known_hosts.clone();
-    if !files.iter().any(|file| file == known_hosts) {
-        files.push(known_hosts.to_owned());
+    let mut options = options.clone();
+    if !options.known_hosts.iter().any(|file| file == known_hosts) {
+        options.known_hosts.push(known_hosts.to_owned());
     }
+    match knows_host_key(&options, key).await? {
+        true => Ok(()),
+        false => write(known_hosts, &options.known_name(), key).await,
+    }
+}
+
+/// Whether a key stands in the `known_hosts` files as the host's own.
+///
+/// `AlreadyExists` when another key of the same type stands there, `Denied` when the key is revoked.
+pub async fn knows_host_key(options: &SshOptions, key: &HostKey) -> Result<bool> {
     let name = options.known_name();
-    match KnownHosts::read(&files).await?.standing(&name, key.algorithm(), key.bytes()) {
-        Standing::Known => return Ok(()),
-        Standing::Unknown => {}
+    match KnownHosts::read(&options.known_hosts).await?.standing(&name, key.algorithm(), key.bytes()) {
+        Standing::Known => Ok(true),
+        Standing::Unknown => Ok(false),
         Standing::Revoked(place) => {
             let text = format!("the key {} is revoked in {place}", key.fingerprint());
-            return Err(Error::new(ErrorKind::Denied, text).on(Resource::Host(name)));
+            Err(Error::new(ErrorKind::Denied, text).on(Resource::Host(name)))
         }
         Standing::Changed(recorded) => {
             let old: Vec<_> = recorded.iter().map(|r| format!("{} in {}", fingerprint(&r.key), r.place)).collect();
             let text = format!("another {} key of {name} is known; remove its line first", key.algorithm());
-            return Err(Error::new(ErrorKind::AlreadyExists, text)
-                .with_detail(old.join("\n"))
-                .on(Resource::Host(name)));
+            Err(Error::new(ErrorKind::AlreadyExists, text).with_detail(old.join("\n")).on(Resource::Host(name)))
         }
     }
+}
+
+async fn write(known_hosts: &Path, name: &str, key: &HostKey) -> Result<()> {
     let path = known_hosts.to_owned();
     let path = tokio::task::spawn_blocking(move || place(&path));
     let path = path.await.map_err(|e| Error::internal("file work did not finish").with_source(e))?;

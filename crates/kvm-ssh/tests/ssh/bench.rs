@@ -24,6 +24,7 @@ pub(crate) async fn bench(transport: Arc<dyn Transport>, keep: impl Send + Sync 
         directory: dir.path().join("work"),
         failing: words(&["sh", "-c", "echo contract; echo contract >&2; exit 3"]),
         endless: words(&["sleep", "3600"]),
+        flood: words(&["head", "-c", "17825792", "/dev/zero"]),
         echo,
         keep: {
             std::fs::create_dir(dir.path().join("work")).expect("a directory");

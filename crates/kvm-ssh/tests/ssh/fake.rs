@@ -1,4 +1,5 @@
 //! A server of the tests' own, which can do what OpenSSH's does not.
+#![allow(dead_code, reason = "each of the test programs uses a part of it")]
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,8 @@ pub(crate) struct Manner {
     pub(crate) no_channels: bool,
     /// Prints without end on both streams of a program.
     pub(crate) floods: bool,
+    /// Answers requests for files with a frame that would be 4 GiB long.
+    pub(crate) huge_files: bool,
     /// Opens channels by itself once somebody is in.
     pub(crate) intrudes: bool,
 }
@@ -252,6 +255,14 @@ impl Handler for Peer {
             std::mem::forget(reply);
         } else {
             reply.accept().await;
+        }
+        Ok(())
+    }
+
+    async fn subsystem_request(&mut self, id: ChannelId, _: &str, session: &mut Session) -> Result<(), russh::Error> {
+        session.channel_success(id)?;
+        if self.manner.huge_files {
+            session.data(id, vec![0xff; 32_768])?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use kvm_core::{Error, ErrorKind, SystemClock};
-use kvm_ssh::{NoPrompt, SshOptions, host_key, trust_host_key};
+use kvm_ssh::{NoPrompt, SshOptions, host_key, host_keys, trust_host_key};
 use russh::MethodKind;
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{HashAlg, PrivateKey};
@@ -170,6 +170,25 @@ async fn the_type_of_key_that_is_known_is_the_one_that_is_asked_for() {
     options.known_hosts = vec![sshd.path("others")];
     std::fs::write(sshd.path("others"), format!("[127.0.0.1]:{} {other}", sshd.port)).unwrap();
     sshd.transport(&options).connect().await.unwrap();
+}
+
+#[tokio::test]
+async fn all_keys_of_a_host_are_shown_and_each_has_the_fingerprint_that_ssh_keygen_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for (key, kind) in [("host_key", "ed25519"), ("user_key", "ed25519"), ("ecdsa_key", "ecdsa"), ("rsa_key", "rsa")] {
+        program(&["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", &at(key)]).await;
+    }
+    let mut expected = Vec::new();
+    for key in ["host_key", "ecdsa_key", "rsa_key"] {
+        let said = program(&["ssh-keygen", "-l", "-f", &at(key)]).await;
+        expected.push(said.split(' ').nth(1).unwrap().to_owned());
+    }
+    let sshd = Sshd::start_in(dir, "HostKey {dir}/ecdsa_key\nHostKey {dir}/rsa_key").await;
+    let keys = host_keys(&sshd.stranger(), Arc::new(NoPrompt), &SystemClock).await.unwrap();
+    assert_eq!(keys.iter().map(|key| key.fingerprint()).collect::<Vec<_>>(), expected);
+    let one = Fake::start(open()).await;
+    assert_eq!(host_keys(&one.options(), Arc::new(NoPrompt), &SystemClock).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
