@@ -84,6 +84,18 @@ pub(crate) fn editor() -> Vec<String> {
     command.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
+/// Whether there is a desktop to open windows on.
+pub(crate) fn has_desktop() -> bool {
+    ["WAYLAND_DISPLAY", "DISPLAY"].into_iter().any(|name| variable(name).is_some())
+}
+
+/// A program as a shell would find it.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = variable("PATH")?;
+    let mut places = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));
+    places.find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file())
+}
+
 #[expect(clippy::disallowed_methods, reason = "a surface reads the environment, and does so here only")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

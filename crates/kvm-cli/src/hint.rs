@@ -29,6 +29,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::Denied, "confirm", _) => {
             Some("run it again with --yes when that is what you want".to_owned())
         }
+        (ErrorKind::InvalidState, "viewer-password", _) => {
+            Some("set it for the next start with --only config, then power-cycle it".to_owned())
+        }
         (ErrorKind::NotFound, "find-device", Some(Resource::Vm(name))) => {
             let name = word(name);
             Some(format!("kvmctl disk list {name} and kvmctl nic list {name} show what it has"))

@@ -7,6 +7,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::session::Session;
 
+/// Waits until somebody asks to stop, which is then the end of the work and no error.
+pub(crate) async fn asked_to_stop(session: &Session) -> Result<()> {
+    let mut requests = Requests::listen()?;
+    let _quiet = session.leave_signals_to_child();
+    requests.next().await;
+    Ok(())
+}
+
 /// Requests to stop, from when this is made.
 #[derive(Debug)]
 pub(crate) struct Requests {

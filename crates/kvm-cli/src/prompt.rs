@@ -25,6 +25,11 @@ impl Prompt for TerminalPrompt {
     }
 }
 
+/// Asks for something that is not shown; `None` without a terminal or an answer.
+pub(crate) async fn secret(question: &str) -> Result<Option<Secret>> {
+    ask(question, Echo::Hidden).await
+}
+
 async fn ask(question: &str, echo: Echo) -> Result<Option<Secret>> {
     let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else { return Ok(None) };
     let lost = |e: io::Error| Error::new(ErrorKind::Unavailable, "the terminal cannot be used").with_source(e);

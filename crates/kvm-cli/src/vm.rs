@@ -35,6 +35,8 @@ mod shutdown;
 mod start;
 mod suspend;
 mod tag;
+pub(crate) mod viewer;
+mod viewer_password;
 
 /// Verbs for virtual machines.
 #[derive(Debug, Subcommand)]
@@ -89,6 +91,10 @@ pub enum Command {
     Import(import::Args),
     /// Sit at the serial console.
     Console(console::Args),
+    /// Look at the screen, also of another host.
+    Viewer(viewer::Args),
+    /// Set the password of the screen, and when it ends.
+    ViewerPassword(viewer_password::Args),
     /// Save a picture of the screen.
     Screenshot(screenshot::Args),
     /// Delete VMs with what belongs to nobody else.
@@ -120,6 +126,8 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Export(args) => export::run(args, session, printer).await,
         Command::Import(args) => import::run(args, session, printer).await,
         Command::Console(args) => console::run(args, session, printer).await,
+        Command::Viewer(args) => viewer::run(args, session, printer).await,
+        Command::ViewerPassword(args) => printer.show(&viewer_password::run(args, session).await?),
         Command::Screenshot(args) => printer.show(&screenshot::run(args, session).await?),
         Command::Delete(args) => delete::run(args, session, printer).await,
     }

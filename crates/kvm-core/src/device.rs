@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use kvm_xml::Document as _;
 use kvm_xml::Domain;
-use kvm_xml::domain::{Disk, Interface};
+use kvm_xml::domain::{Disk, Graphics, GraphicsType, Interface};
 use kvm_xml::value::DiskName;
 use serde::{Deserialize, Serialize};
 
@@ -32,11 +32,12 @@ pub trait Devices: fmt::Debug + Send + Sync {
     /// `NotFound` when one of the documents has no such device; then nothing changes.
     async fn detach(&self, vm: &VmId, device: &DeviceRef, impact: Impact) -> Result<()>;
 
-    /// Changes a device in place: the medium of a drive, the link of a network device. The device is found by what tells
+    /// Changes a device in place: the medium of a drive, the link of a network device, the password of a screen. The device is found by what tells
     /// it apart, and is afterwards as the document says.
     ///
     /// `NotFound` when one of the documents has no such device, `Unsupported` for what cannot change while the machine
-    /// runs, such as the image of a hard disk; `InvalidState` and `InvalidInput` as in [`attach`](Self::attach).
+    /// runs, such as the image of a hard disk; `InvalidState` for the password of a screen that was started without one, else
+    /// `InvalidState` and `InvalidInput` as in [`attach`](Self::attach).
     async fn update(&self, vm: &VmId, device: &Device, impact: Impact) -> Result<()>;
 
     /// Sets how many virtual CPUs are plugged in. `InvalidInput` above the most that the document has. A running guest may
@@ -108,6 +109,8 @@ pub enum Device {
     Disk(Box<Disk>),
     /// A network device.
     Interface(Box<Interface>),
+    /// A screen, which is neither plugged into a running machine nor out of it.
+    Graphics(Box<Graphics>),
 }
 
 impl Device {
@@ -121,6 +124,10 @@ impl Device {
                 Some(mac) => MacAddr::from_octets(mac).map(DeviceRef::Nic),
                 None => Err(Error::invalid("mac", "the network device's document has no MAC address")),
             },
+            Self::Graphics(graphics) => graphics
+                .r#type
+                .map(DeviceRef::Graphics)
+                .ok_or_else(|| Error::invalid("type", "the screen's document has no type such as vnc")),
         }
     }
 
@@ -132,6 +139,7 @@ impl Device {
         match self {
             Self::Disk(disk) => put(&mut devices.disk, disk, |other| disk_name(other) == disk_name(disk)),
             Self::Interface(interface) => put(&mut devices.interface, interface, |other| mac(other) == mac(interface)),
+            Self::Graphics(graphics) => put(&mut devices.graphics, graphics, |other| other.r#type == graphics.r#type),
         }
         Ok(())
     }
@@ -142,6 +150,7 @@ impl Device {
         match self {
             Self::Disk(disk) => disk.to_xml(),
             Self::Interface(interface) => interface.to_xml(),
+            Self::Graphics(graphics) => graphics.to_xml(),
         }
     }
 }
@@ -155,6 +164,8 @@ pub enum DeviceRef {
     Disk(DiskName),
     /// The network device with this address.
     Nic(MacAddr),
+    /// The first screen of this kind.
+    Graphics(GraphicsType),
 }
 
 impl DeviceRef {
@@ -173,18 +184,24 @@ impl DeviceRef {
                 .iter()
                 .find(|interface| mac(interface) == Some(wanted.octets()))
                 .map(|interface| Device::Interface(Box::new(interface.clone()))),
+            Self::Graphics(kind) => devices
+                .graphics
+                .iter()
+                .find(|graphics| graphics.r#type == Some(*kind))
+                .map(|graphics| Device::Graphics(Box::new(graphics.clone()))),
         }
     }
 
     /// Takes the device out of a machine's document. Whether it was there.
     pub fn take_out(&self, document: &mut Domain) -> bool {
         let Some(devices) = &mut document.devices else { return false };
-        let before = (devices.disk.len(), devices.interface.len());
+        let before = (devices.disk.len(), devices.interface.len(), devices.graphics.len());
         match self {
             Self::Disk(name) => devices.disk.retain(|disk| disk_name(disk).as_ref() != Some(name)),
             Self::Nic(wanted) => devices.interface.retain(|interface| mac(interface) != Some(wanted.octets())),
+            Self::Graphics(kind) => devices.graphics.retain(|graphics| graphics.r#type != Some(*kind)),
         }
-        before != (devices.disk.len(), devices.interface.len())
+        before != (devices.disk.len(), devices.interface.len(), devices.graphics.len())
     }
 }
 
@@ -193,6 +210,7 @@ impl fmt::Display for DeviceRef {
         match self {
             Self::Disk(name) => write!(f, "disk {name}"),
             Self::Nic(mac) => write!(f, "network device {mac}"),
+            Self::Graphics(kind) => write!(f, "{} screen", kind.as_str()),
         }
     }
 }
@@ -210,6 +228,7 @@ fn put<T: Clone>(list: &mut Vec<T>, item: &T, is_same: impl Fn(&T) -> bool) {
 enum Form {
     Disk(String),
     Nic(MacAddr),
+    Graphics(String),
 }
 
 impl From<DeviceRef> for Form {
@@ -217,6 +236,7 @@ impl From<DeviceRef> for Form {
         match device {
             DeviceRef::Disk(name) => Self::Disk(name.as_str().to_owned()),
             DeviceRef::Nic(mac) => Self::Nic(mac),
+            DeviceRef::Graphics(kind) => Self::Graphics(kind.as_str().to_owned()),
         }
     }
 }
@@ -228,6 +248,7 @@ impl TryFrom<Form> for DeviceRef {
         Ok(match form {
             Form::Disk(name) => Self::Disk(name.parse()?),
             Form::Nic(mac) => Self::Nic(mac),
+            Form::Graphics(kind) => Self::Graphics(kind.parse()?),
         })
     }
 }
@@ -271,7 +292,12 @@ mod tests {
 
     #[test]
     fn a_pointer_survives_a_journal() {
-        for key in [DeviceRef::Disk("vdb".parse().unwrap()), DeviceRef::Nic("52:54:0:0:0:1".parse().unwrap())] {
+        let keys = [
+            DeviceRef::Disk("vdb".parse().unwrap()),
+            DeviceRef::Nic("52:54:0:0:0:1".parse().unwrap()),
+            DeviceRef::Graphics(GraphicsType::Spice),
+        ];
+        for key in keys {
             let text = serde_json::to_string(&key).unwrap();
             assert_eq!(serde_json::from_str::<DeviceRef>(&text).unwrap(), key, "{text}");
         }
@@ -282,5 +308,6 @@ mod tests {
     fn a_device_without_a_name_has_no_key() {
         assert!(Device::Disk(Box::default()).key().is_err());
         assert!(Device::Interface(Box::default()).key().is_err());
+        assert!(Device::Graphics(Box::default()).key().is_err());
     }
 }

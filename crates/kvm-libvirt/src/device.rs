@@ -44,10 +44,13 @@ impl Devices for Libvirt {
     }
 
     async fn update(&self, vm: &VmId, device: &Device, impact: Impact) -> Result<()> {
-        let (id, key, xml) = (*vm, device.key()?, device.to_xml());
+        let (id, key, xml, device) = (*vm, device.key()?, device.to_xml(), device.clone());
         self.work("update a device of", vm_resource(&id), move |task| {
             let machine = task.machine(&id)?;
-            let check = || find(task, &machine, &key, impact).map(drop);
+            let check = || {
+                find(task, &machine, &key, impact)?;
+                can_have_password(task, &machine, &device, impact)
+            };
             check()?;
             let updated = machine.domain.update_device_flags(&xml, flags(impact));
             updated.map_err(|e| looked_again(e, check, |e| refused(task, e)))
@@ -147,6 +150,20 @@ fn find(task: &Task<'_>, machine: &Machine, key: &DeviceRef, impact: Impact) -> 
         last = Ok(key.find(&document).ok_or_else(missing)?);
     }
     last
+}
+
+/// `InvalidState` for the password of a screen that QEMU was started to show without one: libvirt has no number for that.
+fn can_have_password(task: &Task<'_>, machine: &Machine, device: &Device, impact: Impact) -> Result<(), Failure> {
+    let Device::Graphics(wanted) = device else { return Ok(()) };
+    if wanted.passwd.is_none() || !impact.reaches(Which::Live) {
+        return Ok(());
+    }
+    let live = document::read::<Domain>(task, &machine.domain.xml_desc(sys::VIR_DOMAIN_XML_SECURE)?)?;
+    let screens = live.devices.iter().flat_map(|devices| &devices.graphics);
+    match screens.filter(|screen| screen.r#type == wanted.r#type).any(|screen| screen.passwd.is_some()) {
+        true => Ok(()),
+        false => Err(task.invalid_state("was started without a password for its screen").into()),
+    }
 }
 
 fn find_disk(task: &Task<'_>, machine: &Machine, disk: &DiskName) -> Result<(), Failure> {

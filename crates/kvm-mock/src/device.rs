@@ -38,7 +38,12 @@ impl Devices for Mock {
 
     async fn detach(&self, vm: &VmId, device: &DeviceRef, impact: Impact) -> Result<()> {
         self.change(Method::DetachDevice, vm, |world, now| {
-            find(world.machine(vm)?, vm, device, impact)?;
+            for present in find(world.machine(vm)?, vm, device, impact)? {
+                if impact.reaches(Which::Live) && matches!(present, Device::Graphics(_)) {
+                    let text = "a screen cannot be taken out of a running machine";
+                    return Err(Error::new(ErrorKind::Unsupported, text).on(on(vm)));
+                }
+            }
             let machine = world.machine_mut(vm)?;
             if impact.reaches(Which::Config) {
                 device.take_out(machine.document_mut(Which::Config)?);
@@ -196,8 +201,11 @@ fn find(machine: &Machine, vm: &VmId, device: &DeviceRef, impact: Impact) -> Res
     documents(machine, impact)?.into_iter().map(found).collect()
 }
 
-/// Whether QEMU plugs such a device into a running machine: some buses are wired for good.
+/// Whether QEMU plugs such a device into a running machine: some buses are wired for good, and so are screens.
 fn can_plug(device: &Device) -> Result<()> {
+    if matches!(device, Device::Graphics(_)) {
+        return Err(Error::new(ErrorKind::Unsupported, "a screen cannot be plugged into a running machine"));
+    }
     let Device::Disk(disk) = device else { return Ok(()) };
     match disk.bus() {
         Some(DiskBus::Ide | DiskBus::Sata | DiskBus::Fdc) => {
@@ -207,8 +215,15 @@ fn can_plug(device: &Device) -> Result<()> {
     }
 }
 
-/// Whether a device may become that while the machine runs: only drives have a medium that changes.
+/// Whether a device may become that while the machine runs: only drives have a medium that changes, and QEMU asks for no
+/// password where it did not from the start.
 fn can_change(present: &Device, wanted: &Device) -> Result<()> {
+    if let (Device::Graphics(present), Device::Graphics(wanted)) = (present, wanted) {
+        return match present.passwd.is_none() && wanted.passwd.is_some() {
+            true => Err(Error::new(ErrorKind::InvalidState, "the screen was started without a password")),
+            false => Ok(()),
+        };
+    }
     let (Device::Disk(present), Device::Disk(wanted)) = (present, wanted) else { return Ok(()) };
     let is_drive = matches!(present.device, Some(DiskDevice::Cdrom | DiskDevice::Floppy));
     if is_drive || path(present) == path(wanted) {

@@ -14,12 +14,14 @@ mod disk;
 mod media;
 mod nic;
 mod resource;
+mod screen;
 
 pub(crate) use disk::source;
 pub use disk::{DiskAttach, DiskDetach, plan_disk_attach, plan_disk_detach, resize_disk};
 pub use media::{MediaChange, eject, insert};
 pub use nic::{NicAttach, NicDetach, plan_nic_attach, plan_nic_detach, set_link};
 pub use resource::{Resources, set_resources};
+pub use screen::{ScreenPassword, ScreenPasswordChange, set_screen_password};
 
 /// How long a guest has to give up a device unless told otherwise.
 pub const DETACH_TIMEOUT: Duration = Duration::from_secs(60);

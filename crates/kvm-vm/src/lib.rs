@@ -55,6 +55,7 @@ pub use device::{
     AttachPlan, DETACH_TIMEOUT, DiskAttach, DiskDetach, MediaChange, NicAttach, NicDetach, Resources, eject, insert,
     plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link, set_resources,
 };
+pub use device::{ScreenPassword, ScreenPasswordChange, set_screen_password};
 pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
 pub use find::{resolve, select};
 pub use import::{Identity, ImportOptions, Trust, export, plan_import};

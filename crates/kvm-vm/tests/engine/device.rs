@@ -9,10 +9,11 @@ use kvm_core::op::{Catalogue, Plan};
 use kvm_core::{Bytes, DeviceRef, Error, ErrorKind, Host, Impact, Result, VcpuCount, View};
 use kvm_mock::Mock;
 use kvm_vm::{
-    AttachPlan, DiskAttach, DiskDetach, NicAttach, NicDetach, Resources, Volumes, eject, insert, pending,
-    plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link, set_resources,
+    AttachPlan, DiskAttach, DiskDetach, NicAttach, NicDetach, Resources, ScreenPasswordChange, Volumes, eject, insert,
+    pending, plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link,
+    set_resources, set_screen_password,
 };
-use kvm_xml::domain::Link;
+use kvm_xml::domain::{GraphicsType, Link};
 
 use crate::support::{Bench, catalogue, said};
 
@@ -175,6 +176,35 @@ async fn a_network_device_that_cannot_work_is_refused() {
     }
     let config = NicAttach { impact: Some(Impact::Config), ..nic("idle") };
     plan_nic_attach(&bench.host, &build, &config, &bench.cx()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_password_of_a_screen_waits_for_the_next_start_where_there_was_none() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    let password = async |view: View| {
+        let document = bench.host.hypervisor.definition(&build.id, view.with_secrets()).await.unwrap();
+        document.devices.unwrap().graphics.into_iter().find_map(|screen| screen.passwd)
+    };
+    let change = |text: &str| ScreenPasswordChange {
+        password: Some(text.parse().unwrap()),
+        valid_to: Some("2030-01-01T00:00:00".parse().unwrap()),
+        ..ScreenPasswordChange::default()
+    };
+    let set = async |change: &ScreenPasswordChange| set_screen_password(&bench.host, &build, change).await;
+    assert_eq!(set(&change("s3cret")).await.unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!((password(View::LIVE).await, password(View::CONFIG).await), (None, None), "all or nothing");
+    assert_eq!(set(&change("nine chars")).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let spice = ScreenPasswordChange { kind: Some(GraphicsType::Spice), ..change("s3cret") };
+    assert_eq!(set(&spice).await.unwrap_err().kind(), ErrorKind::NotFound);
+
+    let config = ScreenPasswordChange { impact: Some(Impact::Config), ..change("s3cret") };
+    assert_eq!(set(&config).await.unwrap(), (GraphicsType::Vnc, Impact::Config));
+    assert_eq!((password(View::LIVE).await, password(View::CONFIG).await), (None, Some("s3cret".to_owned())));
+    let removed = set(&ScreenPasswordChange::default()).await.unwrap();
+    assert_eq!((removed.1, password(View::CONFIG).await), (Impact::Config, None));
+    let live = ScreenPasswordChange { impact: Some(Impact::Live), ..ScreenPasswordChange::default() };
+    assert_eq!(set(&live).await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[tokio::test(start_paused = true)]
