@@ -211,6 +211,18 @@ async fn a_cancel_before_the_point_of_no_return_undoes_everything() {
     assert_eq!(toy.store.finished().await.unwrap()[0].status, OpStatus::Cancelled);
 }
 
+#[tokio::test]
+async fn a_cancel_reaches_the_step_that_is_the_point_of_no_return_as_long_as_it_has_not_happened() {
+    let toy = Toy::new();
+    let plan = toy.plan(&[("a", Habit::Good), ("b", Habit::WaitsForCancel)], 1);
+    let cancel = CancellationToken::new();
+    let canceller = CancelsAt { token: cancel.clone(), step: 1 };
+    let cx = RunContext { host: &toy.host, reporter: &canceller, cancel: &cancel };
+    assert_eq!(toy.executor().run(plan, cx).await.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(toy.names().is_empty());
+    assert_eq!(toy.store.finished().await.unwrap()[0].status, OpStatus::Cancelled);
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_process_can_ask_for_the_cancel() {
     let toy = Toy::new();

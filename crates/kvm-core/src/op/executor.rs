@@ -348,9 +348,10 @@ impl Run<'_> {
     }
 
     async fn do_step(&mut self, i: usize, cancel: &CancellationToken) -> Result<(), Halt> {
-        // Past the point of no return a request to cancel must not leave the work half done.
+        // Past the point of no return a request to cancel must not leave the work half done. The step that gets there
+        // is not past it: it may still give up while nothing has happened.
         let never = CancellationToken::new();
-        let cancel = if i >= self.view.header.reversible { &never } else { cancel };
+        let cancel = if self.view.is_committed() { &never } else { cancel };
         let begun_before = self.view.steps[i] == StepState::Unknown;
         let found = self.probe(i, cancel).await?;
         if found == Probe::Done && begun_before {
@@ -397,7 +398,9 @@ impl Run<'_> {
                 // One that has not happened is not behind us; one whose answer was lost may simply be done.
                 let seen = self.probe(i, &never).await.ok();
                 maybe = seen != Some(Probe::Pending);
-                if seen == Some(Probe::Done) && matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) {
+                let was_lost =
+                    matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Cancelled);
+                if seen == Some(Probe::Done) && was_lost {
                     result = Ok(());
                 }
             }
@@ -486,7 +489,13 @@ impl Run<'_> {
     }
 
     fn step_context<'s>(&'s self, cancel: &'s CancellationToken) -> StepContext<'s> {
-        StepContext { host: self.cx.host, clock: &*self.executor.clock, reporter: self.cx.reporter, cancel }
+        StepContext {
+            host: self.cx.host,
+            clock: &*self.executor.clock,
+            reporter: self.cx.reporter,
+            cancel,
+            peers: self.executor.catalogue.peers(),
+        }
     }
 
     async fn verdict(&self, moment: Moment, i: usize) -> Verdict {

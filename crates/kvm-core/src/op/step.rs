@@ -1,11 +1,14 @@
 //! One step of an operation: done, probed, taken back.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::peer::NoPeers;
+use super::{Peer, Peers};
 use crate::{Clock, Error, Host, Reporter, Result};
 
 /// One step of an operation, as data that a journal can hold.
@@ -46,8 +49,26 @@ pub struct StepContext<'a> {
     pub clock: &'a dyn Clock,
     /// For news from inside a long step.
     pub reporter: &'a dyn Reporter,
-    /// Asks a step that waits to give up with [`Cancelled`](crate::ErrorKind::Cancelled). Not set while undoing.
+    /// Asks a step that waits to give up with [`Cancelled`](crate::ErrorKind::Cancelled). Not set while undoing, nor after
+    /// the point of no return.
     pub cancel: &'a CancellationToken,
+    /// The way to other hosts.
+    pub peers: &'a dyn Peers,
+}
+
+impl StepContext<'_> {
+    /// Gives a host of the operation, the very one that the plan was made with. An operation on two hosts may be finished
+    /// by a command on either of them, so its steps ask for both.
+    ///
+    /// `Unavailable` when it cannot be reached; `InvalidState` when its target leads to another host by now.
+    pub async fn peer(&self, peer: &Peer) -> Result<Host> {
+        if peer.check(self.host).await.is_ok() {
+            return Ok(self.host.clone());
+        }
+        let host = self.peers.open(peer).await?;
+        peer.check(&host).await?;
+        Ok(host)
+    }
 }
 
 /// What is true now.
@@ -71,9 +92,19 @@ pub enum Already {
 /// Makes a step from its name and its journal form.
 pub type Decode = fn(name: &str, data: &Value) -> Result<Box<dyn Step>>;
 
-/// Which engine makes steps for which kinds of operation, so that any of them can be resumed.
-#[derive(Clone, Debug, Default)]
-pub struct Catalogue(Vec<(&'static str, Decode)>);
+/// What any operation needs to be resumed: which engine makes steps for which kinds of operation, and the way to other
+/// hosts than the one that it changes first.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    engines: Vec<(&'static str, Decode)>,
+    peers: Arc<dyn Peers>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self { engines: Vec::new(), peers: Arc::new(NoPeers) }
+    }
+}
 
 impl Catalogue {
     /// A catalogue without engines.
@@ -85,13 +116,24 @@ impl Catalogue {
     /// Adds the engine of all kinds that begin with `prefix` (`vm.`).
     #[must_use]
     pub fn with(mut self, prefix: &'static str, decode: Decode) -> Self {
-        self.0.push((prefix, decode));
+        self.engines.push((prefix, decode));
         self
+    }
+
+    /// Sets the way to other hosts; without it no operation reaches one.
+    #[must_use]
+    pub fn reaching(self, peers: Arc<dyn Peers>) -> Self {
+        Self { peers, ..self }
+    }
+
+    /// The way to other hosts.
+    pub(super) fn peers(&self) -> &dyn Peers {
+        &*self.peers
     }
 
     /// Makes a step of an operation of this kind.
     pub fn decode(&self, kind: &str, name: &str, data: &Value) -> Result<Box<dyn Step>> {
-        let (_, decode) = self.0.iter().find(|(prefix, _)| kind.starts_with(prefix)).ok_or_else(|| {
+        let (_, decode) = self.engines.iter().find(|(prefix, _)| kind.starts_with(prefix)).ok_or_else(|| {
             Error::new(crate::ErrorKind::Unsupported, format!("no engine here knows operations of kind {kind}"))
         })?;
         decode(name, data)
