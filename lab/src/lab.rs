@@ -60,22 +60,36 @@ impl Lab {
     /// # Panics
     /// When none becomes free within ten minutes.
     pub async fn take_host(&self) -> LabHost {
-        let mut host = within(QUEUE, "a free host of the lab", self.free_host()).await;
-        host.begin().await;
-        host
+        self.take_hosts(1).await.remove(0)
     }
 
-    async fn free_host(&self) -> LabHost {
+    /// Takes so many hosts that nobody uses, all at once: who waits has none that another one waits for.
+    ///
+    /// # Panics
+    /// When the lab has not so many, or they do not become free within ten minutes.
+    pub async fn take_hosts(&self, count: usize) -> Vec<LabHost> {
+        let up = self.hosts.len();
+        assert!(count <= up, "this needs {count} hosts, and {up} are up; as root: lab/up.sh {count}");
+        let mut hosts = within(QUEUE, "free hosts of the lab", self.free_hosts(count)).await;
+        for host in &mut hosts {
+            host.begin().await;
+        }
+        hosts
+    }
+
+    async fn free_hosts(&self, count: usize) -> Vec<LabHost> {
         loop {
-            if let Some(host) = self.try_take_host() {
-                return host;
+            let hosts: Vec<_> = self.hosts.iter().filter_map(|name| self.try_take_host(name)).take(count).collect();
+            if hosts.len() == count {
+                return hosts;
             }
+            drop(hosts);
             moment_passes(PAUSE).await;
         }
     }
 
-    fn try_take_host(&self) -> Option<LabHost> {
-        self.hosts.iter().find_map(|name| Some(LabHost::new(self.clone(), name, self.try_lock(name)?)))
+    fn try_take_host(&self, name: &str) -> Option<LabHost> {
+        Some(LabHost::new(self.clone(), name, self.try_lock(name)?))
     }
 
     /// Held by one process at a time; the system gives it back when that process dies.

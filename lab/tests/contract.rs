@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_contract::{Arguments, Bench, Rig, Setup, SharedHost, Time, on_shared};
-use kvm_core::{Host, PowerAction, Result, VmId, VmName};
+use kvm_core::{Error, ErrorKind, Host, PowerAction, Result, VmId, VmName};
 use kvm_lab::{Lab, LabHost};
 use kvm_xml::{Document as _, Domain};
 
@@ -34,27 +34,34 @@ impl Rig for LabRig {
     }
 
     async fn bench(&self, setup: &Setup) -> Result<Box<dyn Bench>> {
-        let host = Lab::open().take_host().await;
-        // Room that only the case takes and gives.
-        if host.exec(&["mountpoint", "-q", POOLS]).await.code != Some(0) {
-            host.fault(&["smalldisk", "512", POOLS]).await;
+        // Both at once: two cases that have one each would wait for each other.
+        let mut hosts = Lab::open().take_hosts(if setup.group == "migration" { 2 } else { 1 }).await;
+        for host in &hosts {
+            // Room that only the case takes and gives.
+            if host.exec(&["mountpoint", "-q", POOLS]).await.code != Some(0) {
+                host.fault(&["smalldisk", "512", POOLS]).await;
+            }
         }
-        on_shared(Qemu(host)).bench(setup).await
+        let host = hosts.remove(0);
+        on_shared(Qemu { host, peer: hosts.pop() }).bench(setup).await
     }
 }
 
-/// A host of the lab.
-struct Qemu(LabHost);
+/// A host of the lab, and another one for machines that move.
+struct Qemu {
+    host: LabHost,
+    peer: Option<LabHost>,
+}
 
 #[async_trait]
 impl SharedHost for Qemu {
     async fn connect(&self) -> Result<Host> {
-        Ok(self.0.open().await)
+        Ok(self.host.open().await)
     }
 
     /// A guest that boots in seconds, from the kernel alone.
     fn machine(&self, name: &VmName, id: &VmId) -> Domain {
-        let guest = self.0.lab().dir().join("guest");
+        let guest = self.host.lab().dir().join("guest");
         // Each with an address of its own, on which the network's leases depend.
         let [.., a, b, c] = *id.as_bytes();
         let document = format!(
@@ -90,13 +97,20 @@ impl SharedHost for Qemu {
     }
 
     async fn plant(&self, _: &Host, document: &Domain) -> Result<()> {
-        self.0.define_by_hand(&document.to_xml()).await;
+        self.host.define_by_hand(&document.to_xml()).await;
         Ok(())
     }
 
+    async fn peer(&self) -> Result<Host> {
+        match &self.peer {
+            Some(peer) => Ok(peer.open().await),
+            None => Err(Error::new(ErrorKind::Unsupported, "one host was taken")),
+        }
+    }
+
     async fn interrupt(&self, _: &Host) -> Result<()> {
-        self.0.fault(&["kill", "libvirtd"]).await;
-        self.0.fault(&["start", "libvirtd"]).await;
+        self.host.fault(&["kill", "libvirtd"]).await;
+        self.host.fault(&["start", "libvirtd"]).await;
         Ok(())
     }
 }

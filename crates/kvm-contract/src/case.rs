@@ -17,6 +17,7 @@ mod definition;
 mod device;
 mod guest;
 mod list;
+mod migration;
 mod name;
 mod network;
 mod note;
@@ -197,6 +198,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         console::CASES,
         snapshot::CASES,
         checkpoint::CASES,
+        migration::CASES,
         pool::CASES,
         volume::CASES,
         network::CASES,

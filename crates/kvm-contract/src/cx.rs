@@ -43,6 +43,11 @@ impl Cx {
         self.bench.host()
     }
 
+    /// Another host of the same backend.
+    pub(crate) async fn peer(&self) -> Result<Host> {
+        self.bench.peer().await
+    }
+
     pub(crate) fn hypervisor(&self) -> &dyn Hypervisor {
         &*self.host().hypervisor
     }

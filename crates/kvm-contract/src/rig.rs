@@ -75,6 +75,10 @@ pub trait Bench: Send + Sync {
     /// Breaks the connection to the host and lets it come back. `Unsupported` when that cannot be done.
     async fn interrupt(&self) -> Result<()>;
 
+    /// Another host of this backend, for machines that move: with networks of the same names, and free of what this case
+    /// makes. Asked only by cases of the group `migration`. `Unsupported` when there is none.
+    async fn peer(&self) -> Result<Host>;
+
     /// Removes what the case left. Called when the case is over, whatever became of it.
     async fn finish(self: Box<Self>) -> Result<()>;
 }
@@ -158,6 +162,10 @@ impl Bench for DecoratedBench {
 
     async fn interrupt(&self) -> Result<()> {
         self.bench.interrupt().await
+    }
+
+    async fn peer(&self) -> Result<Host> {
+        self.bench.peer().await
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {

@@ -11,7 +11,7 @@ use kvm_core::{
 };
 use kvm_xml::pool::{PoolTarget, PoolType};
 use kvm_xml::{Domain, Network, StoragePool};
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use crate::rig::{Bench, Rig, Setup, Time};
@@ -43,6 +43,9 @@ pub trait SharedHost: Send + Sync + 'static {
 
     /// As [`Bench::interrupt`].
     async fn interrupt(&self, host: &Host) -> Result<()>;
+
+    /// As [`Bench::peer`]; what cases leave there is removed.
+    async fn peer(&self) -> Result<Host>;
 }
 
 /// A rig that has all cases share one host. Cases run side by side under names of their own; those that plant names,
@@ -72,6 +75,7 @@ struct SharedBench {
     _turn: Option<OwnedMutexGuard<()>>,
     everybody: Arc<RwLock<()>>,
     presence: Mutex<Option<Presence>>,
+    peer: OnceCell<Host>,
 }
 
 #[async_trait]
@@ -99,14 +103,15 @@ impl Rig for SharedRig {
             _turn: turn,
             everybody: Arc::clone(&self.presence),
             presence: Mutex::new(Some(presence)),
+            peer: OnceCell::new(),
         };
         // What an earlier run left when it was killed.
-        bench.sweep().await?;
+        bench.sweep(&bench.host).await?;
         for name in &setup.planted {
             let id = VmId::from(Uuid::new_v5(&digest, name.as_bytes()));
             let mut document = self.host.machine(&VmName::parse(&format!("{}planted", bench.prefix))?, &id);
             document.name = Some(name.clone());
-            bench.remove(&id).await?;
+            bench.remove(&bench.host, &id).await?;
             bench.planted.push(id);
             self.host.plant(&bench.host, &document).await?;
         }
@@ -116,35 +121,35 @@ impl Rig for SharedRig {
 
 impl SharedBench {
     /// Removes everything that is this case's.
-    async fn sweep(&self) -> Result<()> {
+    async fn sweep(&self, host: &Host) -> Result<()> {
         let ours = |name: &str| name.starts_with(&self.prefix);
-        for vm in self.host.hypervisor.list(&VmFilter::all()).await? {
+        for vm in host.hypervisor.list(&VmFilter::all()).await? {
             if ours(vm.name.as_str()) || self.planted.contains(&vm.id) {
-                self.remove(&vm.id).await?;
+                self.remove(host, &vm.id).await?;
             }
         }
-        for network in self.host.networks.list().await?.into_iter().filter(|network| ours(network.name.as_str())) {
+        for network in host.networks.list().await?.into_iter().filter(|network| ours(network.name.as_str())) {
             if network.active {
-                self.host.networks.stop(&network.name).await?;
+                host.networks.stop(&network.name).await?;
             }
-            self.host.networks.undefine(&network.name).await?;
+            host.networks.undefine(&network.name).await?;
         }
-        for pool in self.host.storage.pools().await?.into_iter().filter(|pool| ours(pool.name.as_str())) {
+        for pool in host.storage.pools().await?.into_iter().filter(|pool| ours(pool.name.as_str())) {
             if !pool.active {
-                self.host.storage.start_pool(&pool.name).await?;
+                host.storage.start_pool(&pool.name).await?;
             }
-            for volume in self.host.storage.volumes(&pool.name).await? {
-                self.host.storage.delete_volume(&pool.name, &volume.name).await?;
+            for volume in host.storage.volumes(&pool.name).await? {
+                host.storage.delete_volume(&pool.name, &volume.name).await?;
             }
-            self.host.storage.stop_pool(&pool.name).await?;
-            self.host.storage.undefine_pool(&pool.name).await?;
+            host.storage.stop_pool(&pool.name).await?;
+            host.storage.undefine_pool(&pool.name).await?;
         }
         Ok(())
     }
 
     /// Removes a machine, whatever it does; one that is not there is fine.
-    async fn remove(&self, id: &VmId) -> Result<()> {
-        let hypervisor = &self.host.hypervisor;
+    async fn remove(&self, host: &Host, id: &VmId) -> Result<()> {
+        let hypervisor = &host.hypervisor;
         match hypervisor.find(&VmRef::Id(*id)).await {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             found => {
@@ -211,7 +216,21 @@ impl Bench for SharedBench {
         self.shared.interrupt(&self.host).await
     }
 
+    async fn peer(&self) -> Result<Host> {
+        let open = async {
+            let peer = self.shared.peer().await?;
+            // What an earlier run left when it was killed.
+            self.sweep(&peer).await?;
+            Ok(peer)
+        };
+        self.peer.get_or_try_init(|| open).await.cloned()
+    }
+
     async fn finish(self: Box<Self>) -> Result<()> {
-        self.sweep().await
+        self.sweep(&self.host).await?;
+        match self.peer.get() {
+            Some(peer) => self.sweep(peer).await,
+            None => Ok(()),
+        }
     }
 }

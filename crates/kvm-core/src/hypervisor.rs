@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::capability::Capabilities;
 use crate::event::EventStream;
 use crate::{
-    BlockJobs, Bytes, Checkpoints, Console, Devices, Error, Guest, Result, Snapshots, VmId, VmName, VmNotes, VmRef,
+    BlockJobs, Bytes, Checkpoints, Console, Devices, Error, Guest, Migration, Result, Snapshots, VmId, VmName, VmNotes,
+    VmRef,
 };
 
 /// Machines on one host.
@@ -106,6 +107,8 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
 
     /// Jobs on the images of running machines. `None` when the backend has no such family.
     fn block_jobs(&self) -> Option<&dyn BlockJobs>;
+    /// Moving machines to other hosts. `None` when the backend has no such family.
+    fn migration(&self) -> Option<&dyn Migration>;
 }
 
 /// Which machines a bulk call wants.

@@ -27,6 +27,7 @@ mod hypervisor;
 mod id;
 #[cfg(feature = "test-inputs")]
 pub mod inputs;
+mod migration;
 mod name;
 mod net;
 mod network;
@@ -58,6 +59,7 @@ pub use hypervisor::{
     VmSummary, Which,
 };
 pub use id::{VmId, VmRef};
+pub use migration::{CpuFit, DefinitionPlace, Migration, MigrationJob, MigrationMode, MigrationSpec, Route, Transfer};
 pub use name::{Description, NetworkName, PoolName, SnapshotName, Tag, Title, VmName, VolumeName};
 pub use net::{HostName, MacAddr, Port, SshUser};
 pub use network::{Lease, NetworkInfo, Networks};

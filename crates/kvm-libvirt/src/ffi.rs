@@ -13,6 +13,7 @@ pub(crate) mod domain_event;
 pub(crate) mod error;
 pub(crate) mod event_loop;
 pub(crate) mod lease;
+pub(crate) mod migrate;
 pub(crate) mod stats;
 pub(crate) mod stream;
 

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use kvm_core::{
     Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Hypervisor, Keep,
-    PowerAction, Resource, Result, Secrets, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmState, VmStats,
-    VmSummary, Which,
+    Migration, PowerAction, Resource, Result, Secrets, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef,
+    VmState, VmStats, VmSummary, Which,
 };
 use uuid::Uuid;
 use virt::domain::Domain;
@@ -106,6 +106,10 @@ impl Hypervisor for Libvirt {
     }
 
     fn block_jobs(&self) -> Option<&dyn BlockJobs> {
+        Some(self)
+    }
+
+    fn migration(&self) -> Option<&dyn Migration> {
         Some(self)
     }
 }

@@ -59,6 +59,7 @@ mod hypervisor;
 mod lane;
 mod libvirt;
 mod machine;
+mod migration;
 mod network;
 mod pool;
 mod power;
@@ -69,6 +70,7 @@ mod stats;
 mod storage;
 mod task;
 mod volume;
+mod withdrawn;
 
 pub use busy::settle;
 pub use config::{Config, Keepalive};

@@ -13,6 +13,7 @@ use crate::ffi::event_loop;
 use crate::hub::Hub;
 use crate::lane::Lane;
 use crate::task::{Failure, Subject, Task};
+use crate::withdrawn::Withdrawn;
 
 /// How often a lost connection is tried again: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -30,6 +31,7 @@ pub struct Libvirt {
     pub(crate) jobs: Arc<Lane>,
     /// What leads to the host; it ends after the connections.
     _way: Option<Box<dyn AsRef<Path> + Send + Sync>>,
+    pub(crate) withdrawn: Withdrawn,
 }
 
 impl Libvirt {
@@ -71,7 +73,7 @@ impl Libvirt {
             Arc::new(Lane::new("libvirt-jobs", Arc::clone(&address), config, None))
         };
         calls.session(Instant::now() + config.connect_deadline).await?;
-        Ok(Arc::new(Self { address, config, hub, calls, jobs, _way: way }))
+        Ok(Arc::new(Self { address, config, hub, calls, jobs, _way: way, withdrawn: Withdrawn::default() }))
     }
 
     /// The target in its canonical form.

@@ -125,6 +125,10 @@ impl Bench for NodeBench {
         Err(Error::new(ErrorKind::Unsupported, "the test driver's state dies with its connection"))
     }
 
+    async fn peer(&self) -> Result<Host> {
+        Err(Error::new(ErrorKind::Unsupported, "the test driver moves no machine"))
+    }
+
     async fn finish(self: Box<Self>) -> Result<()> {
         Ok(())
     }

@@ -100,6 +100,24 @@ methods! {
     BlockPivot = "block_pivot";
     /// `BlockJobs::abort`.
     BlockAbort = "block_abort";
+    /// `Migration::migrate`, where the machine is.
+    Migrate = "migrate";
+    /// The part of `Migration::migrate` in which the other host says whether it would take the machine.
+    PrepareMigration = "prepare_migration";
+    /// The part in which the other host takes it.
+    FinishMigration = "finish_migration";
+    /// The part in which the first host lets go of it.
+    ConfirmMigration = "confirm_migration";
+    /// `Migration::job`.
+    MigrationJob = "migration_job";
+    /// `Migration::outcome`.
+    MigrationOutcome = "migration_outcome";
+    /// `Migration::cancel`.
+    CancelMigration = "cancel_migration";
+    /// `Migration::start_post_copy`.
+    StartPostCopy = "start_post_copy";
+    /// `Migration::compare_cpu`.
+    CompareCpu = "compare_cpu";
     /// `Storage::pools`.
     Pools = "pools";
     /// `Storage::find_pool`.

@@ -1,11 +1,13 @@
 //! Machines: defined, listed, powered.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
     Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, Error, ErrorKind, EventStream, Existing, Guest,
-    Hypervisor, Keep, PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange, VmFilter, VmId, VmName,
-    VmNotes, VmRef, VmState, VmStats, VmSummary, Which, check_definition,
+    Hypervisor, Keep, Migration, NetworkName, PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange,
+    VmFilter, VmId, VmName, VmNotes, VmRef, VmState, VmStats, VmSummary, Which, check_definition,
 };
 use kvm_xml::{Document as _, Domain};
 
@@ -16,6 +18,7 @@ use crate::fault::Method;
 use crate::file::SparseFile;
 use crate::machine::{GuestModel, Machine};
 use crate::mock::Mock;
+use crate::network::Network;
 use crate::stats;
 use crate::world::World;
 
@@ -192,6 +195,10 @@ impl Hypervisor for Mock {
     fn block_jobs(&self) -> Option<&dyn BlockJobs> {
         Some(self)
     }
+
+    fn migration(&self) -> Option<&dyn Migration> {
+        Some(self)
+    }
 }
 
 impl World {
@@ -244,13 +251,7 @@ impl World {
         let on = |e: Error| e.on(Resource::Vm(id.to_string()));
         let changes = machine.power(action, |config| counters.start(config), hold, now).map_err(on)?;
         if starts {
-            for nic in document::nics(machine.current()) {
-                let network = nic.network.as_ref().and_then(|name| networks.get_mut(name));
-                let wanted = machine.guest.addresses.get(&nic.mac).copied();
-                if let Some(network) = network {
-                    network.plug(id, machine.name.as_str(), nic.mac, wanted, now);
-                }
-            }
+            plug(networks, id, machine, now);
             if let Some(path) = document::nvram_path(machine.current()) {
                 files.entry(path.to_owned()).or_insert_with(|| SparseFile::hole(NVRAM_BYTES));
             }
@@ -271,6 +272,11 @@ impl World {
         Ok(changes)
     }
 
+    /// Plugs all network devices of a machine in.
+    pub(crate) fn plug_all(&mut self, id: &VmId, machine: &Machine, now: Timestamp) {
+        plug(&mut self.networks, id, machine, now);
+    }
+
     /// Whether everything that a machine needs is there.
     fn can_start(&self, machine: &Machine) -> Result<()> {
         let document = machine.saved.as_ref().map_or(&machine.config, |saved| &saved.document);
@@ -288,6 +294,21 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn plug(networks: &mut BTreeMap<NetworkName, Network>, id: &VmId, machine: &Machine, now: Timestamp) {
+    for nic in document::nics(machine.current()) {
+        let network = nic.network.as_ref().and_then(|name| networks.get_mut(name));
+        let wanted = machine.guest.addresses.get(&nic.mac).copied();
+        if let Some(network) = network {
+            network.plug(id, machine.name.as_str(), nic.mac, wanted, now);
+        }
+    }
+}
+
+/// Where a host keeps what belongs to a machine beside its disks.
+pub(crate) fn state_files(id: &VmId, document: &Domain) -> Vec<String> {
+    document::nvram_path(document).map(str::to_owned).into_iter().chain([tpm_path(id)]).collect()
 }
 
 pub(crate) fn summary(id: &VmId, machine: &Machine) -> VmSummary {

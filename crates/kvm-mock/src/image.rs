@@ -102,6 +102,11 @@ pub(crate) fn rebase(file: &mut SparseFile, backing: Option<&str>) {
     }
 }
 
+/// The header of a qcow2 image that has nothing below it.
+pub(crate) fn header(file: &SparseFile) -> Vec<u8> {
+    file.read(0, QCOW2_HEADER)
+}
+
 /// Makes the disk in a file larger.
 pub(crate) fn grow(file: &mut SparseFile, capacity: u64) {
     match probe(file).format {

@@ -10,6 +10,7 @@ use kvm_xml::{Document as _, Domain};
 
 use crate::fault::{Call, Fault, Method};
 use crate::machine::GuestAction;
+use crate::migration::Share;
 use crate::mock::{Access, Mock, locked};
 use crate::transport::{Listener, Script};
 
@@ -77,6 +78,34 @@ impl Mock {
             }
             Ok(())
         })
+    }
+
+    /// Holds migrations from this host back shortly before their end, until [`let_migrate`](Self::let_migrate) or until
+    /// they are cancelled.
+    pub fn hold_migrations(&self) {
+        self.0.traffic.send_modify(|traffic| traffic.held = true);
+    }
+
+    /// Lets migrations go on that were held.
+    pub fn let_migrate(&self) {
+        self.0.traffic.send_modify(|traffic| traffic.held = false);
+    }
+
+    /// Has this host lack a CPU model.
+    pub fn lack_cpu(&self, model: &str) {
+        self.0.traffic.send_modify(|traffic| {
+            traffic.lacking.insert(model.to_owned());
+        });
+    }
+
+    /// Lets another host see a directory of this one as its own, in place of what it has there. Only for hosts that are
+    /// kept in no state file.
+    pub fn share_directory(&self, with: &Self, directory: &str) -> Result<()> {
+        let share = self.0.with(Access::Read, |world, _| Ok(Share::new(directory, world)))?;
+        for mock in [self, with] {
+            locked(&mock.0.shares).push(share.clone());
+        }
+        Ok(())
     }
 
     /// Loses the connection: subscribers get `Disconnected`, and every call is `Unavailable` until

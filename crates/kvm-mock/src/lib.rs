@@ -47,6 +47,7 @@ mod hypervisor;
 mod image;
 mod knob;
 mod machine;
+mod migration;
 mod mock;
 mod network;
 mod picture;

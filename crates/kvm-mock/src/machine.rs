@@ -448,6 +448,27 @@ impl Machine {
     fn stop(&mut self) {
         self.live = None;
     }
+
+    /// Stops the virtual CPUs of a machine that is about to run elsewhere.
+    pub(crate) fn halt(&mut self, now: Timestamp) -> Vec<VmChange> {
+        if self.state() != VmState::Running {
+            return Vec::new();
+        }
+        self.freeze(Condition::Paused, now);
+        vec![VmChange::Suspended]
+    }
+
+    /// Lets the virtual CPUs go on that were stopped in this state.
+    pub(crate) fn thaw(&mut self, state: VmState, now: Timestamp) -> Vec<VmChange> {
+        match (state, &mut self.live) {
+            (VmState::Running, Some(live)) if live.condition == Condition::Paused => {
+                live.condition = Condition::Running;
+                live.ran.start(now);
+                vec![VmChange::Resumed]
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 enum Due {

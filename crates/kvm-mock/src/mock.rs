@@ -16,6 +16,7 @@ use crate::clock::elapsed;
 use crate::console::Consoles;
 use crate::fault::{Faults, Method};
 use crate::machine::GuestAction;
+use crate::migration::{Share, Traffic};
 use crate::scenario::Scenario;
 use crate::state::StateFile;
 use crate::transport::{Programs, Sockets};
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) consoles: Consoles,
     pub(crate) programs: Programs,
     pub(crate) sockets: Sockets,
+    pub(crate) traffic: watch::Sender<Traffic>,
+    pub(crate) shares: Mutex<Vec<Share>>,
 }
 
 /// What a call does with the world.
@@ -104,6 +107,8 @@ impl Mock {
             consoles: Consoles::default(),
             programs: scenario.programs(),
             sockets: Sockets::default(),
+            traffic: watch::Sender::new(Traffic::default()),
+            shares: Mutex::default(),
         }));
         // A damaged state file is found now, not by the first call.
         mock.0.with(Access::Change, |_, _| Ok(()))?;
@@ -216,9 +221,12 @@ impl Inner {
         if let Some(news) = file.as_ref().map(|file| file.news()).transpose()?.flatten() {
             *world = news;
         }
+        let shares = locked(&self.shares).clone();
+        let mut entered: Vec<_> = shares.iter().map(|share| share.enter(&mut world)).collect();
         let now = world.tick(self.clock.now());
         let settled = world.settle(now);
         let result = work(&mut world, now);
+        shares.iter().zip(&mut entered).for_each(|(share, files)| share.leave(files, &world));
         if let Some(file) = file.filter(|_| settled || access == Access::Change || world.time.is_some()) {
             file.store(&world)?;
         }

@@ -1,7 +1,7 @@
 //! Statistics of many domains in one call.
 
 use std::collections::HashMap;
-use std::ffi::c_uint;
+use std::ffi::{c_int, c_uint};
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -82,17 +82,28 @@ unsafe fn decode(record: &sys::virDomainStatsRecord) -> Record {
         sys::virDomainGetUUID(record.dom, uuid.as_mut_ptr());
         copy_text(sys::virDomainGetName(record.dom))
     };
-    let count = if record.params.is_null() { 0 } else { usize::try_from(record.nparams).unwrap_or(0) };
+    // SAFETY: the record holds `nparams` parameters.
+    let fields = unsafe { decode_params(record.params, record.nparams) };
+    Record { uuid: Uuid::from_bytes(uuid), name: name.unwrap_or_default(), fields }
+}
+
+/// Copies an array of typed parameters.
+///
+/// # Safety
+///
+/// `first` is null or points to `len` parameters of libvirt's own.
+pub(super) unsafe fn decode_params(first: sys::virTypedParameterPtr, len: c_int) -> HashMap<String, Value> {
+    let count = if first.is_null() { 0 } else { usize::try_from(len).unwrap_or(0) };
     let mut fields = HashMap::with_capacity(count);
     for i in 0..count {
-        // SAFETY: the record holds `nparams` parameters.
-        let param = unsafe { &*record.params.add(i) };
+        // SAFETY: the caller says that there are so many.
+        let param = unsafe { &*first.add(i) };
         // SAFETY: the parameter is one of libvirt's own: its type says which member of the union is set.
         if let Some((field, value)) = unsafe { decode_param(param) } {
             fields.insert(field, value);
         }
     }
-    Record { uuid: Uuid::from_bytes(uuid), name: name.unwrap_or_default(), fields }
+    fields
 }
 
 /// Copies a typed parameter; `None` for a type that this version does not know.

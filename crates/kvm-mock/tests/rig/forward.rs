@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kvm_core::{
     Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Host, Hypervisor,
-    Keep, PowerAction, Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats, VmSummary,
+    Keep, Migration, PowerAction, Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats, VmSummary,
 };
 use kvm_xml::Domain;
 
@@ -103,5 +103,9 @@ impl Hypervisor for Forward {
 
     fn block_jobs(&self) -> Option<&dyn BlockJobs> {
         self.inner.block_jobs()
+    }
+
+    fn migration(&self) -> Option<&dyn Migration> {
+        self.inner.migration()
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct MockRig;
 
 struct MockBench {
     mock: Mock,
+    /// Of the same clock, so that both are at the same time.
+    other: Mock,
     host: Host,
     clock: Arc<TokioClock>,
 }
@@ -31,21 +33,24 @@ impl Rig for MockRig {
 
     async fn bench(&self, setup: &Setup) -> Result<Box<dyn Bench>> {
         let clock = Arc::new(TokioClock::starting_at("2030-01-01T00:00:00Z".parse().expect("a time")));
-        let mock = Mock::empty(clock.clone())?;
+        let (mock, other) = (Mock::empty(clock.clone())?, Mock::empty(clock.clone())?);
         let host = mock.host();
         let default = Network::from_xml(
             "<network><name>default</name><forward mode='nat'/><ip address='192.168.122.1' prefix='24'>\
              <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>",
         );
-        host.networks.define(&default.expect("a network")).await?;
-        host.networks.start(&NetworkName::parse("default")?).await?;
+        let default = default.expect("a network");
+        for host in [&host, &other.host()] {
+            host.networks.define(&default).await?;
+            host.networks.start(&NetworkName::parse("default")?).await?;
+        }
         for (index, name) in setup.planted.iter().enumerate() {
             let mut document = machine();
             document.name = Some(name.clone());
             document.uuid = Some(uuid::Uuid::from_u128(0x4b1e_0000_4000_8000_0000_0000_0001 + index as u128));
             mock.plant(&document.to_xml())?;
         }
-        Ok(Box::new(MockBench { mock, host, clock }))
+        Ok(Box::new(MockBench { mock, other, host, clock }))
     }
 }
 
@@ -114,6 +119,10 @@ impl Bench for MockBench {
     async fn interrupt(&self) -> Result<()> {
         self.mock.disconnect()?;
         self.mock.reconnect()
+    }
+
+    async fn peer(&self) -> Result<Host> {
+        Ok(self.other.host())
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {
