@@ -12,6 +12,7 @@ mod block_job;
 mod capability;
 mod checkpoint;
 mod console;
+mod content;
 mod define;
 mod definition;
 mod device;
@@ -25,6 +26,7 @@ mod pool;
 mod power;
 mod random;
 mod rename;
+mod setup;
 mod snapshot;
 mod stats;
 mod transport;
@@ -201,6 +203,8 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         migration::CASES,
         pool::CASES,
         volume::CASES,
+        content::CASES,
+        setup::CASES,
         network::CASES,
         name::CASES,
         adopt::CASES,

@@ -68,7 +68,10 @@ pub use path::{DiskPath, DiskRoot};
 pub use report::{Progress, Reporter, Silent, StepOutcome};
 pub use select::Selector;
 pub use snapshot::{CheckpointInfo, Checkpoints, SnapshotInfo, Snapshots};
-pub use storage::{PoolInfo, Storage, VolumeInfo};
+pub use storage::{
+    Blocks, Build, Holes, Piece, PoolInfo, PoolSetup, Resize, Storage, VolumeContent, VolumeInfo, VolumeReader,
+    VolumeWriter, WipePattern,
+};
 pub use target::{ConnectOptions, MockWorld, Scope, Target, TestNode, Via};
 pub use transport::{Dial, Endpoint, FilePart, Output, Transport};
 pub use unit::{Bandwidth, Bytes, MemoryUnit, VcpuCount, parse_duration, parse_memory, parse_memory_with, parse_size};

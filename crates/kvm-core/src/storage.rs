@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Autostart, Bytes, DiskPath, PoolName, Result, VolumeName};
 
+mod content;
+mod setup;
+
+pub use content::{Blocks, Holes, Piece, Resize, VolumeContent, VolumeReader, VolumeWriter, WipePattern};
+pub use setup::{Build, PoolSetup};
+
 /// Storage pools and volumes of one host.
 ///
 /// `Unavailable` and `Timeout` are as in [`Hypervisor`](crate::Hypervisor).
@@ -53,6 +59,12 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Deletes a volume and its data. `NotFound`; `Busy` when the host knows that it is in use.
     async fn delete_volume(&self, pool: &PoolName, volume: &VolumeName) -> Result<()>;
+
+    /// What is in volumes; `None` when this backend cannot reach it.
+    fn content(&self) -> Option<&dyn VolumeContent>;
+
+    /// How pools are set up and taken down; `None` when this backend only uses what is there.
+    fn setup(&self) -> Option<&dyn PoolSetup>;
 }
 
 /// What is known of a pool.

@@ -14,6 +14,8 @@ pub struct Config {
     /// How long a call may take that moves data or waits for a guest: start, save, shutdown, volumes, snapshots (1 h).
     /// A host that is gone is noticed long before that, by [`keepalive`](Self::keepalive).
     pub job_deadline: Duration,
+    /// How long a stream may stand still that carries a volume (30 s).
+    pub stall_deadline: Duration,
     /// How long opening a connection may take (10 s).
     pub connect_deadline: Duration,
     /// How long a guest's agent may take (5 s).
@@ -39,6 +41,7 @@ impl Default for Config {
         Self {
             call_deadline: Duration::from_secs(30),
             job_deadline: Duration::from_secs(3600),
+            stall_deadline: Duration::from_secs(30),
             connect_deadline: Duration::from_secs(10),
             agent_deadline: Duration::from_secs(5),
             keepalive: Keepalive { interval: Duration::from_secs(5), count: 5 },

@@ -50,6 +50,37 @@ impl Lane {
         let deadline = Instant::now() + limit;
         let verb = subject.verb;
         let session = self.session(deadline).await.map_err(|e| e.during(verb))?;
+        self.call_by(deadline, limit, session, subject, work).await
+    }
+
+    /// Runs a call on a connection that it needs: one that an open stream belongs to, whatever has become of it.
+    pub(crate) async fn call_on<T, F>(
+        &self,
+        session: &SessionRef,
+        subject: Subject,
+        limit: Duration,
+        work: F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Task<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        self.call_by(Instant::now() + limit, limit, session.clone(), subject, work).await
+    }
+
+    async fn call_by<T, F>(
+        &self,
+        deadline: Instant,
+        limit: Duration,
+        session: SessionRef,
+        subject: Subject,
+        work: F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Task<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let verb = subject.verb;
         let signals = Arc::clone(session.signals());
         let address = Arc::clone(&self.address);
         let resource = subject.resource.clone();

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, Resource, Result, Storage, VolumeInfo,
-    VolumeName, check_pool,
+    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, PoolSetup, Resource, Result, Storage,
+    VolumeContent, VolumeInfo, VolumeName, check_pool,
 };
 use kvm_xml::Document;
 use kvm_xml::pool::PoolType;
@@ -85,17 +85,25 @@ impl Storage for Libvirt {
     }
 
     async fn create_volume(&self, pool: &PoolName, doc: &kvm_xml::StorageVolume) -> Result<VolumeInfo> {
-        self.make_volume(pool, doc).await
+        self.make_volume(pool, doc, 0).await
     }
 
     async fn delete_volume(&self, pool: &PoolName, volume: &VolumeName) -> Result<()> {
         self.remove_volume(pool, volume).await
     }
+
+    fn content(&self) -> Option<&dyn VolumeContent> {
+        Some(self)
+    }
+
+    fn setup(&self) -> Option<&dyn PoolSetup> {
+        Some(self)
+    }
 }
 
 impl Libvirt {
     /// Looks a pool up and does something with it that may take long.
-    async fn on_pool<T: Send + 'static>(
+    pub(crate) async fn on_pool<T: Send + 'static>(
         &self,
         verb: &'static str,
         name: &PoolName,
@@ -125,7 +133,7 @@ pub(crate) fn check_active(task: &Task<'_>, pool: &StoragePool) -> Result<(), Fa
     if pool.is_active()? { Ok(()) } else { Err(wrong_state(task, pool, "is not active")?.into()) }
 }
 
-fn check_inactive(task: &Task<'_>, pool: &StoragePool) -> Result<(), Failure> {
+pub(crate) fn check_inactive(task: &Task<'_>, pool: &StoragePool) -> Result<(), Failure> {
     if pool.is_active()? { Err(wrong_state(task, pool, "is active")?.into()) } else { Ok(()) }
 }
 
@@ -220,7 +228,7 @@ fn bring_up(pool: &StoragePool, doc: &kvm_xml::StoragePool, autostart: Autostart
 }
 
 /// Checks that no pool has the name, the uuid or the target.
-fn check_free(task: &Task<'_>, doc: &kvm_xml::StoragePool, name: &PoolName) -> Result<(), Failure> {
+pub(crate) fn check_free(task: &Task<'_>, doc: &kvm_xml::StoragePool, name: &PoolName) -> Result<(), Failure> {
     for pool in task.connection().list_all_storage_pools(0)? {
         let taken_by = pool.name()?;
         let same_id = doc.uuid.is_some() && optional(pool.uuid())? == doc.uuid;

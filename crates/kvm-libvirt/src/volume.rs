@@ -40,7 +40,7 @@ impl Libvirt {
         .await
     }
 
-    pub(crate) async fn make_volume(&self, pool: &PoolName, doc: &StorageVolume) -> Result<VolumeInfo> {
+    pub(crate) async fn make_volume(&self, pool: &PoolName, doc: &StorageVolume, flags: u32) -> Result<VolumeInfo> {
         let name = check_volume(doc)?;
         let (pool_name, doc) = (pool.clone(), doc.clone());
         self.work("create", resource(pool, &name), move |task| {
@@ -50,7 +50,7 @@ impl Libvirt {
                 None => Ok(()),
             };
             check()?;
-            let volume = StorageVol::create_xml(&pool, &doc.to_xml(), 0).map_err(|e| {
+            let volume = StorageVol::create_xml(&pool, &doc.to_xml(), flags).map_err(|e| {
                 looked_again(e, check, |e| {
                     looked_again(e, || check_active(task, &pool), |e| explain(task, &pool, &name, &doc, e))
                 })
@@ -65,25 +65,17 @@ impl Libvirt {
         self.work("delete", resource(&pool, &name), move |task| {
             let pool = active_pool(task, &pool)?;
             let volume = find(task, &pool, &name)?;
-            volume.delete(0).map_err(|e| {
-                let e = LibvirtError::from(e);
-                // There it is, in an active pool: then somebody reads or writes it.
-                if e.is(sys::VIR_ERR_OPERATION_INVALID) && find(task, &pool, &name).is_ok() {
-                    let message = format!("{} is in use", task.resource());
-                    return task.error(ErrorKind::Busy, message).with_source(e).into();
-                }
-                e.into()
-            })
+            volume.delete(0).map_err(|e| in_use_or(task, &pool, &name, e.into()))
         })
         .await
     }
 }
 
-fn resource(pool: &PoolName, volume: &VolumeName) -> Resource {
+pub(crate) fn resource(pool: &PoolName, volume: &VolumeName) -> Resource {
     Resource::Volume(format!("{}/{}", pool.as_str(), volume.as_str()))
 }
 
-fn active_pool(task: &Task<'_>, name: &PoolName) -> Result<StoragePool, Failure> {
+pub(crate) fn active_pool(task: &Task<'_>, name: &PoolName) -> Result<StoragePool, Failure> {
     let pool = lookup(task, name)?;
     let volume = task.resource();
     check_active(task, &pool)?;
@@ -91,7 +83,7 @@ fn active_pool(task: &Task<'_>, name: &PoolName) -> Result<StoragePool, Failure>
     Ok(pool)
 }
 
-fn find(task: &Task<'_>, pool: &StoragePool, name: &VolumeName) -> Result<StorageVol, Failure> {
+pub(crate) fn find(task: &Task<'_>, pool: &StoragePool, name: &VolumeName) -> Result<StorageVol, Failure> {
     optional(pool.lookup_storage_vol_by_name(name.as_str()))?.ok_or_else(|| task.not_found().into())
 }
 
@@ -114,7 +106,7 @@ fn list(task: &Task<'_>, name: &PoolName) -> Result<Vec<VolumeInfo>, Failure> {
 
 /// Everything stands in the volume's document, which is one question to the host. `None` for a volume that nobody may
 /// name, or that is no file or device.
-fn describe(task: &Task<'_>, pool: &PoolName, volume: &StorageVol) -> Result<Option<VolumeInfo>, Failure> {
+pub(crate) fn describe(task: &Task<'_>, pool: &PoolName, volume: &StorageVol) -> Result<Option<VolumeInfo>, Failure> {
     let name = match VolumeName::adopt(&volume.name()?) {
         Ok(name) => name,
         Err(e) => {
@@ -136,12 +128,28 @@ fn describe(task: &Task<'_>, pool: &PoolName, volume: &StorageVol) -> Result<Opt
     }))
 }
 
-fn bytes(size: Option<&kvm_xml::value::Size>) -> Bytes {
+/// `Busy` when that is what libvirt means.
+pub(crate) fn in_use_or(task: &Task<'_>, pool: &StoragePool, name: &VolumeName, e: LibvirtError) -> Failure {
+    // There it is, in an active pool: then somebody reads or writes it.
+    if e.is(sys::VIR_ERR_OPERATION_INVALID) && find(task, pool, name).is_ok() {
+        let message = format!("{} is in use", task.resource());
+        return task.error(ErrorKind::Busy, message).with_source(e).into();
+    }
+    e.into()
+}
+
+pub(crate) fn bytes(size: Option<&kvm_xml::value::Size>) -> Bytes {
     Bytes::new(size.and_then(kvm_xml::value::Size::bytes).unwrap_or(0))
 }
 
 /// Why a volume could not be made. Not every driver says by a number that the pool is full, so its space is looked at.
-fn explain(task: &Task<'_>, pool: &StoragePool, name: &VolumeName, doc: &StorageVolume, e: LibvirtError) -> Failure {
+pub(crate) fn explain(
+    task: &Task<'_>,
+    pool: &StoragePool,
+    name: &VolumeName,
+    doc: &StorageVolume,
+    e: LibvirtError,
+) -> Failure {
     if !matches!(e.kind(), None | Some(ErrorKind::NoSpace)) {
         return refused(task, e);
     }

@@ -144,6 +144,30 @@ methods! {
     CreateVolume = "create_volume";
     /// `Storage::delete_volume`.
     DeleteVolume = "delete_volume";
+    /// `PoolSetup::define`.
+    DefinePool = "define_pool";
+    /// `PoolSetup::definition`.
+    PoolDefinition = "pool_definition";
+    /// `PoolSetup::build`.
+    BuildPool = "build_pool";
+    /// `PoolSetup::destroy_data`.
+    DestroyPoolData = "destroy_pool_data";
+    /// `PoolSetup::find_sources`.
+    FindPoolSources = "find_pool_sources";
+    /// `VolumeContent::download`, and each piece that is read.
+    DownloadVolume = "download_volume";
+    /// `VolumeContent::upload`, and each piece that is written.
+    UploadVolume = "upload_volume";
+    /// `VolumeContent::resize`.
+    ResizeVolume = "resize_volume";
+    /// `VolumeContent::wipe`.
+    WipeVolume = "wipe_volume";
+    /// `VolumeContent::copy`.
+    CopyVolume = "copy_volume";
+    /// `VolumeContent::create_preallocated`.
+    CreatePreallocated = "create_preallocated";
+    /// `VolumeContent::definition`.
+    VolumeDefinition = "volume_definition";
     /// `Networks::list`.
     ListNetworks = "list_networks";
     /// `Networks::find`.

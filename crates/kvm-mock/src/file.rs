@@ -18,6 +18,15 @@ pub(crate) struct SparseFile {
     extents: BTreeMap<u64, Vec<u8>>,
 }
 
+/// A part of a file, with its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It was written.
+    Data(u64),
+    /// It was not.
+    Hole(u64),
+}
+
 impl SparseFile {
     /// A hole of this length.
     pub(crate) fn hole(length: u64) -> Self {
@@ -70,6 +79,32 @@ impl SparseFile {
             }
         }
         out
+    }
+
+    /// What begins at this place, and how far it goes; `None` at the end of the file.
+    pub(crate) fn extent_at(&self, offset: u64) -> Option<Extent> {
+        if offset >= self.length {
+            return None;
+        }
+        let before = self.extents.range(..=offset).next_back();
+        let inside = before.map(|(start, data)| start + data.len() as u64).filter(|end| *end > offset);
+        Some(match inside {
+            Some(end) => Extent::Data(end.min(self.length) - offset),
+            None => {
+                let next = self.extents.range(offset..).next().map_or(self.length, |(start, _)| *start);
+                Extent::Hole(next.min(self.length) - offset)
+            }
+        })
+    }
+
+    /// Cuts the file off at this length.
+    pub(crate) fn truncate(&mut self, length: u64) {
+        drop(self.extents.split_off(&length));
+        if let Some((start, data)) = self.extents.iter_mut().next_back() {
+            data.truncate(usize::try_from(length.saturating_sub(*start)).unwrap_or(usize::MAX));
+        }
+        self.length = self.length.min(length);
+        self.reserved = self.reserved.min(length);
     }
 
     /// Writes, and makes the file longer where that reaches beyond its end.
@@ -165,6 +200,20 @@ mod tests {
             let end = plain.len().min(offset as usize + length);
             prop_assert_eq!(sparse.read(offset, length), plain.get(offset as usize..end).unwrap_or_default());
             prop_assert_eq!(sparse.len(), plain.len() as u64);
+            let (mut at, mut walked) = (0, Vec::new());
+            while let Some(extent) = sparse.extent_at(at) {
+                match extent {
+                    Extent::Data(length) => walked.extend(sparse.read(at, length as usize)),
+                    Extent::Hole(length) => walked.resize(walked.len() + length as usize, 0),
+                }
+                at = walked.len() as u64;
+            }
+            prop_assert_eq!(&walked, &plain);
+            let mut short = sparse.clone();
+            short.truncate(offset);
+            prop_assert_eq!(short.read(0, plain.len()), &plain[..plain.len().min(offset as usize)]);
+            short.lengthen(plain.len() as u64);
+            prop_assert!(short.read(offset, plain.len()).iter().all(|byte| *byte == 0));
             prop_assert_eq!(sparse.allocated(), plain.iter().filter(|b| **b != 0).count() as u64);
             let text = serde_json::to_string(&sparse).unwrap();
             prop_assert_eq!(serde_json::from_str::<SparseFile>(&text).unwrap(), sparse);

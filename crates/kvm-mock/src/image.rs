@@ -9,8 +9,8 @@ const EXTENSIONS: usize = 24;
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 /// Where the header says how large the disk is.
 const QCOW2_CAPACITY: u64 = 24;
-const CLUSTER_BITS: u32 = 16;
 const REFCOUNT_ORDER: u32 = 4;
+pub(crate) const CLUSTER_BITS: u32 = 16;
 /// Where an ISO 9660 file system says that it is one.
 const ISO_MARK: (u64, &[u8]) = (32_769, b"CD001");
 
@@ -112,6 +112,14 @@ pub(crate) fn grow(file: &mut SparseFile, capacity: u64) {
     match probe(file).format {
         "qcow2" => file.write(QCOW2_CAPACITY, &capacity.to_be_bytes()),
         _ => file.lengthen(capacity),
+    }
+}
+
+/// Makes the disk in a file smaller.
+pub(crate) fn shrink(file: &mut SparseFile, capacity: u64) {
+    match probe(file).format {
+        "qcow2" => file.write(QCOW2_CAPACITY, &capacity.to_be_bytes()),
+        _ => file.truncate(capacity),
     }
 }
 

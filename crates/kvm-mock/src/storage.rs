@@ -5,8 +5,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, Resource, Result, Storage, VolumeInfo,
-    VolumeName, check_pool, check_volume,
+    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, PoolSetup, Resource, Result, Storage,
+    VolumeContent, VolumeInfo, VolumeName, check_pool, check_volume,
 };
 use kvm_xml::pool::PoolType;
 use kvm_xml::volume::VolumeFormatType;
@@ -21,7 +21,7 @@ use crate::mock::Mock;
 use crate::world::World;
 
 /// The file system below a pool that no scenario gave a size.
-const DEFAULT_CAPACITY: Bytes = Bytes::from_gib(1024);
+pub(crate) const DEFAULT_CAPACITY: Bytes = Bytes::from_gib(1024);
 /// What an empty qcow2 image takes: header, tables and reference counts.
 const QCOW2_OVERHEAD: u64 = 196_624;
 
@@ -40,16 +40,24 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    pub(crate) fn document(&self) -> &StoragePool {
+        &self.document
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// Stops it.
     pub(crate) fn deactivate(&mut self) {
         self.active = false;
     }
 
-    fn path_of(&self, volume: &VolumeName) -> Result<DiskPath> {
+    pub(crate) fn path_of(&self, volume: &VolumeName) -> Result<DiskPath> {
         DiskPath::adopt(&format!("{}/{}", self.target.as_str(), volume.as_str()))
     }
 
-    fn info(&self, name: &PoolName, world: &World) -> PoolInfo {
+    pub(crate) fn info(&self, name: &PoolName, world: &World) -> PoolInfo {
         let used = Bytes::new(self.files(world).map(|(_, file)| file.allocated()).sum());
         let known = |bytes: Bytes| self.active.then_some(bytes);
         PoolInfo {
@@ -66,7 +74,7 @@ impl Pool {
     }
 
     /// The files directly in the pool's directory.
-    fn files<'a>(&'a self, world: &'a World) -> impl Iterator<Item = (&'a str, &'a SparseFile)> {
+    pub(crate) fn files<'a>(&'a self, world: &'a World) -> impl Iterator<Item = (&'a str, &'a SparseFile)> {
         let here = |path: &str| Path::new(path).parent() == Some(self.target.as_path());
         world.files.iter().filter(move |(path, _)| here(path)).map(|(path, file)| (path.as_str(), file))
     }
@@ -76,7 +84,7 @@ impl Pool {
         self.files(world).filter_map(|(path, _)| name(path)).collect()
     }
 
-    fn volume(&self, pool: &PoolName, name: &VolumeName, world: &World) -> Option<VolumeInfo> {
+    pub(crate) fn volume(&self, pool: &PoolName, name: &VolumeName, world: &World) -> Option<VolumeInfo> {
         let path = self.path_of(name).ok().filter(|_| self.volumes.contains(name))?;
         let file = world.files.get(path.as_str())?;
         let image = image::probe(file);
@@ -210,6 +218,14 @@ impl Storage for Mock {
         })
         .await
     }
+
+    fn content(&self) -> Option<&dyn VolumeContent> {
+        Some(self)
+    }
+
+    fn setup(&self) -> Option<&dyn PoolSetup> {
+        Some(self)
+    }
 }
 
 impl World {
@@ -248,6 +264,12 @@ impl World {
 
     /// Makes a volume in an active pool.
     pub(crate) fn create_volume(&mut self, pool: &PoolName, doc: &StorageVolume) -> Result<VolumeInfo> {
+        let (name, file) = self.new_volume(pool, doc)?;
+        self.add_volume(pool, name, file)
+    }
+
+    /// The name and the empty file of a volume that can be made.
+    pub(crate) fn new_volume(&self, pool: &PoolName, doc: &StorageVolume) -> Result<(VolumeName, SparseFile)> {
         let found = active(self, pool)?;
         let name = check_volume(doc)?;
         let capacity = doc.capacity.as_ref().and_then(|size| size.bytes()).unwrap_or_default();
@@ -269,6 +291,13 @@ impl World {
             }
             _ => return Err(Error::invalid("format", "this host makes raw and qcow2 volumes, and overlays in qcow2")),
         };
+        Ok((name, file))
+    }
+
+    /// Puts the file of a volume into its pool, if there is room.
+    pub(crate) fn add_volume(&mut self, pool: &PoolName, name: VolumeName, file: SparseFile) -> Result<VolumeInfo> {
+        let found = active(self, pool)?;
+        let path = found.path_of(&name)?;
         let info = found.info(pool, self);
         if info.available.is_some_and(|free| file.allocated() > free.get()) {
             return Err(Error::new(ErrorKind::NoSpace, "not enough space in the pool")
@@ -292,7 +321,7 @@ fn refresh(world: &mut World, name: &PoolName) -> Result<()> {
     Ok(())
 }
 
-fn known<'a>(world: &'a World, name: &PoolName) -> Result<&'a Pool> {
+pub(crate) fn known<'a>(world: &'a World, name: &PoolName) -> Result<&'a Pool> {
     world.pools.get(name).ok_or_else(|| no_such_pool(name))
 }
 
@@ -300,7 +329,7 @@ fn known_mut<'a>(world: &'a mut World, name: &PoolName) -> Result<&'a mut Pool> 
     world.pools.get_mut(name).ok_or_else(|| no_such_pool(name))
 }
 
-fn active<'a>(world: &'a World, name: &PoolName) -> Result<&'a Pool> {
+pub(crate) fn active<'a>(world: &'a World, name: &PoolName) -> Result<&'a Pool> {
     let pool = known(world, name)?;
     if pool.active { Ok(pool) } else { Err(wrong_state("pool is not active", name)) }
 }
@@ -309,14 +338,14 @@ fn no_such_pool(name: &PoolName) -> Error {
     Error::new(ErrorKind::NotFound, "no such pool").on(Resource::Pool(name.as_str().to_owned()))
 }
 
-fn wrong_state(why: &str, name: &PoolName) -> Error {
+pub(crate) fn wrong_state(why: &str, name: &PoolName) -> Error {
     Error::new(ErrorKind::InvalidState, why).on(Resource::Pool(name.as_str().to_owned()))
 }
 
-fn no_such_volume(place: &str) -> Error {
+pub(crate) fn no_such_volume(place: &str) -> Error {
     Error::new(ErrorKind::NotFound, "no such volume").on(Resource::Volume(place.to_owned()))
 }
 
-fn place(pool: &PoolName, volume: &VolumeName) -> String {
+pub(crate) fn place(pool: &PoolName, volume: &VolumeName) -> String {
     format!("{}/{}", pool.as_str(), volume.as_str())
 }

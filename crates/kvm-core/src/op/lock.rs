@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{HostKey, VmId};
+use crate::{HostKey, PoolName, VmId, VolumeName};
 
-/// A machine on a host.
+/// A machine on a host, or what stands for a volume there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LockKey {
     /// The host.
@@ -17,6 +17,13 @@ pub struct LockKey {
 }
 
 impl LockKey {
+    /// The key of a volume, which has no uuid: one is made of its pool and name.
+    #[must_use]
+    pub fn volume(host: HostKey, pool: &PoolName, volume: &VolumeName) -> Self {
+        let name = format!("volume:{}/{}", pool.as_str(), volume.as_str());
+        Self { host, vm: Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).into() }
+    }
+
     /// A file name that no other key has, whatever the host is called.
     pub(super) fn file_name(&self) -> String {
         let host = Uuid::new_v5(&Uuid::NAMESPACE_URL, self.host.as_str().as_bytes());

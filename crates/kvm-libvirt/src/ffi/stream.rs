@@ -75,6 +75,41 @@ pub(crate) fn send(stream: &Stream, data: &[u8]) -> Result<Moved, LibvirtError> 
     Ok(Moved::from_returned(stream.send(data)?))
 }
 
+/// What a blocking stream that tells of holes gives next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// This many bytes; 0 at the end.
+    Bytes(usize),
+    /// A hole, of which [`receive_hole`] says how long it is.
+    Hole,
+}
+
+/// Waits for bytes, and stops at a hole: `virStreamRecvFlags`.
+pub(crate) fn receive_to_hole(stream: &Stream, buffer: &mut [u8]) -> Result<Arrived, LibvirtError> {
+    let flags = sys::VIR_STREAM_RECV_STOP_AT_HOLE;
+    // SAFETY: the handle is valid, and libvirt writes at most as many bytes as the buffer has.
+    let returned = unsafe { sys::virStreamRecvFlags(stream.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+    match returned {
+        -3 => Ok(Arrived::Hole),
+        other => check(other).map(|count| Arrived::Bytes(usize::try_from(count).unwrap_or(0))),
+    }
+}
+
+/// Takes the hole that the stream stands at: `virStreamRecvHole`.
+pub(crate) fn receive_hole(stream: &Stream) -> Result<u64, LibvirtError> {
+    let mut length = 0;
+    // SAFETY: the handle is valid; libvirt writes one number.
+    check(unsafe { sys::virStreamRecvHole(stream.as_ptr(), &raw mut length, 0) })?;
+    Ok(u64::try_from(length).unwrap_or(0))
+}
+
+/// Sends a hole: `virStreamSendHole`.
+pub(crate) fn send_hole(stream: &Stream, length: u64) -> Result<(), LibvirtError> {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    // SAFETY: the handle is valid; the call takes plain numbers.
+    check(unsafe { sys::virStreamSendHole(stream.as_ptr(), length, 0) }).map(drop)
+}
+
 /// A stream that is watched until this is dropped. Sends nothing to the host.
 pub(crate) struct Watch {
     stream: Stream,
