@@ -30,7 +30,7 @@ pub enum Command {
     Attach(attach::Args),
     /// Take a disk out of a VM; its volume stays unless it is to go.
     Detach(detach::Args),
-    /// Make a disk of a running VM larger.
+    /// Make a disk of a VM larger.
     Resize(resize::Args),
     /// Put a medium into a drive.
     Insert(insert::Args),

@@ -62,6 +62,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::AlreadyExists, _, Some(Resource::Network(name))) => {
             Some(format!("choose another name, or look at that one: kvmctl net show {}", word(name)))
         }
+        (ErrorKind::AlreadyExists, "upload", Some(Resource::Volume(_))) | (ErrorKind::AlreadyExists, _, Some(Resource::File(_))) => {
+            Some("choose another name, or replace that one: --overwrite".to_owned())
+        }
+        (ErrorKind::AlreadyExists, "copy", Some(Resource::Volume(_))) => Some("choose another name for the copy".to_owned()),
         (ErrorKind::AlreadyExists, _, Some(Resource::Volume(name))) => Some(format!(
             "name the new one differently (vm create: --disk SIZE,name=NAME), or plug that one in: --disk volume={}",
             word(name)
@@ -88,6 +92,14 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         )),
         (ErrorKind::InvalidState, _, Some(Resource::Pool(name))) => {
             Some(format!("kvmctl pool show {} shows its state", word(name)))
+        }
+        (ErrorKind::InvalidState, "copy" | "resize" | "shrink" | "wipe" | "replace", Some(Resource::Volume(_))) => Some(
+            "stop the VM, and discard its saved state if it has one; the disk of a running VM grows with: \
+             kvmctl disk resize VM TARGET SIZE"
+                .to_owned(),
+        ),
+        (ErrorKind::InvalidState, "download", Some(Resource::Volume(_))) => {
+            Some("stop the VM first, or read the volume all the same: --in-use".to_owned())
         }
         (ErrorKind::InvalidState, _, Some(Resource::Network(name))) => {
             Some(format!("kvmctl net show {} shows its state", word(name)))

@@ -123,3 +123,15 @@ pub(crate) async fn confirm(session: &Session, printer: &mut Printer, question: 
             .with_detail("what was typed is something else")),
     }
 }
+
+/// Shows a plan and asks whether to go on, when something may be lost.
+pub(crate) async fn agree(plan: &Plan, session: &Session, printer: &mut Printer) -> Result<()> {
+    if session.yes {
+        return Ok(());
+    }
+    printer.preview(&plan.to_string());
+    match printer.ask("Go on? [y/N] ").await?.as_str() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(kvm_core::Error::new(kvm_core::ErrorKind::Cancelled, "nothing was done")),
+    }
+}

@@ -13,6 +13,7 @@ use crate::session::Session;
 mod autostart;
 mod create;
 mod delete;
+mod discover;
 mod list;
 mod refresh;
 mod show;
@@ -27,8 +28,10 @@ Examples:
   kvmctl pool create images --target /var/lib/libvirt/images --autostart
   kvmctl pool refresh images")]
 pub enum Command {
-    /// Define a pool in a directory and start it.
-    Create(create::Args),
+    /// Define a pool and start it.
+    Create(Box<create::Args>),
+    /// Look for what could become a pool.
+    Discover(discover::Args),
     /// List pools.
     #[command(visible_alias = "ls")]
     List(list::Args),
@@ -42,14 +45,15 @@ pub enum Command {
     Autostart(autostart::Args),
     /// Look again at what is in a pool.
     Refresh(refresh::Args),
-    /// Forget a pool that is stopped; its data stays.
+    /// Forget a pool; its data stays unless it is to go.
     Delete(delete::Args),
 }
 
 /// Does what was asked.
 pub(crate) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     match command {
-        Command::Create(args) => create::run(args, session, printer).await,
+        Command::Create(args) => create::run(*args, session, printer).await,
+        Command::Discover(args) => printer.show(&discover::run(args, session).await?),
         Command::List(args) => op::answer(&list::run(args, session).await?, session, printer).await,
         Command::Show(args) => op::answer(&show::run(args, session).await?, session, printer).await,
         Command::Start(args) => printer.show(&start::run(args, session).await?),

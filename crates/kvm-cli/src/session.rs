@@ -191,7 +191,7 @@ impl Session {
     }
 
     fn executor(&self) -> Result<Executor> {
-        let catalogue = Catalogue::new().with("vm.", kvm_vm::decode);
+        let catalogue = Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode);
         let executor = Executor::new(Arc::new(self.store()?), catalogue, environment::user());
         Ok(executor.with_time(Arc::clone(&self.clock), Arc::clone(&self.entropy)))
     }

@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use clap::Parser as _;
 use kvm_cli::{Address, Args, Settings};
-use kvm_core::ConnectOptions;
 use kvm_core::inputs::{Row, Verdict, rows};
+use kvm_core::{ConnectOptions, DiskRoot};
 
 #[path = "support/program.rs"]
 mod program;
@@ -71,6 +71,48 @@ fn flags_that_describe_a_vm_keep_to_the_verdicts() {
     check("description", &["vm", "describe", "web"], "--description=");
     check("size", &["vol", "create", "default/a", "--"], "");
     check("pool_name", &["pool", "create", "--target=/srv/x", "--"], "");
+}
+
+/// Whether a name of `kind` that stands behind a pool's is taken where something new is named, and where it is there.
+#[track_caller]
+fn check_volume(new: &[&str], existing: &[&str]) {
+    for row in rows("volume_name") {
+        let name = |words: &[&str]| {
+            let mut last = OsString::from("default/");
+            last.push(OsStr::from_bytes(&row.value));
+            let words = std::iter::once(OsString::from("kvmctl")).chain(words.iter().map(OsString::from));
+            Args::try_parse_from(words.chain([last])).is_ok()
+        };
+        if !new.is_empty() {
+            assert_eq!(name(new), row.verdict == Verdict::Accept, "line {} ({})", row.line, row.why);
+        }
+        if !existing.is_empty() {
+            assert_eq!(name(existing), row.verdict != Verdict::Reject, "line {} ({})", row.line, row.why);
+        }
+    }
+}
+
+#[test]
+fn volumes_keep_to_the_verdicts() {
+    check_volume(&["vol", "create", "--backing=default/a", "--"], &["vol", "show", "--"]);
+    check_volume(&["vol", "clone", "default/a", "--"], &["vol", "wipe", "--"]);
+    check_volume(&["vol", "convert", "--format=raw", "default/a", "--"], &["vol", "delete", "--"]);
+}
+
+#[test]
+fn directories_of_pools_and_images_below_keep_to_the_verdicts() {
+    for row in rows("disk_path").into_iter().filter(|row| !row.value.contains(&0)) {
+        let taken = parse(&["vol", "create", "default/a"], "--backing=", &row).is_ok();
+        // What does not begin with a slash is read as a volume.
+        if row.value.starts_with(b"/") {
+            assert_eq!(taken, row.verdict == Verdict::Accept, "line {} ({})", row.line, row.why);
+        }
+        if row.verdict != Verdict::Accept && row.value.starts_with(b"/") && !row.value.starts_with(b"/dev/") {
+            let pool = parse(&["pool", "create", "a"], "--target=", &row);
+            let file = row.text().is_some_and(|path| DiskRoot::parse(path).is_ok());
+            assert!(pool.is_err() || file, "line {} ({})", row.line, row.why);
+        }
+    }
 }
 
 #[test]

@@ -70,6 +70,7 @@ transcripts! {
     selectors
     several
     show
+    storage
     viewer
 }
 

@@ -6,6 +6,10 @@
 //! - **Change what is there**: [`plan_disk_attach`], [`plan_nic_attach`] and their ways back plug devices in and out;
 //!   [`insert`], [`eject`], [`set_link`], [`resize_disk`] and [`set_resources`] change them in place; [`pending`] says what
 //!   waits for the next start.
+//! - **Storage**: [`plan_upload`], [`plan_download`] and [`plan_volume_copy`] bring volumes in, out and into another pool or
+//!   format; [`resize_volume`] and [`wipe_volume`] change them where they are,
+//!   [`orphans`] finds those that nobody needs. [`plan_pool_create`] and [`plan_pool_delete`] do for pools what their names say,
+//!   [`discover_pools`] looks for what could become one.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
 //!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
 //! - **Change images under a guest that runs**: [`plan_disk_commit`], [`plan_disk_pull`] and [`plan_disk_move`].
@@ -36,6 +40,7 @@ mod parallel;
 mod pending;
 mod place;
 mod policy;
+mod pool;
 mod power;
 mod rename;
 mod socket;
@@ -43,6 +48,7 @@ mod spec;
 mod step;
 mod text;
 mod usage;
+mod volume;
 mod walk;
 mod wide;
 
@@ -63,6 +69,7 @@ pub use inventory::{Inventory, inventory};
 pub use notes::{NotesChange, change_notes, notes};
 pub use pending::pending;
 pub use policy::{ForeignImages, PlanContext, Policy};
+pub use pool::{PoolData, discover_pools, plan_pool_create, plan_pool_delete};
 pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
 pub use rename::rename;
 pub use spec::{
@@ -70,5 +77,14 @@ pub use spec::{
     Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicSpec, OsHint, Start,
     VolumeFormat, VolumeRef,
 };
+pub use spec::{
+    InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
+    SourceName,
+};
 pub use step::decode;
+pub use volume::{
+    Below, Compat, Download, ImageCheck, InUse, Lazy, Orphans, Preallocation, Qcow2Options, Sharing, Subclusters,
+    Upload, Verify, VolumeCopy, VolumeDetails, VolumeSpec, create_volume, orphans, plan_download, plan_upload,
+    plan_volume_copy, resize_volume, volume_details, volume_document, volume_uses, wipe_volume,
+};
 pub use wide::{WideColumns, WideRow, wide};

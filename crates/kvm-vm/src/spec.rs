@@ -14,10 +14,15 @@ mod choice;
 mod disk;
 mod nic;
 mod pairs;
+mod pool;
 
 pub use choice::{BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeFormat};
 pub use disk::{DiskSource, DiskSpec, ImageRef, VolumeRef};
 pub use nic::{BridgeName, NicLink, NicSpec};
+pub use pool::{
+    InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
+    SourceName,
+};
 
 /// What a new machine is to be like.
 ///

@@ -8,14 +8,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 mod block_job;
+mod content;
 mod device;
 mod machine;
+mod pool;
 mod power;
 mod volume;
 
 pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubject};
+pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, ReserveVolume, UploadVolume};
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
+pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
 pub(crate) use power::{PowerOff, Start};
 pub(crate) use volume::{CreateVolume, DeleteVolume};
 
@@ -23,7 +27,7 @@ pub(crate) use volume::{CreateVolume, DeleteVolume};
 /// crash:
 ///
 /// ```
-/// let catalogue = kvm_core::op::Catalogue::new().with("vm.", kvm_vm::decode);
+/// let catalogue = kvm_core::op::Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode);
 /// ```
 ///
 /// `Unsupported` when no step has this name, `Corrupt` when it is not in this form.
@@ -31,6 +35,19 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
     match name {
         CreateVolume::NAME => read::<CreateVolume>(name, data),
         DeleteVolume::NAME => read::<DeleteVolume>(name, data),
+        ReserveVolume::NAME => read::<ReserveVolume>(name, data),
+        UploadVolume::NAME => read::<UploadVolume>(name, data),
+        MakeRoom::NAME => read::<MakeRoom>(name, data),
+        DownloadVolume::NAME => read::<DownloadVolume>(name, data),
+        PublishFile::NAME => read::<PublishFile>(name, data),
+        CopyVolume::NAME => read::<CopyVolume>(name, data),
+        DefinePool::NAME => read::<DefinePool>(name, data),
+        BuildPool::NAME => read::<BuildPool>(name, data),
+        StartPool::NAME => read::<StartPool>(name, data),
+        AutostartPool::NAME => read::<AutostartPool>(name, data),
+        StopPool::NAME => read::<StopPool>(name, data),
+        DestroyPool::NAME => read::<DestroyPool>(name, data),
+        UndefinePool::NAME => read::<UndefinePool>(name, data),
         AttachDevice::NAME => read::<AttachDevice>(name, data),
         DetachDevice::NAME => read::<DetachDevice>(name, data),
         Mirror::NAME => read::<Mirror>(name, data),
@@ -103,6 +120,38 @@ mod tests {
             size: Bytes::GIB,
             vm: Some(id),
         });
+        let volume: crate::VolumeRef = "default/web.qcow2".parse().unwrap();
+        let (holes, verify, sharing) = (kvm_core::Holes::Keep, crate::Verify::Count, crate::Sharing::Auto);
+        let (file, partial) = (std::path::PathBuf::from("/tmp/a"), std::path::PathBuf::from("/tmp/.a.partial"));
+        round_trip(&ReserveVolume { volume: volume.clone(), size: Bytes::GIB, document: "<volume/>".into() });
+        round_trip(&UploadVolume {
+            volume: volume.clone(),
+            file: file.clone(),
+            length: Bytes::GIB,
+            modified: 1,
+            holes,
+            verify,
+        });
+        let path = kvm_core::DiskPath::parse("/pool/web.qcow2").unwrap();
+        round_trip(&MakeRoom { volume: volume.clone(), path, size: Bytes::GIB });
+        round_trip(&DownloadVolume {
+            volume: volume.clone(),
+            partial: partial.clone(),
+            file: file.clone(),
+            holes,
+            verify,
+        });
+        round_trip(&PublishFile { partial, file, replace: true });
+        let (from, document) = (volume.clone(), "<volume/>".into());
+        round_trip(&CopyVolume { from, volume, size: Bytes::GIB, document, sharing });
+        let pool: kvm_core::PoolName = "default".parse().unwrap();
+        round_trip(&DefinePool { pool: pool.clone(), document: "<pool/>".into() });
+        round_trip(&BuildPool { pool: pool.clone(), build: kvm_core::Build::Overwrite });
+        round_trip(&StartPool { pool: pool.clone() });
+        round_trip(&AutostartPool { pool: pool.clone() });
+        round_trip(&StopPool { pool: pool.clone() });
+        round_trip(&DestroyPool { pool: pool.clone() });
+        round_trip(&UndefinePool { pool });
         let device = kvm_core::DeviceRef::Disk("vdb".parse().unwrap());
         round_trip(&AttachDevice {
             id,

@@ -12,7 +12,8 @@ use crate::vms::One;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Example:\n  kvmctl disk resize web vda 40G",
-    after_long_help = "The VM has to run. Disks only grow; the guest then grows its partitions and file systems itself.\n\n\
+    after_long_help = "Disks only grow, also while the VM runs; the guest then grows its partitions and file systems itself. To \
+        make one smaller: kvmctl vol resize --shrink.\n\n\
         Library: kvm_vm::resize_disk"
 )]
 pub struct Args {

@@ -1,56 +1,85 @@
 //! `kvmctl vol create`.
 
-use kvm_core::{Bytes, Result, VolumeInfo};
-use kvm_vm::{VolumeFormat, VolumeRef};
-use kvm_xml::value::{Size, Unit};
-use kvm_xml::volume::{VolumeFormatType, VolumeTarget};
-use kvm_xml::{StorageVolume, volume};
+use kvm_core::{Bytes, ErrorKind, Result, VolumeInfo};
+use kvm_vm::{Compat, ImageRef, Lazy, Preallocation, Qcow2Options, Subclusters, VolumeFormat, VolumeRef, VolumeSpec};
 use serde::Serialize;
 
 use crate::args::one_of;
-use crate::printer::{Outcome, Page};
+use crate::printer::{Outcome, Page, Printer};
 use crate::session::Session;
 
 /// Arguments of `vol create`.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  kvmctl vol create default/data.qcow2 20G\n  kvmctl vol create fast/data.raw 20G --format raw",
-    after_long_help = "Library: kvm_core::Storage::create_volume"
+    before_help = "Examples:\n  kvmctl vol create default/data.qcow2 20G\n  kvmctl vol create fast/data.raw 20G --format raw --preallocation full\n  \
+        kvmctl vol create default/test.qcow2 --backing default/base.qcow2",
+    after_long_help = "Library: kvm_vm::create_volume"
 )]
 pub struct Args {
     /// Pool and name.
-    #[arg(value_name = "POOL/VOLUME")]
+    #[arg(value_name = "POOL/VOLUME", value_parser = VolumeRef::parse_new)]
     volume: VolumeRef,
-    /// Size that a guest sees.
-    #[arg(value_name = "SIZE", value_parser = kvm_core::parse_size)]
-    size: Bytes,
-    /// Format.
-    #[arg(long, default_value = "qcow2", value_parser = one_of!(VolumeFormat))]
-    format: VolumeFormat,
+    /// Size that a guest sees; that of the image below if left out.
+    #[arg(value_name = "SIZE", value_parser = kvm_core::parse_size, required_unless_present = "backing")]
+    size: Option<Bytes>,
+    /// Format; qcow2 where the pool has formats.
+    #[arg(long, value_parser = one_of!(VolumeFormat))]
+    format: Option<VolumeFormat>,
+    /// What it takes at once.
+    #[arg(long, default_value = "off", value_name = "WHAT", value_parser = one_of!(Preallocation))]
+    preallocation: Preallocation,
+    /// Image that it holds only the differences to: POOL/VOLUME, or a path.
+    #[arg(long, value_name = "IMAGE", value_parser = ImageRef::parse)]
+    backing: Option<ImageRef>,
+    #[command(flatten)]
+    qcow2: Qcow2Flags,
+    /// Print the XML that would be given to the host and do nothing.
+    #[arg(long, conflicts_with = "backing")]
+    print_xml: bool,
+}
+
+/// What only qcow2 images have.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Qcow2Flags {
+    /// In what pieces a qcow2 image grows: a power of two from 512 to 2M.
+    #[arg(long, value_name = "SIZE", value_parser = kvm_core::parse_size)]
+    cluster_size: Option<Bytes>,
+    /// Version of the qcow2 image.
+    #[arg(long, value_name = "VERSION", value_parser = one_of!(Compat))]
+    compat: Option<Compat>,
+    /// Write reference counts late: quicker, but a check is due after a crash.
+    #[arg(long)]
+    lazy_refcounts: bool,
+    /// Allocate clusters in parts: for large clusters.
+    #[arg(long)]
+    extended_l2: bool,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(super) struct Created(VolumeInfo);
+struct Created(VolumeInfo);
 
-pub(super) async fn run(args: Args, session: &Session) -> Result<Created> {
-    let format = match args.format {
-        VolumeFormat::Qcow2 => VolumeFormatType::Qcow2,
-        VolumeFormat::Raw => VolumeFormatType::Raw,
+pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    let Qcow2Flags { cluster_size, compat, lazy_refcounts, extended_l2 } = args.qcow2;
+    let spec = VolumeSpec {
+        volume: args.volume,
+        size: args.size,
+        format: args.format,
+        preallocation: args.preallocation,
+        backing: args.backing,
+        qcow2: Qcow2Options {
+            cluster_size,
+            compat,
+            lazy_refcounts: if lazy_refcounts { Lazy::Yes } else { Lazy::No },
+            extended_l2: if extended_l2 { Subclusters::Yes } else { Subclusters::No },
+        },
     };
-    let document = StorageVolume {
-        name: Some(args.volume.volume.as_str().to_owned()),
-        capacity: Some(Size::new(args.size.get(), Unit::Bytes)),
-        // It grows as it is written.
-        allocation: Some(Size::new(0, Unit::Bytes)),
-        target: Some(VolumeTarget {
-            format: Some(volume::VolumeFormat { r#type: Some(format), ..Default::default() }),
-            ..VolumeTarget::default()
-        }),
-        ..StorageVolume::default()
-    };
+    if args.print_xml {
+        return printer.raw(kvm_vm::volume_document(&spec)?.as_bytes()).map(|()| None);
+    }
     let connection = session.host().await?;
-    connection.host.storage.create_volume(&args.volume.pool, &document).await.map(Created)
+    let made = kvm_vm::create_volume(&connection.host, &spec, session.plan_context().policy).await?;
+    printer.show(&Created(made))
 }
 
 impl Outcome for Created {

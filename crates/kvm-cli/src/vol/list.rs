@@ -4,10 +4,11 @@ use kvm_core::{PoolName, Result, VolumeInfo};
 use serde::Serialize;
 
 use crate::list::{ListArgs, columns};
-use crate::printer::{Cell, Column, Outcome, Page, Table};
+use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
 use crate::session::Session;
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
+    Column::wide("pool", "POOL"),
     Column::left("name", "NAME"),
     Column::left("format", "FORMAT"),
     Column::right("capacity", "CAPACITY"),
@@ -19,13 +20,17 @@ const COLUMNS: [Column; 6] = [
 /// Arguments of `vol list`.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  kvmctl vol list default\n  kvmctl vol list default --columns name,allocation",
-    after_long_help = "Columns: name, format, capacity, allocation, path, backing.\n\nLibrary: kvm_core::Storage::volumes"
+    before_help = "Examples:\n  kvmctl vol list default\n  kvmctl vol list default --columns name,allocation\n  kvmctl vol list --orphans",
+    after_long_help = "Columns: pool, name, format, capacity, allocation, path, backing. Orphans are volumes that no machine uses, running or \
+        not, and that no other volume lies upon; media are none.\n\nLibrary: kvm_core::Storage::volumes, kvm_vm::orphans"
 )]
 pub struct Args {
-    /// Name of the pool.
-    #[arg(value_name = "POOL", value_parser = PoolName::adopt)]
-    pool: PoolName,
+    /// Name of the pool; with --orphans all active pools if left out.
+    #[arg(value_name = "POOL", value_parser = PoolName::adopt, required_unless_present = "orphans")]
+    pool: Option<PoolName>,
+    /// Only volumes that nothing on the host refers to.
+    #[arg(long)]
+    orphans: bool,
     #[command(flatten)]
     list: ListArgs,
 }
@@ -40,9 +45,20 @@ pub(super) struct List {
     args: ListArgs,
 }
 
-pub(super) async fn run(args: Args, session: &Session) -> Result<List> {
+pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<List> {
     let columns = columns(&COLUMNS, &args.list)?;
-    let volumes = session.host().await?.host.storage.volumes(&args.pool).await?;
+    let connection = session.host().await?;
+    let volumes = match (args.orphans, &args.pool) {
+        (false, Some(pool)) => connection.host.storage.volumes(pool).await?,
+        (_, pool) => {
+            let orphans = kvm_vm::orphans(&connection.host, pool.as_ref()).await?;
+            for pool in &orphans.unknown {
+                let name = &pool.name;
+                printer.note(&format!("pool {name} is not active: what in it lies upon one of these is not known"));
+            }
+            orphans.volumes
+        }
+    };
     Ok(List { volumes, columns, args: args.list })
 }
 
@@ -51,6 +67,7 @@ impl Outcome for List {
         let mut table = Table::new(&self.columns);
         for volume in &self.volumes {
             let cell = |column: &Column| match column.key {
+                "pool" => Cell::new(volume.pool.as_str()),
                 "name" => Cell::new(volume.name.as_str()),
                 "format" => Cell::maybe(volume.format.as_deref()),
                 "capacity" => Cell::new(volume.capacity),

@@ -155,7 +155,7 @@ fn new(wanted: &DiskSpec, pool: &PoolInfo, name: VolumeName, size: Bytes, format
         // Devices take all their space at once, files none.
         allocation: (!is_block).then(|| Size::from_bytes(0)),
         target: (!is_block).then(|| VolumeTarget {
-            format: Some(XmlFormat { r#type: Some(volume_format(format)), ..XmlFormat::default() }),
+            format: Some(XmlFormat { r#type: Some(format.into()), ..XmlFormat::default() }),
             ..VolumeTarget::default()
         }),
         ..StorageVolume::default()
@@ -178,10 +178,12 @@ fn new(wanted: &DiskSpec, pool: &PoolInfo, name: VolumeName, size: Bytes, format
     })
 }
 
-fn volume_format(format: VolumeFormat) -> VolumeFormatType {
-    match format {
-        VolumeFormat::Qcow2 => VolumeFormatType::Qcow2,
-        VolumeFormat::Raw => VolumeFormatType::Raw,
+impl From<VolumeFormat> for VolumeFormatType {
+    fn from(format: VolumeFormat) -> Self {
+        match format {
+            VolumeFormat::Qcow2 => Self::Qcow2,
+            VolumeFormat::Raw => Self::Raw,
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use kvm_core::op::{PlanLine, Step};
-use kvm_core::{Bytes, Device, DeviceRef, DiskPath, Error, ErrorKind, Host, Impact, Resource, Result, VmSummary};
+use kvm_core::{
+    Bytes, Device, DeviceRef, DiskPath, Error, ErrorKind, Host, Impact, Resize, Resource, Result, VmSummary,
+};
 use kvm_xml::Domain;
 use kvm_xml::domain::{ControllerType, Disk as XmlDisk, DiskBus, DiskDevice};
 use kvm_xml::value::DiskName;
@@ -15,9 +17,10 @@ use crate::create::disk::{Wanted, named, resolve};
 use crate::delete::Volumes;
 use crate::place::Places;
 use crate::policy::PlanContext;
-use crate::spec::DiskSpec;
+use crate::spec::{DiskSpec, VolumeRef};
 use crate::step::{AttachDevice, DeleteVolume};
 use crate::usage::users;
+use crate::volume::resize_volume;
 
 /// A disk that a machine is to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,20 +132,21 @@ pub async fn plan_disk_detach(host: &Host, vm: &VmSummary, wanted: &DiskDetach) 
     Ok(subject.plan("vm.detach-disk", title, &host_info, (lines, steps), 1))
 }
 
-/// Makes a disk of a running machine larger, together with its image; gives the size that it had, where that is known.
+/// Makes a disk of a machine larger, together with its image; gives the size that it had, where that is known.
 ///
-/// `InvalidInput` when the disk would not become larger, `NotFound`; `Unsupported` when the machine is off.
+/// `InvalidInput` when the disk would not become larger, `NotFound`. Of a machine that is off the image has to be a volume
+/// of an active pool (`NotFound`), and none that other volumes share.
 pub async fn resize_disk(host: &Host, vm: &VmSummary, target: &DiskName, size: Bytes) -> Result<Option<Bytes>> {
     let key = DeviceRef::Disk(target.clone());
     if !vm.state.is_active() {
         let subject = Subject::read(host, vm, None).await?;
-        subject.find(&key)?;
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("{key} of {} can grow only while the VM runs", vm.name),
-        )
-        .on(Resource::Vm(vm.name.as_str().to_owned()))
-        .with_detail(format!("it is {}", vm.state)));
+        let Some(path) = path_of(subject.find(&key)?)? else {
+            return Err(Error::new(ErrorKind::InvalidState, format!("there is nothing behind {key} of {}", vm.name))
+                .on(Resource::Vm(vm.name.as_str().to_owned())));
+        };
+        let volume = host.storage.volume_at(&path).await?;
+        let volume = VolumeRef { pool: volume.pool, volume: volume.name };
+        return resize_volume(host, &volume, size, Resize::Grow).await.map(Some);
     }
     let subject = Subject::read(host, vm, Some(Impact::Live)).await?;
     let before = match path_of(subject.find(&key)?)? {

@@ -151,6 +151,13 @@ impl VolumeRef {
         Ok(Self { pool: PoolName::adopt(pool)?, volume: VolumeName::adopt(volume)? })
     }
 
+    /// Reads `pool/name` of a volume that is to be made: its name keeps to the rules for new ones.
+    pub fn parse_new(text: &str) -> Result<Self> {
+        let (pool, volume) =
+            text.split_once('/').ok_or_else(|| refused("volume", text, "is not a volume; write pool/name"))?;
+        Ok(Self { pool: PoolName::adopt(pool)?, volume: VolumeName::parse(volume)? })
+    }
+
     /// The exact `pool/name`.
     #[must_use]
     pub fn as_text(&self) -> String {

@@ -230,8 +230,15 @@ async fn a_disk_grows_while_its_machine_runs() {
     assert_eq!(before, Some(Bytes::from_gib(10)));
     let e = resize_disk(&bench.host, &build, &target, Bytes::from_gib(15)).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidInput);
-    let e = resize_disk(&bench.host, &bench.vm("db").await, &"vda".parse().unwrap(), Bytes::from_gib(90)).await;
-    assert_eq!(e.unwrap_err().kind(), ErrorKind::Unsupported);
+    // Of a machine that is off as well.
+    let db = bench.vm("db").await;
+    let before = resize_disk(&bench.host, &db, &"vda".parse().unwrap(), Bytes::from_gib(90)).await.unwrap();
+    assert_eq!(before, Some(Bytes::from_gib(40)));
+    let e = resize_disk(&bench.host, &db, &"vda".parse().unwrap(), Bytes::from_gib(80)).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidInput);
+    // One that a running machine shares grows through that machine.
+    let e = resize_disk(&bench.host, &db, &"vdb".parse().unwrap(), Bytes::from_gib(80)).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidState);
 }
 
 #[tokio::test(start_paused = true)]

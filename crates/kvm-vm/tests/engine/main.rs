@@ -12,5 +12,7 @@ mod foreign;
 mod graph;
 mod import;
 mod names;
+mod pool;
 mod power;
 mod support;
+mod volume;

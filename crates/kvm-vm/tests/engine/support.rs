@@ -77,7 +77,7 @@ pub(crate) fn context<'a>(host: &'a Host, cancel: &'a CancellationToken) -> RunC
 }
 
 pub(crate) fn catalogue() -> Catalogue {
-    Catalogue::new().with("vm.", kvm_vm::decode)
+    Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode)
 }
 
 pub(crate) async fn picture(host: &Host, mock: &Mock) -> Result<String> {
@@ -131,6 +131,9 @@ async fn every_call_can_move_between_threads() {
     check(kvm_vm::plan_disk_detach(host, &vm, &kvm_vm::DiskDetach::new("vda".parse().unwrap())));
     check(kvm_vm::eject(host, &vm, None, None));
     check(kvm_vm::pending(host, &vm));
+    let volume: kvm_vm::VolumeRef = "default/free.qcow2".parse().unwrap();
+    check(kvm_vm::resize_volume(host, &volume, kvm_core::Bytes::GIB, kvm_core::Resize::Grow));
+    check(kvm_vm::wipe_volume(host, &volume, kvm_core::WipePattern::Zero));
     check(kvm_vm::set_resources(host, &vm, kvm_vm::Resources::default(), None, kvm_vm::DETACH_TIMEOUT, clock));
     let options = kvm_vm::ShutdownOptions { timeout: std::time::Duration::ZERO, then: kvm_vm::Then::Fail };
     check(kvm_vm::shutdown(host, &vm.id, &options, clock, &cancel));

@@ -1,0 +1,35 @@
+//! Volumes that nothing on the host refers to.
+
+use kvm_core::{Host, PoolInfo, Result, VolumeInfo};
+
+use super::is_medium;
+use crate::place::Places;
+use crate::usage::Usage;
+
+/// Volumes that nothing refers to, and how far that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphans {
+    /// No machine's document, stored or live, mentions them, and no volume lies upon them.
+    pub volumes: Vec<VolumeInfo>,
+    /// Pools that are not active: what in them lies upon one of the volumes is not known.
+    pub unknown: Vec<PoolInfo>,
+}
+
+/// Looks for volumes, of one pool or of all active ones, that no machine uses and no other volume lies upon.
+///
+/// Media are left out: they wait in their pool for a drive. What a host outside, or a person, means to do with a volume is
+/// not known here.
+pub async fn orphans(host: &Host, pool: Option<&kvm_core::PoolName>) -> Result<Orphans> {
+    let places = Places::read(host, &[]).await?;
+    let usage = Usage::read(host, &places).await?;
+    let mut volumes = Vec::new();
+    let wanted: Vec<_> = match pool {
+        Some(pool) => vec![places.pool(pool.as_str())?.name.clone()],
+        None => places.active().map(|pool| pool.name.clone()).collect(),
+    };
+    for pool in wanted {
+        let all = host.storage.volumes(&pool).await?;
+        volumes.extend(all.into_iter().filter(|v| !is_medium(v) && usage.of(&v.path, None).describe().is_none()));
+    }
+    Ok(Orphans { volumes, unknown: places.inactive().cloned().collect() })
+}
