@@ -32,7 +32,7 @@ impl VolumeContent for Libvirt {
             opened.map_err(|e| in_use_or(task, &pool, &name, e.into()))?;
             Ok(Opened { stream, session: task.session().clone(), length })
         };
-        let opened = self.open("download", pool, volume, open).await?;
+        let opened = self.open_stream("download", pool, volume, open).await?;
         let stall = self.config.stall_deadline;
         Ok(Box::new(Reader::new(opened, &self.jobs, resource(pool, volume), stall, holes)))
     }
@@ -53,7 +53,7 @@ impl VolumeContent for Libvirt {
             opened.map_err(|e| in_use_or(task, &pool, &name, e.into()))?;
             Ok(Opened { stream, session: task.session().clone(), length })
         };
-        let opened = self.open("upload", pool, volume, open).await?;
+        let opened = self.open_stream("upload", pool, volume, open).await?;
         let limits = (self.config.stall_deadline, self.config.job_deadline);
         Ok(Box::new(Writer::new(opened, &self.jobs, resource(pool, volume), limits, holes)))
     }
@@ -180,7 +180,7 @@ impl VolumeContent for Libvirt {
 
 impl Libvirt {
     /// Opens a stream on the connection for long work, where it stays.
-    async fn open(
+    async fn open_stream(
         &self,
         verb: &'static str,
         pool: &PoolName,

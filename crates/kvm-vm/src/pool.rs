@@ -8,10 +8,10 @@ use kvm_xml::Document as _;
 use kvm_xml::pool::{PoolHost, PoolSource};
 use uuid::Uuid;
 
-use crate::place::{Places, volume_name};
+use crate::chain::disk_graph;
+use crate::place::volume_name;
 use crate::spec::{InitiatorName, PoolKind, PoolSpec, SourceHost};
 use crate::step::{AutostartPool, BuildPool, DefinePool, DeleteVolume, DestroyPool, StartPool, StopPool, UndefinePool};
-use crate::usage::Usage;
 
 /// What becomes of a pool's data when the pool goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,16 +112,15 @@ async fn doomed(host: &Host, pool: &PoolInfo) -> Result<Vec<VolumeInfo>> {
             .on(resource(&pool.name))
             .with_detail("start it first: nobody knows what is in it, and who uses that"));
     }
-    let places = Places::read(host, &[]).await?;
-    let usage = Usage::read(host, &places).await?;
+    let graph = disk_graph(host).await?;
     let mut volumes = host.storage.volumes(&pool.name).await?;
     let mut last = Vec::new();
     let names: Vec<_> = volumes.iter().map(volume_name).collect();
     for volume in &volumes {
-        let users = usage.of(&volume.path, None);
-        let others = users.overlays.iter().any(|overlay| !names.contains(overlay));
+        let users = graph.users(&volume.path, None);
+        let others = users.overlays.iter().chain(&users.unread).any(|overlay| !names.contains(overlay));
         if !users.machines.is_empty() || others {
-            let message = format!("volume {} is {}", volume_name(volume), users.describe().unwrap_or_default());
+            let message = format!("volume {} is {}", volume_name(volume), users.objection().unwrap_or_default());
             return Err(Error::new(ErrorKind::InvalidState, message).on(resource(&pool.name)));
         }
     }

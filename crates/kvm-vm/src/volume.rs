@@ -3,9 +3,8 @@
 use kvm_core::{DiskPath, Error, ErrorKind, Host, Resource, Result, VmFilter, VmName, VolumeContent, VolumeInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::place::Places;
 use crate::spec::VolumeRef;
-use crate::usage::{Usage, Users};
+use crate::usage::{Users, users};
 
 mod change;
 mod copy;
@@ -56,14 +55,13 @@ pub(crate) struct Uses {
 
 impl Uses {
     pub(crate) async fn read(host: &Host, path: &DiskPath) -> Result<Self> {
-        let places = Places::read(host, &[]).await?;
-        let users = Usage::read(host, &places).await?.of(path, None);
+        let users = users(host, path, None).await?;
         let active = match users.machines.is_empty() {
             true => Vec::new(),
             false => {
                 let vms = host.hypervisor.list(&VmFilter::all()).await?;
                 let active = vms.into_iter().filter(|vm| vm.state.is_active() || vm.has_saved_state);
-                active.map(|vm| vm.name).filter(|name| users.machines.contains(name)).collect()
+                active.map(|vm| vm.name).filter(|name| users.machines.iter().any(|user| user == name.as_str())).collect()
             }
         };
         Ok(Self { users, active })
@@ -72,13 +70,11 @@ impl Uses {
     /// Refuses to change what a machine works on at present, or what other volumes lie upon. `verb` completes "cannot".
     pub(crate) fn refuse_change(&self, volume: &VolumeRef, verb: &'static str) -> Result<()> {
         self.refuse_active(volume, verb)?;
-        if self.users.overlays.is_empty() {
-            return Ok(());
-        }
-        let overlays = Users { machines: Vec::new(), overlays: self.users.overlays.clone() };
+        let above = Users { machines: Vec::new(), ..self.users.clone() };
+        let Some(objection) = above.objection() else { return Ok(()) };
         Err(Error::new(ErrorKind::InvalidState, format!("cannot {verb} volume {volume}"))
             .on(resource(volume))
-            .with_detail(format!("it is the {}", overlays.describe().unwrap_or_default())))
+            .with_detail(objection))
     }
 
     /// Refuses what goes wrong while a machine writes.

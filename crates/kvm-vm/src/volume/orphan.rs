@@ -3,8 +3,8 @@
 use kvm_core::{Host, PoolInfo, Result, VolumeInfo};
 
 use super::is_medium;
+use crate::chain::disk_graph;
 use crate::place::Places;
-use crate::usage::Usage;
 
 /// Volumes that nothing refers to, and how far that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +18,10 @@ pub struct Orphans {
 /// Looks for volumes, of one pool or of all active ones, that no machine uses and no other volume lies upon.
 ///
 /// Media are left out: they wait in their pool for a drive. What a host outside, or a person, means to do with a volume is
-/// not known here.
+/// not known here. An image whose header cannot be read may lie upon one of them: deleting refuses then.
 pub async fn orphans(host: &Host, pool: Option<&kvm_core::PoolName>) -> Result<Orphans> {
     let places = Places::read(host, &[]).await?;
-    let usage = Usage::read(host, &places).await?;
+    let graph = disk_graph(host).await?;
     let mut volumes = Vec::new();
     let wanted: Vec<_> = match pool {
         Some(pool) => vec![places.pool(pool.as_str())?.name.clone()],
@@ -29,7 +29,7 @@ pub async fn orphans(host: &Host, pool: Option<&kvm_core::PoolName>) -> Result<O
     };
     for pool in wanted {
         let all = host.storage.volumes(&pool).await?;
-        volumes.extend(all.into_iter().filter(|v| !is_medium(v) && usage.of(&v.path, None).describe().is_none()));
+        volumes.extend(all.into_iter().filter(|v| !is_medium(v) && graph.users(&v.path, None).describe().is_none()));
     }
-    Ok(Orphans { volumes, unknown: places.inactive().cloned().collect() })
+    Ok(Orphans { volumes, unknown: graph.inactive().to_vec() })
 }
