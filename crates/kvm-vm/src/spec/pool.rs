@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kvm_core::{DiskRoot, Error, HostName, PoolName, Port, Result};
+use kvm_core::{DiskPath, DiskRoot, Error, HostName, PoolName, Port, Result};
 use kvm_xml::common::{Initiator, Named};
 use kvm_xml::pool::{
     PoolAuth, PoolAuthType, PoolDevice, PoolDir, PoolFormat, PoolHost, PoolSecret, PoolSource, PoolTarget, PoolType,
@@ -386,6 +386,12 @@ impl PoolSpec {
             if self.has(word) && !needed.contains(&word) && !taken.contains(&word) {
                 return Err(Error::invalid(field, format!("a pool of type {kind} does not know it; leave it out")));
             }
+        }
+        if matches!(kind, PoolKind::Dir | PoolKind::Fs | PoolKind::Netfs)
+            && let Some(target) = &self.target
+        {
+            // The files in it are to be disks, so it lies where disks may lie.
+            DiskPath::parse(&format!("{}/volume", target.as_str()))?;
         }
         let (devices, hosts) = kind.most();
         if self.devices.len() > devices {

@@ -109,6 +109,10 @@ fn words_that_a_kind_does_not_know_are_refused() {
         let words = least().into_iter().find(|(other, _)| *other == kind).unwrap().1;
         assert!(spec(kind, &[words, vec![extra]].concat()).document().is_err(), "{kind} {extra:?}");
     }
+    // Files in a directory of the system are no disks.
+    for target in ["/etc", "/dev/shm", "/proc/1"] {
+        assert!(spec(PoolKind::Dir, &[("target", target)]).document().is_err(), "{target}");
+    }
     // As many as there are.
     let rbd = spec(PoolKind::Rbd, &[("host", "a"), ("host", "[::1]:6789"), ("name", "p"), ("auth", "me=ceph")]);
     let xml = rbd.document().unwrap().to_xml();
