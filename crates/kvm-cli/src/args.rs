@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use kvm_core::{Error, ErrorKind, Selector};
 
 use crate::printer::Printer;
-use crate::{completion, disk, doctor, environment, events, help, host, man, net, nic, op, pool, vm, vol};
+use crate::{completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, pool, vm, vol};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -210,6 +210,9 @@ pub enum Command {
     /// Network devices of VMs.
     #[command(subcommand)]
     Nic(nic::Command),
+    /// What runs inside of VMs: programs, files, users, clock.
+    #[command(subcommand)]
+    Guest(guest::Command),
     /// Storage pools.
     #[command(subcommand)]
     Pool(pool::Command),

@@ -57,7 +57,8 @@ impl Requests {
         }
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next request.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -19,6 +19,7 @@ mod doctor;
 mod environment;
 mod events;
 mod exit;
+mod guest;
 mod help;
 mod hint;
 mod host;

@@ -133,6 +133,13 @@ impl Printer {
         self.check(written)
     }
 
+    /// Writes bytes as they are to standard error: what a program in a guest complained about.
+    pub fn raw_error(&mut self, bytes: &[u8]) {
+        let mut stderr = io::stderr().lock();
+        // Where complaints cannot be written there is nobody to hear that.
+        let _unheard = stderr.write_all(bytes).and_then(|()| stderr.flush());
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if self.closed {
             return Ok(());

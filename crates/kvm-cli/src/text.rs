@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvm_core::{Autostart, Error, ErrorKind, Resource, Result};
+use kvm_core::{Autostart, Bytes, Error, ErrorKind, Resource, Result};
 
 /// A time as people say it: `7 ms`, `0.4 s`, `12 s`, `1 m 04 s`, `3 h 20 m`.
 pub(crate) fn duration(time: Duration) -> String {
@@ -24,20 +24,28 @@ pub(crate) fn autostart(set: Autostart) -> &'static str {
     }
 }
 
-/// Reads a file of the user, or standard input for `-`, as text of at most 4 MiB.
-pub(crate) async fn read_user_file(path: &std::path::Path) -> Result<String> {
-    use kvm_core::{Bytes, Transport as _};
+/// The most that is read from a user.
+const LIMIT: Bytes = Bytes::new(4 << 20);
+
+/// Reads standard input to its end, at most 4 MiB.
+pub(crate) async fn standard_input() -> Result<Vec<u8>> {
     use tokio::io::AsyncReadExt as _;
 
-    const LIMIT: Bytes = Bytes::new(4 << 20);
+    let mut bytes = Vec::new();
+    let read = tokio::io::stdin().take(LIMIT.get() + 1).read_to_end(&mut bytes).await;
+    read.map_err(|e| Error::new(ErrorKind::Unavailable, "cannot read standard input").with_source(e))?;
+    if bytes.len() as u64 > LIMIT.get() {
+        return Err(Error::invalid("file", format!("standard input is larger than {LIMIT}")));
+    }
+    Ok(bytes)
+}
+
+/// Reads a file of the user, or standard input for `-`, as text of at most 4 MiB.
+pub(crate) async fn read_user_file(path: &std::path::Path) -> Result<String> {
+    use kvm_core::Transport as _;
+
     let bytes = if path.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        let read = tokio::io::stdin().take(LIMIT.get() + 1).read_to_end(&mut bytes).await;
-        read.map_err(|e| Error::new(ErrorKind::Unavailable, "cannot read standard input").with_source(e))?;
-        if bytes.len() as u64 > LIMIT.get() {
-            return Err(Error::invalid("file", format!("standard input is larger than {LIMIT}")));
-        }
-        bytes
+        standard_input().await?
     } else {
         kvm_ssh::LocalTransport::new().read_file(path, LIMIT).await?
     };

@@ -103,6 +103,8 @@ pub enum Feature {
     Uefi,
     /// Emulated TPM.
     Tpm,
+    /// Commands to a guest's agent.
+    AgentCommands,
 }
 
 /// Names a host in locks and journals.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{MacAddr, Result, VmId};
+use crate::{AgentCommand, AgentReply, MacAddr, Result, VmId};
 
-/// The guest side of a running machine. (Completed with the guest agent's other calls later.)
+/// The guest side of a running machine.
 #[async_trait]
 pub trait Guest: fmt::Debug + Send + Sync {
     /// Gives the guest's addresses as one source knows them; loopback is left out.
@@ -19,6 +20,15 @@ pub trait Guest: fmt::Debug + Send + Sync {
 
     /// Asks the agent whether it is there. `Unavailable` when it is not, `InvalidState` when the machine does not run.
     async fn ping_agent(&self, id: &VmId) -> Result<()>;
+
+    /// Sends one command to the guest's agent and gives its answer, which is nothing to rely on: guests can lie.
+    ///
+    /// `timeout` is how long the agent may take, in whole seconds, at least one. `InvalidState` when the machine does
+    /// not run, and when the agent says that it could not do it; `Unavailable` when the agent does not answer at all,
+    /// `Timeout` when it took the command and no answer came in time: then nobody knows whether it did it.
+    /// `Unsupported` when the agent does not know the command or may not do it now, or the backend has no such agents;
+    /// `Corrupt` when the answer is out of bounds ([`AgentReply::parse`]).
+    async fn ask_agent(&self, id: &VmId, command: &AgentCommand, timeout: Duration) -> Result<AgentReply>;
 }
 
 /// Who says which address a guest has, best first.

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod block_job;
+mod agent;
 mod capability;
 mod clock;
 mod console;
@@ -44,6 +45,7 @@ mod transport;
 mod unit;
 
 pub use block_job::{BlockJob, BlockJobKind, BlockJobs};
+pub use agent::{AgentCommand, AgentReply};
 pub use capability::{Capabilities, Feature, GuestKind, HostKey};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};

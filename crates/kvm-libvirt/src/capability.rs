@@ -96,7 +96,7 @@ fn qemu_features() -> BTreeSet<Feature> {
         Feature::Screenshot,
         Feature::Snapshots,
         Feature::Checkpoints,
-        Feature::BlockJobs,
+    Feature::AgentCommands, Feature::BlockJobs,
     ]
     .into()
 }

@@ -1,9 +1,13 @@
 //! What is asked of, or about, the system inside a machine.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_core::{AddressSource, ErrorKind, Guest, GuestAddress, MacAddr, Result, VmId, VmState};
+use kvm_core::text::printable_within;
+use kvm_core::{
+    AddressSource, AgentCommand, AgentReply, ErrorKind, Guest, GuestAddress, MacAddr, Result, VmId, VmState,
+};
 use virt::sys;
 
 use crate::config::Kind;
@@ -14,12 +18,20 @@ use crate::libvirt::{Libvirt, vm_resource};
 use crate::machine::Machine;
 use crate::task::{Failure, Subject, Task};
 
+/// How long an agent may take to say which commands it takes.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// So much of what the agent says is repeated in an error.
+const SHOWN: usize = 300;
+
 #[async_trait]
 impl Guest for Libvirt {
     async fn addresses(&self, id: &VmId, source: AddressSource) -> Result<Vec<GuestAddress>> {
         let id = *id;
         if source == AddressSource::Agent {
-            return self.ask_agent("ask the agent for the addresses of", &id, addresses_from_agent).await;
+            let question = |task: &Task<'_>, machine: &Machine| {
+                addresses(machine, AddressSource::Agent).map_err(|e| no_agent(task, machine, e))
+            };
+            return self.with_agent("ask the agent for the addresses of", &id, Duration::ZERO, question).await;
         }
         self.ask("find the addresses of", vm_resource(&id), move |task| {
             let machine = task.active_machine(&id)?;
@@ -34,23 +46,36 @@ impl Guest for Libvirt {
     async fn ping_agent(&self, id: &VmId) -> Result<()> {
         // Any question starts with libvirt's own handshake with the agent. This one changes nothing; QEMU's ping could
         // only be sent raw, which libvirt marks the machine for.
-        self.ask_agent("reach the agent of", id, |machine| Ok(machine.domain.time(0).map(drop)?)).await
+        let question = |task: &Task<'_>, machine: &Machine| {
+            machine.domain.time(0).map(drop).map_err(|e| no_agent(task, machine, e.into()))
+        };
+        self.with_agent("reach the agent of", id, Duration::ZERO, question).await
+    }
+
+    async fn ask_agent(&self, id: &VmId, command: &AgentCommand, timeout: Duration) -> Result<AgentReply> {
+        let command = command.clone();
+        self.with_agent("ask the agent of", id, timeout, move |task, machine| {
+            let answer = raw(machine, &command, timeout).map_err(|e| refused(task, machine, &command, e))?;
+            Ok(AgentReply::parse(answer)?)
+        })
+        .await
     }
 }
 
 impl Libvirt {
     /// Asks a running machine's agent something, with the limit for agents, and beside the host's own calls: agents
-    /// that do not answer must not hold those up.
-    async fn ask_agent<T: Send + 'static>(
+    /// that do not answer must not hold those up. `longer` is what the question may take beyond that.
+    async fn with_agent<T: Send + 'static>(
         &self,
         verb: &'static str,
         id: &VmId,
-        question: fn(&Machine) -> Result<T, LibvirtError>,
+        longer: Duration,
+        question: impl FnOnce(&Task<'_>, &Machine) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
         let (id, limit) = (*id, self.config.agent_deadline);
         let subject = Subject::new(verb, vm_resource(&id));
         self.jobs
-            .call(subject, self.config.call_deadline, move |task| {
+            .call(subject, self.config.call_deadline.saturating_add(longer), move |task| {
                 let machine = task.machine(&id)?;
                 match machine.state()? {
                     VmState::Running => {}
@@ -62,10 +87,44 @@ impl Libvirt {
                 if let Err(e) = agent::set_response_timeout(&machine.domain, limit) {
                     tracing::debug!(error = %e, "libvirt waits for this agent as long as it likes");
                 }
-                question(&machine).map_err(|e| no_agent(task, &machine, e))
+                question(task, &machine)
             })
             .await
     }
+}
+
+/// Sends a command as it is: `virDomainQemuAgentCommand`.
+fn raw(machine: &Machine, command: &AgentCommand, timeout: Duration) -> Result<String, LibvirtError> {
+    let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).max(1);
+    Ok(machine.domain.qemu_agent_command(&command.to_json(), seconds, 0)?)
+}
+
+/// Why a command got no answer: it came too late, there is no agent, or the agent could not do it. Which of the last
+/// it was, and whether the agent knows the command, is not in the number; the agent can be asked.
+fn refused(task: &Task<'_>, machine: &Machine, command: &AgentCommand, e: LibvirtError) -> Failure {
+    let name = command.name();
+    if e.is(sys::VIR_ERR_AGENT_COMMAND_TIMEOUT) {
+        let message = format!("no answer of the guest agent of {} to {name} in time", task.resource());
+        return task.error(ErrorKind::Timeout, message).with_source(e).into();
+    }
+    let is_answer = matches!(e.kind(), None | Some(ErrorKind::Unsupported)) && !task.session().is_lost();
+    if !is_answer || e.is(sys::VIR_ERR_ARGUMENT_UNSUPPORTED) {
+        return no_agent(task, machine, e);
+    }
+    let info = AgentCommand::new("guest-info", &()).map_err(Failure::from).and_then(|info| {
+        let answer = raw(machine, &info, LOOK_AGAIN).map_err(|e| no_agent(task, machine, e))?;
+        Ok(AgentReply::parse(answer)?)
+    });
+    let is_taken = match info.and_then(|info| Ok(command.is_taken(&info)?)) {
+        Ok(is_taken) => is_taken,
+        Err(failure) => return failure,
+    };
+    let (kind, message) = match is_taken {
+        true => (ErrorKind::InvalidState, format!("the guest agent of {} could not do {name}", task.resource())),
+        false => (ErrorKind::Unsupported, format!("the guest agent of {} does not take {name} now", task.resource())),
+    };
+    let detail = printable_within(e.message(), SHOWN).to_string();
+    task.error(kind, message).with_detail(detail).with_source(e).into()
 }
 
 /// The test driver invents what an agent or a neighbour table would say.
@@ -86,10 +145,6 @@ fn no_agent(task: &Task<'_>, machine: &Machine, e: LibvirtError) -> Failure {
         }
         failure => failure,
     }
-}
-
-fn addresses_from_agent(machine: &Machine) -> Result<Vec<GuestAddress>, LibvirtError> {
-    addresses(machine, AddressSource::Agent)
 }
 
 fn addresses(machine: &Machine, source: AddressSource) -> Result<Vec<GuestAddress>, LibvirtError> {

@@ -22,6 +22,7 @@ const FEATURES: [Feature; 14] = [
     Feature::BlockJobs,
     Feature::Uefi,
     Feature::Tpm,
+    Feature::AgentCommands,
 ];
 
 /// Kinds of virtualisation that the host has.

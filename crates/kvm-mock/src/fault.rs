@@ -76,6 +76,8 @@ methods! {
     Addresses = "addresses";
     /// `Guest::ping_agent`.
     PingAgent = "ping_agent";
+    /// `Guest::ask_agent`.
+    AskAgent = "ask_agent";
     /// `Console::open_serial`.
     OpenSerial = "open_serial";
     /// `Console::screenshot`.

@@ -8,6 +8,7 @@ use kvm_core::{
 };
 use kvm_xml::{Document as _, Domain};
 
+use crate::agent::AgentAnswer;
 use crate::fault::{Call, Fault, Method};
 use crate::machine::GuestAction;
 use crate::migration::Share;
@@ -135,6 +136,14 @@ impl Mock {
     pub fn set_obedience(&self, id: &VmId, obeys_in: Option<Duration>) -> Result<()> {
         self.0.with(Access::Change, |world, _| {
             world.machine_mut(id)?.guest.obeys_in = obeys_in;
+            Ok(())
+        })
+    }
+
+    /// What a guest's agent answers: the truth unless told otherwise. `NotFound`.
+    pub fn set_agent_answer(&self, id: &VmId, answer: AgentAnswer) -> Result<()> {
+        self.0.with(Access::Change, |world, _| {
+            world.machine_mut(id)?.guest.answer = answer;
             Ok(())
         })
     }

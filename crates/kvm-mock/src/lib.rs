@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod block_job;
+mod agent;
 mod capability;
 mod clock;
 mod console;
@@ -63,6 +64,7 @@ mod storage;
 mod transport;
 mod world;
 
+pub use agent::AgentAnswer;
 pub use clock::{ManualClock, TokioClock};
 pub use fault::{Call, Fault, Method};
 pub use knob::FileInfo;

@@ -27,6 +27,7 @@ use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
 
 use crate::block_job::Job;
+use crate::agent::{AgentAnswer, AgentSession, GuestFiles};
 use crate::clock::{elapsed, later};
 use crate::document;
 
@@ -45,6 +46,9 @@ pub(crate) struct Machine {
     pub(crate) snapshots: Vec<SnapshotInfo>,
     pub(crate) checkpoints: Vec<CheckpointInfo>,
     pub(crate) guest: GuestModel,
+    /// What the guest has written.
+    #[serde(default)]
+    pub(crate) files: GuestFiles,
 }
 
 /// What exists only while a machine has a process.
@@ -65,6 +69,9 @@ pub(crate) struct Live {
     /// What is under way on disks, by their targets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) jobs: BTreeMap<String, Job>,
+    /// What the agent holds until the guest boots again.
+    #[serde(default)]
+    agent: AgentSession,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +118,9 @@ pub(crate) struct GuestModel {
     /// Addresses that it gave itself, by network device; others come from the DHCP server of a network.
     #[serde(default)]
     pub(crate) addresses: BTreeMap<MacAddr, IpAddr>,
+    /// What its agent answers.
+    #[serde(default)]
+    pub(crate) answer: AgentAnswer,
 }
 
 impl Default for GuestModel {
@@ -121,6 +131,7 @@ impl Default for GuestModel {
             has_agent: true,
             load: 0.05,
             addresses: BTreeMap::new(),
+            answer: AgentAnswer::Honest,
         }
     }
 }
@@ -156,6 +167,7 @@ impl Machine {
             snapshots: Vec::new(),
             checkpoints: Vec::new(),
             guest,
+            files: GuestFiles::default(),
         }
     }
 
@@ -253,6 +265,13 @@ impl Machine {
     /// Whether the agent inside answers.
     pub(crate) fn agent_answers(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.agent_answers && live.condition == Condition::Running)
+    }
+
+    /// What the agent holds, with how long the guest has run and what it has written. `None` when it is off.
+    pub(crate) fn inside(&mut self, now: Timestamp) -> Option<(&mut AgentSession, Duration, &mut GuestFiles)> {
+        let live = self.live.as_mut()?;
+        let ran = live.ran.shows(now);
+        Some((&mut live.agent, ran, &mut self.files))
     }
 
     /// Does what was asked, or accepts it for the guest to do. `live` is the document with which a start begins; with
@@ -429,6 +448,7 @@ impl Machine {
         let Some(live) = &mut self.live else { return Vec::new() };
         live.booted_at = live.ran.shows(now);
         live.task = None;
+        live.agent = AgentSession::default();
         let lost_agent = std::mem::take(&mut live.agent_answers);
         if live.condition == Condition::Crashed {
             live.condition = Condition::Paused;
@@ -492,6 +512,7 @@ impl Live {
             task: None,
             unplugging: Vec::new(),
             jobs: BTreeMap::new(),
+            agent: AgentSession::default(),
         }
     }
 }

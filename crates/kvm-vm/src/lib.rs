@@ -16,6 +16,7 @@
 //! - **Change in one call**: [`change_notes`], [`rename`](rename()), [`shutdown`], [`prepare_edit`].
 //! - **See who uses what**: [`disk_graph`] puts all images of a host and all that use them into one graph, which also says
 //!   what may be done to an image without hurting anybody.
+//! - **Inside the guest** ([`guest`]): programs, files, file systems, users and clock through its agent.
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
 //!
 //! Nothing here knows a backend, prints, or reads the environment.
@@ -33,6 +34,7 @@ pub mod doctor;
 mod edit;
 mod find;
 mod foreign;
+pub mod guest;
 mod import;
 pub mod inventory;
 mod notes;

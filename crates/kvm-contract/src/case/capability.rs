@@ -1,9 +1,11 @@
 //! What a host says that it can do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kvm_core::{AddressSource, ConsoleAccess, ErrorKind, Feature, PowerAction, Result};
 
+use crate::case::guest::ping;
 use crate::case::{Failure, cases, holds, same};
 use crate::cx::Cx;
 
@@ -57,7 +59,8 @@ cases! { CASES in "capabilities" on Cx;
     }
 }
 
-const GUEST: &[Feature] = &[Feature::LeaseAddresses, Feature::AgentAddresses, Feature::ArpAddresses];
+const GUEST: &[Feature] =
+    &[Feature::LeaseAddresses, Feature::AgentAddresses, Feature::ArpAddresses, Feature::AgentCommands];
 const CONSOLE: &[Feature] = &[Feature::SerialConsole, Feature::Screenshot];
 
 /// The features that a call can show. Of statistics, firmware and TPMs only figures and documents speak.
@@ -90,6 +93,10 @@ async fn works(cx: &Cx, feature: Feature) -> Result<bool, Failure> {
         },
         Feature::ArpAddresses => match host.guest() {
             Some(guest) => guest.addresses(&id, AddressSource::Arp).await.map(drop),
+            None => return Ok(false),
+        },
+        Feature::AgentCommands => match host.guest() {
+            Some(guest) => guest.ask_agent(&id, &ping()?, Duration::from_secs(1)).await.map(drop),
             None => return Ok(false),
         },
         Feature::SerialConsole => match host.console() {

@@ -36,6 +36,7 @@ pub(super) fn add(world: &mut World, entry: &MachineEntry, now: Timestamp) -> Re
         has_agent: entry.agent,
         load: entry.load,
         addresses: addresses.collect(),
+        ..GuestModel::default()
     };
     let mut parent = None;
     for name in &entry.snapshots {

@@ -10,6 +10,7 @@ mod edit;
 mod find;
 mod foreign;
 mod graph;
+mod guest;
 mod import;
 mod names;
 mod pool;
