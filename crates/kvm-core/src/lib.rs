@@ -12,8 +12,8 @@
 
 #![forbid(unsafe_code)]
 
-mod block_job;
 mod agent;
+mod block_job;
 mod capability;
 mod clock;
 mod console;
@@ -44,8 +44,8 @@ pub mod text;
 mod transport;
 mod unit;
 
-pub use block_job::{BlockJob, BlockJobKind, BlockJobs};
 pub use agent::{AgentCommand, AgentReply};
+pub use block_job::{BlockJob, BlockJobKind, BlockJobs};
 pub use capability::{Capabilities, Feature, GuestKind, HostKey};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};

@@ -96,7 +96,8 @@ fn qemu_features() -> BTreeSet<Feature> {
         Feature::Screenshot,
         Feature::Snapshots,
         Feature::Checkpoints,
-    Feature::AgentCommands, Feature::BlockJobs,
+        Feature::AgentCommands,
+        Feature::BlockJobs,
     ]
     .into()
 }

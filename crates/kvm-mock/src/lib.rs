@@ -32,8 +32,8 @@
 
 #![forbid(unsafe_code)]
 
-mod block_job;
 mod agent;
+mod block_job;
 mod capability;
 mod clock;
 mod console;

@@ -26,8 +26,8 @@ use kvm_core::{
 use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::block_job::Job;
 use crate::agent::{AgentAnswer, AgentSession, GuestFiles};
+use crate::block_job::Job;
 use crate::clock::{elapsed, later};
 use crate::document;
 

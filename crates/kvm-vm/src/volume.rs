@@ -61,7 +61,10 @@ impl Uses {
             false => {
                 let vms = host.hypervisor.list(&VmFilter::all()).await?;
                 let active = vms.into_iter().filter(|vm| vm.state.is_active() || vm.has_saved_state);
-                active.map(|vm| vm.name).filter(|name| users.machines.iter().any(|user| user == name.as_str())).collect()
+                active
+                    .map(|vm| vm.name)
+                    .filter(|name| users.machines.iter().any(|user| user == name.as_str()))
+                    .collect()
             }
         };
         Ok(Self { users, active })
