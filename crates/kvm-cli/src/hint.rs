@@ -86,6 +86,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::NoSpace, ..) => Some(
             "ask for less, use another pool (--disk SIZE,pool=NAME), or thin provisioning with --allow-overcommit".to_owned(),
         ),
+        (ErrorKind::InvalidState, "preflight", Some(Resource::Vm(_))) => {
+            Some("the same command with --dry-run shows every check".to_owned())
+        }
         (ErrorKind::InvalidState, "delete", Some(Resource::Vm(name))) => Some(format!(
             "--power-off deletes a VM that runs; kvmctl vm protect --off {} lifts a protection",
             word(name)

@@ -31,6 +31,7 @@ mod net;
 mod nic;
 mod op;
 mod operation;
+mod peers;
 mod picture;
 mod pool;
 mod printer;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Global;
 use crate::connect::{self, Address};
 use crate::environment::{self, Directories};
+use crate::peers::OpenPeers;
 use crate::printer::ProgressView;
 use crate::settings::Settings;
 use crate::ssh;
@@ -37,6 +38,9 @@ impl Connection {
     }
 }
 
+/// Open hosts, by how the user calls them.
+pub(crate) type Open = Arc<Mutex<BTreeMap<String, Arc<Connection>>>>;
+
 /// What one run of the program works with.
 #[derive(Debug)]
 pub struct Session {
@@ -53,7 +57,7 @@ pub struct Session {
     child: AtomicBool,
     connect: Option<String>,
     flags: ConnectOptions,
-    open: Mutex<BTreeMap<String, Arc<Connection>>>,
+    open: Open,
 }
 
 /// How a plan was carried out.
@@ -90,7 +94,7 @@ impl Session {
             child: AtomicBool::new(false),
             connect: global.connect.clone(),
             flags,
-            open: Mutex::default(),
+            open: Open::default(),
         })
     }
 
@@ -191,7 +195,14 @@ impl Session {
     }
 
     fn executor(&self) -> Result<Executor> {
-        let catalogue = Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode);
+        let peers = OpenPeers {
+            open: Arc::clone(&self.open),
+            settings: self.settings.clone(),
+            state: self.directories.state.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        let catalogue =
+            Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode).reaching(Arc::new(peers));
         let executor = Executor::new(Arc::new(self.store()?), catalogue, environment::user());
         Ok(executor.with_time(Arc::clone(&self.clock), Arc::clone(&self.entropy)))
     }

@@ -18,6 +18,8 @@ mod edit;
 mod export;
 mod import;
 mod list;
+mod migrate;
+mod migrate_flags;
 mod pending;
 mod power;
 mod power_off;
@@ -89,6 +91,8 @@ pub enum Command {
     Export(export::Args),
     /// Define a VM from XML.
     Import(import::Args),
+    /// Move a VM to another host, while it runs or while it is off.
+    Migrate(Box<migrate::Args>),
     /// Sit at the serial console.
     Console(console::Args),
     /// Look at the screen, also of another host.
@@ -125,6 +129,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Edit(args) => edit::run(args, session, printer).await,
         Command::Export(args) => export::run(args, session, printer).await,
         Command::Import(args) => import::run(args, session, printer).await,
+        Command::Migrate(args) => migrate::run(*args, session, printer).await,
         Command::Console(args) => console::run(args, session, printer).await,
         Command::Viewer(args) => viewer::run(args, session, printer).await,
         Command::ViewerPassword(args) => printer.show(&viewer_password::run(args, session).await?),

@@ -63,6 +63,7 @@ transcripts! {
     interrupted
     lifecycle
     list
+    migrate
     networks
     notes
     operations

@@ -17,6 +17,8 @@
 //! - **See who uses what**: [`disk_graph`] puts all images of a host and all that use them into one graph, which also says
 //!   what may be done to an image without hurting anybody.
 //! - **Inside the guest** ([`guest`]): programs, files, file systems, users and clock through its agent.
+//! - **Move**: [`migrate::preflight`] looks at two hosts and says of each thing that matters whether it is fine; its plan
+//!   moves a machine so that one host has it afterwards, and one alone.
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
 //!
 //! Nothing here knows a backend, prints, or reads the environment.
@@ -37,6 +39,7 @@ mod foreign;
 pub mod guest;
 mod import;
 pub mod inventory;
+pub mod migrate;
 mod notes;
 mod parallel;
 mod pending;

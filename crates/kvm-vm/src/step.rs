@@ -11,6 +11,8 @@ mod block_job;
 mod content;
 mod device;
 mod machine;
+mod migrate;
+mod peer;
 mod pool;
 mod power;
 mod volume;
@@ -19,6 +21,8 @@ pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubje
 pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, ReserveVolume, UploadVolume};
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
+pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
+pub(crate) use peer::{AtPeer, ReceiveVolume};
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
 pub(crate) use power::{PowerOff, Start};
 pub(crate) use volume::{CreateVolume, DeleteVolume};
@@ -58,6 +62,11 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         SetAutostart::NAME => read::<SetAutostart>(name, data),
         Start::NAME => read::<Start>(name, data),
         PowerOff::NAME => read::<PowerOff>(name, data),
+        AtPeer::NAME => AtPeer::decode(data),
+        ReceiveVolume::NAME => read::<ReceiveVolume>(name, data),
+        ProveShared::NAME => read::<ProveShared>(name, data),
+        Migrate::NAME => read::<Migrate>(name, data),
+        LeaveSource::NAME => read::<LeaveSource>(name, data),
         _ => Err(Error::new(ErrorKind::Unsupported, format!("this version knows no step {name}"))),
     }
 }
@@ -180,6 +189,33 @@ mod tests {
         round_trip(&SetAutostart { id, name: name.clone() });
         round_trip(&Start { id, name: name.clone(), paused: true });
         round_trip(&PowerOff { id, name });
+    }
+
+    #[test]
+    fn every_step_between_two_hosts_is_made_again_from_its_journal() {
+        use crate::migrate::{AtTimeout, MigrationTimeout};
+        let peer = |target: &str| kvm_core::op::Peer {
+            target: target.into(),
+            host: serde_json::from_value(target.into()).unwrap(),
+        };
+        let ends = Ends { source: peer("mock:///a.yaml"), destination: peer("mock:///b.yaml") };
+        let (id, name) = (VmId::from_entropy([7; 16]), VmName::parse("web").unwrap());
+        let volume = CreateVolume {
+            pool: "default".parse().unwrap(),
+            volume: "web.qcow2".parse().unwrap(),
+            path: kvm_core::DiskPath::parse("/pool/web.qcow2").unwrap(),
+            size: Bytes::GIB,
+            grows: true,
+            document: "<volume/>".into(),
+        };
+        round_trip(&AtPeer::new(ends.destination.clone(), ReceiveVolume { volume }));
+        let (pool, marker) = ("default".parse().unwrap(), "marker".parse().unwrap());
+        round_trip(&Mark { pool, peer_pool: "nas".parse().unwrap(), marker }.between(ends.clone()));
+        let spec = kvm_core::MigrationSpec { copy: vec!["vda".parse().unwrap()], ..kvm_core::MigrationSpec::live() };
+        let timeout =
+            Some(MigrationTimeout { after: std::time::Duration::from_millis(1500), then: AtTimeout::PostCopy });
+        round_trip(&Migrate { ends: ends.clone(), id, name: name.clone(), spec, timeout });
+        round_trip(&LeaveSource { ends, id, name, place: kvm_core::DefinitionPlace::Destination });
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Progress of operations: a moving line on a terminal, lines with `-v`, objects with `-o json`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kvm_core::op::OpId;
@@ -15,6 +16,10 @@ use crate::args::Format;
 
 /// How often the moving line moves.
 const TICK: Duration = Duration::from_millis(120);
+/// Between two lines about one long step.
+const BETWEEN_LINES: Duration = Duration::from_secs(5);
+/// How long a bar is.
+const BAR: u64 = 10;
 
 /// Shows progress, and knows which operation runs.
 pub struct ProgressView {
@@ -29,11 +34,11 @@ impl ProgressView {
         let shown: Box<dyn Reporter> = match format {
             Format::Json if quiet => Box::new(Silent),
             Format::Json => Box::new(Objects),
-            _ if verbose => Box::new(Lines),
+            _ if verbose => Box::new(Lines::default()),
             _ if quiet || !io::stderr().is_terminal() => Box::new(Warnings),
             _ => {
                 let moving = bar.insert(moving_line(look)).clone();
-                Box::new(Moving(moving))
+                Box::new(Moving { line: moving, look, parts: Mutex::default() })
             }
         };
         Self { shown, bar, running: Mutex::new(None) }
@@ -85,9 +90,23 @@ impl Reporter for Objects {
     }
 }
 
-/// One line per step.
-#[derive(Debug)]
-struct Lines;
+/// One line per step, and now and then one that says how far a long one is.
+#[derive(Debug, Default)]
+struct Lines {
+    told: Mutex<BTreeMap<String, Instant>>,
+}
+
+impl Lines {
+    /// Whether it is time to tell again how far this is.
+    fn is_due(&self, what: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.get(what).is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
+        if is_due {
+            told.insert(what.to_owned(), Instant::now());
+        }
+        is_due
+    }
+}
 
 impl Reporter for Lines {
     fn report(&self, progress: &Progress) {
@@ -99,6 +118,11 @@ impl Reporter for Lines {
             Progress::Step { outcome: StepOutcome::Started, .. } => {}
             Progress::Step { title, outcome, .. } => {
                 complain(&format!("  {:12}  {}", outcome_word(*outcome), printable(title)));
+            }
+            Progress::Moved { title, done, total } => {
+                if self.is_due(title) {
+                    complain(&format!("  {}: {done} of {total}", printable(title)));
+                }
             }
             other => Warnings.report(other),
         }
@@ -135,32 +159,77 @@ fn moving_line(look: Look) -> ProgressBar {
     bar
 }
 
-/// One line that says what happens now.
+/// One line that says what happens now, and how far it is.
 #[derive(Debug)]
-struct Moving(ProgressBar);
+struct Moving {
+    line: ProgressBar,
+    look: Look,
+    parts: Mutex<Parts>,
+}
+
+/// What happens now, and how much of what has moved.
+#[derive(Debug, Default)]
+struct Parts {
+    title: String,
+    moved: BTreeMap<String, String>,
+}
+
+impl Moving {
+    fn begin(&self, title: &str) {
+        let title = printable(title).to_string();
+        self.line.set_message(title.clone());
+        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = Parts { title, moved: BTreeMap::new() };
+    }
+
+    fn moved(&self, what: &str, done: Bytes, total: Bytes) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = bar(done, total, self.look.done().is_ascii());
+        let speed = Bytes::new((done.get() as f64 / self.line.elapsed().as_secs_f64().max(0.001)) as u64);
+        let what = printable(what).to_string();
+        // A step that moves one thing is called like it.
+        let name = if what == parts.title { String::new() } else { format!("{what} ") };
+        parts.moved.insert(what, format!("{name}{bar} {done} of {total}, {speed}/s"));
+        let moved: Vec<_> = parts.moved.values().rev().map(String::as_str).collect();
+        self.line.set_message(format!("{}   {}", parts.title, moved.join("   ")));
+    }
+}
+
+/// How much of it, as a bar.
+fn bar(done: Bytes, total: Bytes, ascii: bool) -> String {
+    let (full, empty) = if ascii { ("#", "-") } else { ("█", "░") };
+    let filled = (BAR * done.get().min(total.get())).checked_div(total.get()).unwrap_or(BAR);
+    (0..BAR).map(|i| if i < filled { full } else { empty }).collect()
+}
 
 impl Reporter for Moving {
     fn report(&self, progress: &Progress) {
         match progress {
             Progress::Started { title, .. } => {
-                self.0.reset();
-                self.0.set_message(printable(title).to_string());
-                self.0.enable_steady_tick(TICK);
+                self.line.reset();
+                self.begin(title);
+                self.line.enable_steady_tick(TICK);
             }
-            Progress::Step { title, outcome: StepOutcome::Started, .. } => {
-                self.0.set_message(printable(title).to_string());
-            }
+            Progress::Step { title, outcome: StepOutcome::Started, .. } => self.begin(title),
             Progress::Step { title, outcome: StepOutcome::Undone, .. } => {
-                self.0.set_message(format!("undone: {}", printable(title)));
+                self.line.set_message(format!("undone: {}", printable(title)));
             }
-            Progress::Moved { title, done, total } => {
-                let percent = u128::from(done.get()) * 100 / u128::from(total.get().max(1));
-                let per_second = (done.get() as f64 / self.0.elapsed().as_secs_f64().max(0.001)) as u64;
-                let speed = Bytes::new(per_second);
-                self.0.set_message(format!("{}  {percent}% of {total}, {speed}/s", printable(title)));
-            }
-            Progress::Warning { .. } => self.0.suspend(|| Warnings.report(progress)),
+            Progress::Moved { title, done, total } => self.moved(title, *done, *total),
+            Progress::Warning { .. } => self.line.suspend(|| Warnings.report(progress)),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_full_as_what_has_moved() {
+        let bar = |done, total| bar(Bytes::new(done), Bytes::new(total), true);
+        assert_eq!(bar(0, 100), "----------");
+        assert_eq!(bar(55, 100), "#####-----");
+        assert_eq!(bar(200, 100), "##########");
+        assert_eq!(bar(0, 0), "##########");
     }
 }

@@ -162,7 +162,7 @@ impl Step for DeleteVolume {
     }
 }
 
-async fn find(cx: &StepContext<'_>, pool: &PoolName, volume: &VolumeName) -> Result<Option<VolumeInfo>> {
+pub(super) async fn find(cx: &StepContext<'_>, pool: &PoolName, volume: &VolumeName) -> Result<Option<VolumeInfo>> {
     match cx.host.storage.find_volume(pool, volume).await {
         Ok(found) => Ok(Some(found)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),

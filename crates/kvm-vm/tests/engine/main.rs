@@ -12,6 +12,7 @@ mod foreign;
 mod graph;
 mod guest;
 mod import;
+mod migrate;
 mod names;
 mod pool;
 mod power;

@@ -135,6 +135,8 @@ async fn every_call_can_move_between_threads() {
     check(kvm_vm::resize_volume(host, &volume, kvm_core::Bytes::GIB, kvm_core::Resize::Grow));
     check(kvm_vm::wipe_volume(host, &volume, kvm_core::WipePattern::Zero));
     check(kvm_vm::set_resources(host, &vm, kvm_vm::Resources::default(), None, kvm_vm::DETACH_TIMEOUT, clock));
+    let (options, entropy) = (kvm_vm::migrate::MigrateOptions::default(), SeededEntropy::new(1));
+    check(kvm_vm::migrate::preflight(host, host, &vm, &options, &entropy));
     let options = kvm_vm::ShutdownOptions { timeout: std::time::Duration::ZERO, then: kvm_vm::Then::Fail };
     check(kvm_vm::shutdown(host, &vm.id, &options, clock, &cancel));
     let target = kvm_core::Target::parse("mock:///empty").unwrap();
