@@ -7,7 +7,7 @@ use kvm_core::{Capabilities, Feature, GuestKind};
 use crate::world::HostFacts;
 
 /// Everything that this backend does.
-const FEATURES: [Feature; 14] = [
+const FEATURES: [Feature; 15] = [
     Feature::Autostart,
     Feature::ManagedSave,
     Feature::Reset,

@@ -11,7 +11,7 @@ use kvm_core::{
 use kvm_xml::value::DiskName;
 use serde::{Deserialize, Serialize};
 
-use crate::step::{AtPeer, Ends, LeaveSource, Migrate, ReceiveVolume, SetAutostart};
+use crate::step::{AtPeer, Ends, LeaveSource, Migrate, SetAutostart};
 
 mod finding;
 mod machine;
@@ -231,7 +231,7 @@ impl Preflight {
         for volume in storage.volumes {
             let note = format!("{}, on {peer}", volume.size);
             lines.push(PlanLine::new("create", "volume", format!("{}/{}", volume.pool, volume.volume)).note(note));
-            steps.push(Box::new(AtPeer::new(peer.clone(), ReceiveVolume { volume })));
+            steps.push(Box::new(AtPeer::new(peer.clone(), volume)));
         }
         for mark in storage.marks {
             let note = "a marker written here has to be seen there";

@@ -22,7 +22,7 @@ pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, Rese
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
-pub(crate) use peer::{AtPeer, ReceiveVolume};
+pub(crate) use peer::AtPeer;
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
 pub(crate) use power::{PowerOff, Start};
 pub(crate) use volume::{CreateVolume, DeleteVolume};
@@ -63,7 +63,6 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         Start::NAME => read::<Start>(name, data),
         PowerOff::NAME => read::<PowerOff>(name, data),
         AtPeer::NAME => AtPeer::decode(data),
-        ReceiveVolume::NAME => read::<ReceiveVolume>(name, data),
         ProveShared::NAME => read::<ProveShared>(name, data),
         Migrate::NAME => read::<Migrate>(name, data),
         LeaveSource::NAME => read::<LeaveSource>(name, data),
@@ -207,8 +206,9 @@ mod tests {
             size: Bytes::GIB,
             grows: true,
             document: "<volume/>".into(),
+            is_copy: true,
         };
-        round_trip(&AtPeer::new(ends.destination.clone(), ReceiveVolume { volume }));
+        round_trip(&AtPeer::new(ends.destination.clone(), volume));
         let (pool, marker) = ("default".parse().unwrap(), "marker".parse().unwrap());
         round_trip(&Mark { pool, peer_pool: "nas".parse().unwrap(), marker }.between(ends.clone()));
         let spec = kvm_core::MigrationSpec { copy: vec!["vda".parse().unwrap()], ..kvm_core::MigrationSpec::live() };

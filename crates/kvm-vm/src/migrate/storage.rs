@@ -177,6 +177,7 @@ impl Work<'_, '_> {
             size: volume.capacity,
             grows: true,
             document: document(&file, volume.capacity, format),
+            is_copy: true,
         });
         self.storage.copied.push(name.clone());
         self.storage.left_behind.push(volume_name(&volume));
