@@ -22,8 +22,9 @@ pub struct AgentCommand {
 }
 
 impl AgentCommand {
-    /// The longest command that is sent, as JSON. libvirt takes 4 MiB.
-    pub const LARGEST: Bytes = Bytes::new(1 << 20);
+    /// The longest command that is sent, as JSON. The channel into a guest stalls on one that is longer than its buffer
+    /// of 64 KiB.
+    pub const LARGEST: Bytes = Bytes::new(60 << 10);
 
     /// A command with its arguments, which become a JSON object; `()` for none.
     ///

@@ -30,7 +30,7 @@ pub struct Args {
     /// How long to wait for its end, such as 90s or 5m.
     #[arg(long, value_name = "TIME", value_parser = kvm_core::parse_duration, default_value = "60s")]
     timeout: Duration,
-    /// Give it the standard input of kvmctl, 512 KiB at most.
+    /// Give it the standard input of kvmctl, 40 KiB at most.
     #[arg(long)]
     stdin: bool,
     /// Environment in place of the agent's; several times.

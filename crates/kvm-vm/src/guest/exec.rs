@@ -11,7 +11,7 @@ use super::bounded::base64;
 use super::{Agent, QUICK, implausible};
 
 /// The most that is sent to a program.
-const MOST_INPUT: usize = 512 << 10;
+const MOST_INPUT: usize = 40 << 10;
 /// Pauses between two looks at a program: short at first, as most end soon.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl ExecSpec {
         }
     }
 
-    /// Gives it this as standard input. `InvalidInput` above 512 KiB.
+    /// Gives it this as standard input. `InvalidInput` above 40 KiB.
     pub fn input(mut self, input: Vec<u8>) -> Result<Self> {
         if input.len() > MOST_INPUT {
             let most = Bytes::new(MOST_INPUT as u64);

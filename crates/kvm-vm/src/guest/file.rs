@@ -9,8 +9,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use super::bounded::base64;
 use super::{Agent, GuestPath, QUICK, SLOW, implausible};
 
-/// How much goes in one piece; in base64 still well below what an agent's answer may have.
+/// How much is read in one piece; in base64 still well below what an agent's answer may have.
 const PIECE: usize = 256 << 10;
+/// How much is written in one piece; in base64 still below what an agent's command may have.
+const WRITTEN: usize = 32 << 10;
 
 /// What an open file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +139,7 @@ impl GuestFile {
         struct Form {
             count: u64,
         }
-        for piece in bytes.chunks(PIECE) {
+        for piece in bytes.chunks(WRITTEN) {
             let mut rest = piece;
             while !rest.is_empty() {
                 let arguments = json!({ "handle": self.handle, "buf-b64": BASE64.encode(rest) });

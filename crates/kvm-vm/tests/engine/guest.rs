@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvm_core::{Bytes, ErrorKind, Result, VmId, VmState};
+use kvm_core::{Bytes, Clock as _, ErrorKind, Result, VmId, VmState};
 use kvm_mock::AgentAnswer;
 use kvm_vm::guest::{
     Agent, AuthorizedKey, End, ExecSpec, FreezeState, GuestPath, GuestUser, GuestVcpu, OpenMode, PasswordForm, Reset,
@@ -129,11 +129,11 @@ async fn file_systems_thaw_whatever_becomes_of_who_froze_them() {
 
     drop(agent.freeze(LONG).await.unwrap());
     tokio::task::yield_now().await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    bench.clock.sleep(Duration::from_millis(1)).await;
     assert_eq!(state().await, FreezeState::Thawed, "dropped");
 
     let frozen = agent.freeze(LONG).await.unwrap();
-    tokio::time::sleep(LONG + Duration::from_secs(1)).await;
+    bench.clock.sleep(LONG + Duration::from_secs(1)).await;
     assert_eq!(state().await, FreezeState::Thawed, "its time is over");
     assert_eq!(frozen.thaw().await.unwrap_err().kind(), ErrorKind::Timeout);
 }
@@ -145,7 +145,7 @@ async fn a_freeze_that_nobody_waits_for_is_thawed() {
     bench.mock.set_latency(Duration::from_secs(2));
     let cancelled = tokio::time::timeout(Duration::from_secs(1), agent.freeze(LONG)).await;
     assert!(cancelled.is_err());
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    bench.clock.sleep(Duration::from_secs(10)).await;
     assert_eq!(agent.freeze_state().await.unwrap(), FreezeState::Thawed);
     let asked = bench.mock.calls().iter().filter(|call| call.method == kvm_mock::Method::AskAgent).count();
     assert_eq!(asked, 3, "freeze, thaw, status");
