@@ -33,7 +33,7 @@ pub fn write_ova(
     let mut streams = Vec::with_capacity(disks.len());
     for (number, (described, disk)) in (1..).zip(appliance.disks.iter_mut().zip(disks)) {
         let name = MemberName::parse(&format!("{stem}-disk{number}.vmdk"))?;
-        let file = tempfile::tempfile_in(staging).map_err(|e| unwritten(e.into()))?;
+        let file = tempfile::tempfile_in(staging).map_err(unwritten)?;
         let mut counted = Counted::new(BufWriter::with_capacity(BUFFER, file), &name, disk.size(), watch);
         let populated = stream_vmdk(disk, &mut counted).map_err(|e| counted.failure(e.into()))?;
         let (file, length, digest) = counted.finish()?;

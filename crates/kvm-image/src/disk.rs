@@ -111,15 +111,15 @@ impl<'a> Disk<'a> {
         Bytes::new(self.size)
     }
 
-    /// How many bytes from `offset` on are known to be zero without reading them; 0 when there may be data.
+    /// How many bytes from `offset` on, up to `most`, are known to be zero without reading them; 0 when there may be data.
     ///
     /// # Errors
     /// As for [`Disk::read`].
-    pub fn hole(&mut self, offset: u64) -> Result<u64, ImageError> {
-        let mut end = offset;
-        while end < self.size {
+    pub fn hole(&mut self, offset: u64, most: u64) -> Result<u64, ImageError> {
+        let (mut end, limit) = (offset, offset.saturating_add(most).min(self.size));
+        while end < limit {
             match self.piece(end)? {
-                (None, length) => end = end.saturating_add(length).min(self.size),
+                (None, length) => end = end.saturating_add(length).min(limit),
                 (Some(_), _) => break,
             }
         }

@@ -19,7 +19,7 @@ const UNIT: usize = 64 << 10;
 /// Whether a part of the disk is only zeros. Reads it when that is not known otherwise.
 fn is_zero(disk: &mut Disk<'_>, offset: u64, buffer: &mut [u8]) -> Result<bool, ImageError> {
     let length = (disk.size().get() - offset).min(buffer.len() as u64);
-    if disk.hole(offset)? >= length {
+    if disk.hole(offset, length)? >= length {
         return Ok(true);
     }
     disk.read(offset, buffer)?;

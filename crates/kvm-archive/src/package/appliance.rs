@@ -1,6 +1,7 @@
 //! Appliances: an archive with everything, or a document with its files beside it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
@@ -79,12 +80,12 @@ pub(super) fn open_folder(path: &Path, file: &File, watch: Watch<'_>) -> Result<
     let referred = appliance.disks.iter().filter_map(|disk| Some(disk.file.as_ref()?.name.clone()));
     let listed = manifest.iter().flat_map(Manifest::iter).map(|(name, _)| name.clone());
     for name in referred.chain(listed) {
-        if !contents.contains_key(&name) {
-            let content = open(name.as_str()).map_err(|e| {
-                let error = file_error(&parent.join(name.as_str()), e);
+        if let Entry::Vacant(place) = contents.entry(name) {
+            let content = open(place.key().as_str()).map_err(|e| {
+                let error = file_error(&parent.join(place.key().as_str()), e);
                 error.with_detail("a file of an appliance is beside its OVF document, and no link")
             })?;
-            contents.insert(name, content);
+            place.insert(content);
         }
     }
     if let Some(manifest) = &manifest {

@@ -1,6 +1,7 @@
 //! qcow2 of version 3, as QEMU's specification of it says (`docs/interop/qcow2.txt`), without any extension.
 
 use std::io::Write;
+use std::ops::Range;
 
 use super::{UNIT, is_zero, unwritten};
 use crate::{Disk, ImageError};
@@ -31,8 +32,10 @@ const COPIED: u64 = 1 << 63;
 #[derive(Clone, Debug)]
 pub struct Qcow2 {
     size: u64,
-    /// One bit for each cluster of the disk.
-    data: Vec<u64>,
+    /// The clusters of the disk that have data.
+    runs: Vec<Range<u64>>,
+    /// The second-level tables that they need, by their place in the first-level table.
+    tables: Vec<u64>,
     layout: Layout,
 }
 
@@ -89,28 +92,29 @@ impl Qcow2 {
     /// Those of [`Disk::read`].
     pub fn plan(disk: &mut Disk<'_>) -> Result<Self, ImageError> {
         let size = disk.size().get().next_multiple_of(512);
-        let clusters = size.div_ceil(CLUSTER);
-        let mut data = vec![0_u64; usize::try_from(clusters.div_ceil(64)).unwrap_or(usize::MAX)];
+        let (mut runs, mut tables) = (Vec::<Range<u64>>::new(), Vec::new());
         let mut buffer = vec![0; UNIT];
-        let (mut count, mut tables, mut last) = (0, 0, None);
         let mut cluster = 0;
-        while cluster < clusters {
-            let offset = cluster * CLUSTER;
-            let hole = disk.hole(offset)? / CLUSTER;
+        while cluster < size.div_ceil(CLUSTER) {
+            let hole = disk.hole(cluster * CLUSTER, u64::MAX)? / CLUSTER;
             if hole > 0 {
                 cluster += hole;
                 continue;
             }
-            if !is_zero(disk, offset, &mut buffer)? {
-                data[index(cluster / 64)] |= 1 << (cluster % 64);
-                count += 1;
-                let table = cluster / ENTRIES;
-                tables += u64::from(last != Some(table));
-                last = Some(table);
+            if !is_zero(disk, cluster * CLUSTER, &mut buffer)? {
+                match runs.last_mut() {
+                    Some(run) if run.end == cluster => run.end += 1,
+                    _ => runs.push(cluster..cluster + 1),
+                }
+                if tables.last() != Some(&(cluster / ENTRIES)) {
+                    tables.push(cluster / ENTRIES);
+                }
             }
             cluster += 1;
         }
-        Ok(Self { size, data, layout: Layout::new(size, tables, count) })
+        let data = runs.iter().map(|run| run.end - run.start).sum();
+        let layout = Layout::new(size, tables.len() as u64, data);
+        Ok(Self { size, runs, tables, layout })
     }
 
     /// The length of the image in bytes.
@@ -136,25 +140,22 @@ impl Qcow2 {
             counts[index(used) * 2..].fill(0);
             put(&counts)?;
         }
-        let mut next = layout.l2_at();
-        let firsts = (0..self.tables()).map(|table| {
-            let is_there = self.entries(table).any(|has_data| has_data);
-            next += u64::from(is_there);
-            if is_there { COPIED | (next - 1) * CLUSTER } else { 0 }
-        });
-        table(layout.l1, firsts, &mut put)?;
-        let mut next = layout.data_at();
-        for number in 0..self.tables() {
-            if self.entries(number).any(|has_data| has_data) {
-                let seconds = self.entries(number).map(|has_data| {
-                    next += u64::from(has_data);
-                    if has_data { COPIED | (next - 1) * CLUSTER } else { 0 }
-                });
-                table(1, seconds, &mut put)?;
+        let mut firsts = vec![0; index(self.l1_entries())];
+        for (number, at) in self.tables.iter().zip(layout.l2_at()..) {
+            firsts[index(*number)] = COPIED | (at * CLUSTER);
+        }
+        table(layout.l1, firsts.into_iter(), &mut put)?;
+        let (mut data, mut next) = (self.data().peekable(), layout.data_at());
+        for number in &self.tables {
+            let mut seconds = vec![0; index(ENTRIES)];
+            while let Some(cluster) = data.next_if(|cluster| cluster / ENTRIES == *number) {
+                seconds[index(cluster % ENTRIES)] = COPIED | (next * CLUSTER);
+                next += 1;
             }
+            table(1, seconds.into_iter(), &mut put)?;
         }
         let mut buffer = vec![0; UNIT];
-        for cluster in (0..self.clusters()).filter(|cluster| self.has(*cluster)) {
+        for cluster in self.data() {
             disk.read(cluster * CLUSTER, &mut buffer)?;
             put(&buffer)?;
         }
@@ -170,7 +171,7 @@ impl Qcow2 {
         header.extend(16_u32.to_be_bytes()); // 64 KiB
         header.extend(self.size.to_be_bytes());
         header.extend(0_u32.to_be_bytes()); // not encrypted
-        header.extend(u32::try_from(self.tables()).unwrap_or(u32::MAX).to_be_bytes());
+        header.extend(u32::try_from(self.l1_entries()).unwrap_or(u32::MAX).to_be_bytes());
         header.extend((layout.l1_at() * CLUSTER).to_be_bytes());
         header.extend(CLUSTER.to_be_bytes());
         header.extend(u32::try_from(layout.count_table).unwrap_or(u32::MAX).to_be_bytes());
@@ -182,21 +183,13 @@ impl Qcow2 {
         header
     }
 
-    fn clusters(&self) -> u64 {
-        self.size.div_ceil(CLUSTER)
+    fn l1_entries(&self) -> u64 {
+        self.size.div_ceil(CLUSTER).div_ceil(ENTRIES)
     }
 
-    fn tables(&self) -> u64 {
-        self.clusters().div_ceil(ENTRIES)
-    }
-
-    fn has(&self, cluster: u64) -> bool {
-        self.data[index(cluster / 64)] >> (cluster % 64) & 1 == 1
-    }
-
-    /// Whether each cluster of a second-level table has data.
-    fn entries(&self, table: u64) -> impl Iterator<Item = bool> {
-        (table * ENTRIES..self.clusters().min((table + 1) * ENTRIES)).map(|cluster| self.has(cluster))
+    /// The clusters that have data, in order.
+    fn data(&self) -> impl Iterator<Item = u64> {
+        self.runs.iter().flat_map(Clone::clone)
     }
 }
 

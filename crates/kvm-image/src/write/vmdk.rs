@@ -12,6 +12,8 @@ use crate::{Disk, Format, ImageError};
 const GRAIN: u64 = UNIT as u64 / SECTOR;
 /// Entries in a table.
 const TABLE: usize = 512;
+/// Bytes of the disk that a table stands for.
+const SPAN: u64 = TABLE as u64 * UNIT as u64;
 /// Sectors in front of the first grain; the descriptor is among them.
 const OVERHEAD: u64 = 128;
 const DESCRIPTOR: u64 = 20;
@@ -39,7 +41,10 @@ pub fn stream_vmdk(disk: &mut Disk<'_>, out: &mut dyn Write) -> Result<u64, Imag
     let mut packed = Vec::with_capacity(UNIT + UNIT / 8);
     let mut populated = 0;
     for (number, place) in (0_u64..).zip(&mut directory) {
-        let mut table = [0_u32; TABLE];
+        let (start, mut table) = (number * SPAN, [0_u32; TABLE]);
+        if disk.hole(start, SPAN)? >= SPAN {
+            continue;
+        }
         for (of_table, entry) in (0_u64..).zip(&mut table) {
             let sector = (number * TABLE as u64 + of_table) * GRAIN;
             if sector >= capacity {
