@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kvm_core::op::{Peer, Peers};
-use kvm_core::{Clock, ConnectOptions, Error, ErrorKind, Host, Resource, Result};
+use kvm_core::{Clock, ConnectOptions, Entropy, Error, ErrorKind, Host, Resource, Result};
 
 use crate::connect::{self, Address};
 use crate::session::{Connection, Open};
@@ -18,6 +18,7 @@ pub(crate) struct OpenPeers {
     pub(crate) settings: Settings,
     pub(crate) state: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
 }
 
 #[async_trait]
@@ -38,7 +39,8 @@ impl Peers for OpenPeers {
         for name in names.iter().filter(|name| !open.contains_key(*name)) {
             let opened = async {
                 let address = Address::parse(name, &ConnectOptions::default(), &self.settings)?;
-                let host = connect::open(&address, &self.state, Arc::clone(&self.clock)).await?;
+                let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+                let host = connect::open(&address, &self.state, clock, entropy).await?;
                 peer.check(&host).await?;
                 Ok(Connection { alias: address.alias, target: address.target, host })
             };

@@ -200,6 +200,7 @@ impl Session {
             settings: self.settings.clone(),
             state: self.directories.state.clone(),
             clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
         };
         let catalogue =
             Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode).reaching(Arc::new(peers));
