@@ -25,12 +25,27 @@ pub fn on_a_host(test: impl AsyncFnOnce(&LabHost)) {
 /// # Panics
 /// When the test does, when it takes longer than `limit`, and when there is no lab.
 pub fn on_a_host_within(limit: Duration, test: impl AsyncFnOnce(&LabHost)) {
+    on_hosts(1, limit, async |hosts| test(&hosts[0]).await);
+}
+
+/// As [`on_a_host`], with two hosts for machines that move.
+///
+/// # Panics
+/// When the test does, when it takes longer than `limit`, and when the lab has not two hosts.
+pub fn on_two_hosts(limit: Duration, test: impl AsyncFnOnce(&LabHost, &LabHost)) {
+    on_hosts(2, limit, async |hosts| test(&hosts[0], &hosts[1]).await);
+}
+
+fn on_hosts(count: usize, limit: Duration, test: impl AsyncFnOnce(&[LabHost])) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.unwrap_or_else(|e| panic!("no runtime: {e}"));
     runtime.block_on(async {
-        let host = Lab::open().take_host().await;
-        let ended = timeout(limit, AssertUnwindSafe(test(&host)).catch_unwind()).await;
-        let tidied = AssertUnwindSafe(host.tidy_up()).catch_unwind().await;
+        let hosts = Lab::open().take_hosts(count).await;
+        let ended = timeout(limit, AssertUnwindSafe(test(&hosts)).catch_unwind()).await;
+        let mut tidied = Ok(());
+        for host in &hosts {
+            tidied = AssertUnwindSafe(host.tidy_up()).catch_unwind().await.and(tidied);
+        }
         match ended {
             Ok(Err(panic)) => resume_unwind(panic),
             Err(_) => panic!("the test has not ended after {limit:?}"),

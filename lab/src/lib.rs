@@ -31,7 +31,7 @@ mod program;
 mod stock;
 mod wait;
 
-pub use frame::{on_a_host, on_a_host_within};
+pub use frame::{on_a_host, on_a_host_within, on_two_hosts};
 pub use host::LabHost;
 pub use kvmctl::Kvmctl;
 pub use lab::Lab;
