@@ -30,9 +30,9 @@ pub(crate) async fn edit(session: &Session, file: &Path) -> Result<()> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Viewer {
     /// remote-viewer of virt-viewer, which reads viewer files.
-    RemoteViewer(PathBuf),
+    Remote(PathBuf),
     /// A viewer for VNC alone, such as TigerVNC's.
-    VncViewer(PathBuf),
+    Vnc(PathBuf),
     /// What the desktop opens such addresses with; it does not wait for that.
     Desktop(PathBuf),
 }
@@ -41,8 +41,8 @@ impl Viewer {
     /// What it is called.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::RemoteViewer(_) => "remote-viewer",
-            Self::VncViewer(_) => "vncviewer",
+            Self::Remote(_) => "remote-viewer",
+            Self::Vnc(_) => "vncviewer",
             Self::Desktop(_) => "xdg-open",
         }
     }
@@ -55,8 +55,8 @@ pub(crate) fn viewer(kind: Kind) -> Option<Viewer> {
     }
     let vnc = || environment::program("vncviewer").filter(|_| kind == Kind::Vnc);
     environment::program("remote-viewer")
-        .map(Viewer::RemoteViewer)
-        .or_else(|| vnc().map(Viewer::VncViewer))
+        .map(Viewer::Remote)
+        .or_else(|| vnc().map(Viewer::Vnc))
         .or_else(|| environment::program("xdg-open").map(Viewer::Desktop))
 }
 

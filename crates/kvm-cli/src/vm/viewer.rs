@@ -127,8 +127,8 @@ async fn open(
     session: &Session,
 ) -> Result<Option<ErrorKind>> {
     match viewer {
-        Viewer::RemoteViewer(program) => child::view(session, program, &[file.as_os_str()]).await?,
-        Viewer::VncViewer(program) => {
+        Viewer::Remote(program) => child::view(session, program, &[file.as_os_str()]).await?,
+        Viewer::Vnc(program) => {
             // Two colons: a port, and not the number of a display.
             let address = format!("{}::{}", reached.host, reached.port);
             child::view(session, program, &[address.as_ref()]).await?;
