@@ -253,6 +253,7 @@ fn a_migration_that_is_interrupted_leaves_both_hosts_as_they_were() {
         assert!(refused.stderr.contains(&format!("{vm}-net does not exist on the destination")), "{refused}");
         two.assert_as(&before).await;
         delete(&kvmctl, "one", &vm).await;
+        kvmctl.ok(&["net", "stop", &format!("{vm}-net")]).await;
         kvmctl.ok(&["net", "delete", &format!("{vm}-net"), "--yes"]).await;
     });
 }
