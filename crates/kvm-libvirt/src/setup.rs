@@ -56,18 +56,22 @@ impl PoolSetup for Libvirt {
     async fn destroy_data(&self, pool: &PoolName) -> Result<()> {
         self.on_pool("destroy the data of", pool, |task, pool| {
             check_inactive(task, pool)?;
-            pool.delete(sys::VIR_STORAGE_POOL_DELETE_NORMAL).map_err(|e| {
-                looked_again(
-                    e,
-                    || check_inactive(task, pool),
-                    |e| match e.os_error() {
-                        Some(libc::ENOTEMPTY | libc::EEXIST) => {
-                            task.invalid_state("has a directory that is not empty").with_source(e).into()
-                        }
-                        _ => e.into(),
-                    },
-                )
-            })
+            let Err(e) = pool.delete(sys::VIR_STORAGE_POOL_DELETE_NORMAL) else { return Ok(()) };
+            let e = LibvirtError::from(e);
+            // Gone already, which is what was asked for.
+            if e.os_error() == Some(libc::ENOENT) {
+                return Ok(());
+            }
+            Err(looked_again(
+                e,
+                || check_inactive(task, pool),
+                |e| match e.os_error() {
+                    Some(libc::ENOTEMPTY | libc::EEXIST) => {
+                        task.invalid_state("has a directory that is not empty").with_source(e).into()
+                    }
+                    _ => e.into(),
+                },
+            ))
         })
         .await
     }
