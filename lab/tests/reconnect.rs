@@ -76,7 +76,8 @@ fn fifty_deaths_of_libvirtd_leave_events_lists_threads_and_descriptors_as_they_w
         let warm = warm.unwrap();
         // Threads that have nothing to do any more need a moment to end.
         let no_more = async || Own::count().is_at_most(warm).then_some(());
-        let what = format!("as few threads and descriptors as after the first deaths: {warm:?}, now {:?}", Own::count());
+        let what =
+            format!("as few threads and descriptors as after the first deaths: {warm:?}, now {:?}", Own::count());
         eventually(Duration::from_secs(30), &what, no_more).await;
     });
 }

@@ -198,7 +198,9 @@ fn sizes_change_copies_are_equal_and_wiped_is_wiped() {
         assert_eq!(kvmctl.run(&["vol", "resize", &volume, "32M", "--shrink", "--yes"]).await.code, Some(5));
         kvmctl.ok(&["vol", "wipe", &volume, "--yes"]).await;
         let wiped = fs::read(&there).unwrap();
-        assert!(wiped.len() as u64 == 96 * MIB && wiped.iter().all(|byte| *byte == 0));
+        assert_eq!(wiped.iter().position(|byte| *byte != 0), None);
+        // libvirt overwrites as much as is stored, the file system's own blocks included.
+        assert!((96 * MIB..=97 * MIB).contains(&(wiped.len() as u64)), "{}", wiped.len());
         assert_eq!(kvmctl.run(&["vol", "wipe", &volume, "--pattern", "trim", "--yes"]).await.code, Some(7));
 
         for volume in kvmctl.json(&["vol", "list", &pool]).await.as_array().unwrap() {

@@ -105,6 +105,8 @@ impl VolumeContent for Libvirt {
                 WipePattern::Trim => sys::VIR_STORAGE_VOL_WIPE_ALG_TRIM,
                 other => return Err(unknown(task, format_args!("{other:?}"))),
             };
+            // libvirt overwrites as many bytes as are stored. Of a file without holes that includes what the file system
+            // keeps for itself, so the file may grow by some KiB; it refuses to be cut below that again.
             volume.wipe_pattern(algorithm, 0).map_err(|e| match in_use_or(task, &pool, &name, e.into()) {
                 // The program that overwrites is not there, or this kind of pool knows no other way.
                 Failure::Libvirt(e) if pattern != WipePattern::Zero && e.kind().is_none() => {
