@@ -253,6 +253,11 @@ impl LabHost {
             let _inactive = self.try_virsh(&["pool-destroy", pool]).await;
             self.virsh(&["pool-undefine", pool]).await;
         }
+        for network in now.networks.difference(&self.found.networks) {
+            let _inactive = self.try_virsh(&["net-destroy", network]).await;
+            // One that is not persistent went with that.
+            let _gone = self.try_virsh(&["net-undefine", network]).await;
+        }
         for file in now.files.difference(&self.found.files) {
             match fs::remove_file(file) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => panic!("{}: {e}", file.display()),
@@ -272,6 +277,7 @@ impl LabHost {
         Belongings {
             machines: words(self.virsh(&["list", "--all", "--uuid"]).await),
             pools: words(self.virsh(&["pool-list", "--all", "--name"]).await),
+            networks: words(self.virsh(&["net-list", "--all", "--name"]).await),
             files: files.flatten().map(|entry| entry.path()).collect(),
         }
     }
@@ -284,6 +290,8 @@ struct Belongings {
     machines: BTreeSet<String>,
     /// By name.
     pools: BTreeSet<String>,
+    /// By name.
+    networks: BTreeSet<String>,
     files: BTreeSet<PathBuf>,
 }
 

@@ -79,18 +79,29 @@ impl Kvmctl {
         }
         argv.extend(self.globals.iter().cloned());
         argv.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
+        Program::new(argv).with_environment(self.environment("/usr/sbin:/usr/bin:/sbin:/bin".into()))
+    }
+
+    /// Another program, such as a shell, that finds `kvmctl` by its name and has its home.
+    pub fn beside<A: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = A>) -> Program {
+        let binary = binary();
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", binary.parent().unwrap_or(&binary).display());
+        Program::new(argv).with_environment(self.environment(path.into()))
+    }
+
+    fn environment(&self, path: OsString) -> [(&'static str, OsString); 8] {
         let home = self.home.path();
-        let path = |below: &str| home.join(below).into_os_string();
-        Program::new(argv).with_environment([
-            ("PATH", OsString::from("/usr/sbin:/usr/bin:/sbin:/bin")),
+        let below = |name: &str| home.join(name).into_os_string();
+        [
+            ("PATH", path),
             ("LANG", "C.UTF-8".into()),
             ("HOME", home.into()),
-            ("XDG_CONFIG_HOME", path("config")),
-            ("XDG_DATA_HOME", path("data")),
-            ("XDG_STATE_HOME", path("state")),
-            ("XDG_CACHE_HOME", path("cache")),
-            ("XDG_RUNTIME_DIR", path("run")),
-        ])
+            ("XDG_CONFIG_HOME", below("config")),
+            ("XDG_DATA_HOME", below("data")),
+            ("XDG_STATE_HOME", below("state")),
+            ("XDG_CACHE_HOME", below("cache")),
+            ("XDG_RUNTIME_DIR", below("run")),
+        ]
     }
 
     /// Runs a command to its end.
