@@ -18,6 +18,12 @@ pub enum ImageError {
         /// Why.
         source: io::Error,
     },
+    /// What takes a new image did not take it.
+    #[error("cannot write the image")]
+    Write {
+        /// Why.
+        source: io::Error,
+    },
     /// Tables of the image contradict each other or the length of the file.
     #[error("the {format} image is damaged: {what}; check it with `qemu-img check -f {format}` or take another copy")]
     Damaged {
@@ -73,6 +79,13 @@ fn refused(risks: &[Risk]) -> String {
 impl From<ImageError> for kvm_core::Error {
     fn from(error: ImageError) -> Self {
         let kind = match &error {
+            ImageError::Write { source } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    ErrorKind::NoSpace
+                }
+                io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+                _ => ErrorKind::Unavailable,
+            },
             ImageError::Read { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied => ErrorKind::Denied,
@@ -85,7 +98,7 @@ impl From<ImageError> for kvm_core::Error {
         };
         let converted = Self::new(kind, error.to_string());
         match error {
-            ImageError::Read { source, .. } => converted.with_source(source),
+            ImageError::Read { source, .. } | ImageError::Write { source } => converted.with_source(source),
             ImageError::Refused { risks } if risks.len() > 1 => {
                 let lines: Vec<_> = risks.iter().map(ToString::to_string).collect();
                 converted.with_detail(lines.join("\n"))

@@ -6,6 +6,9 @@
 //!   whatever its guest wrote into it: then [`inspect_as`] does not even look.
 //! - **Walk**: [`Chain`] follows backing files under a limit, [`qcow2::Map`] lists what is allocated, [`qcow2::verify`]
 //!   looks for references that would lose data.
+//! - **Copy**: [`Disk`] reads what the guest sees through a raw, qcow2 or VMDK image and those below it; [`write`] makes a
+//!   new image of it, as qcow2 or as the VMDK of an appliance. So an image from a stranger becomes one of ours without any
+//!   other program opening it.
 //! - **Who uses what**: [`graph`] knows machines, snapshots and images as one graph, and whether an image may be deleted,
 //!   moved, committed, pulled or reverted without hurting somebody else.
 //!
@@ -25,6 +28,7 @@
 
 mod chain;
 mod check;
+mod disk;
 mod error;
 mod format;
 pub mod graph;
@@ -41,9 +45,11 @@ pub mod vdi;
 pub mod vhdx;
 pub mod vmdk;
 pub mod vpc;
+pub mod write;
 
 pub use chain::{CHAIN_MAX, Chain, Link, Opened};
 pub use check::{Chains, Expect, Secret, check};
+pub use disk::Disk;
 pub use error::ImageError;
 pub use format::Format;
 pub use inspect::{Content, Header, Inspection, inspect, inspect_as};

@@ -9,14 +9,18 @@ use crate::inspect::{Ends, Facts, Header as AnyHeader};
 use crate::read::{Fault, Fields, Source, malformed};
 use crate::{Reference, ReferenceKind};
 
-const MAGIC: &[u8] = b"KDMV";
-const SECTOR: u64 = 512;
+mod data;
+
+pub(crate) use data::Data;
+
+pub(crate) const MAGIC: &[u8] = b"KDMV";
+pub(crate) const SECTOR: u64 = 512;
 
 /// A descriptor is a page of text.
 const DESCRIPTOR_MAX: u64 = 64 << 10;
 
 /// The table of a compressed stream stands behind the data; so does a second header.
-const AT_END: u64 = u64::MAX;
+pub(crate) const AT_END: u64 = u64::MAX;
 
 /// The kinds of image that are one sparse file.
 const ONE_FILE: [&str; 2] = ["monolithicSparse", "streamOptimized"];

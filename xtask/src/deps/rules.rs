@@ -43,7 +43,8 @@ const RULES: &[Rule] = &[
     only("kvm-ssh", &["kvm-core", "kvm-wire"], &["kvm-contract"]),
     // engines
     only("kvm-image", MODEL, &["kvm-mock"]),
-    only("kvm-vm", &["kvm-core", "kvm-xml", "kvm-image"], &["kvm-mock"]),
+    only("kvm-archive", &["kvm-core", "kvm-image"], &[]),
+    only("kvm-vm", &["kvm-core", "kvm-xml", "kvm-image", "kvm-archive"], &["kvm-mock"]),
     only("kvm-clone", &["kvm-core", "kvm-xml", "kvm-image", "kvm-vm", "kvm-wire"], &["kvm-mock"]),
     only("kvm-metrics", MODEL, &["kvm-mock"]),
     only("kvm-sched", MODEL, &["kvm-mock"]),

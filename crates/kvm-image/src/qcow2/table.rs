@@ -51,6 +51,8 @@ pub(super) struct Tables<'a> {
     l2: Slice,
     /// The table that belongs to `next`, once it was looked up.
     table: Option<u64>,
+    /// The number and the place of the table that was looked up last.
+    entered: (u64, u64),
     /// What the second-level tables may still take. They all have their own place in the file, so together they are not
     /// longer than it; without this limit, entries that all name one table would be read for hours.
     left: u64,
@@ -101,7 +103,22 @@ impl<'a> Tables<'a> {
         }
         let end = header.virtual_size.get().div_ceil(header.cluster_size());
         let left = header.file_length.next_multiple_of(header.cluster_size());
-        Ok(Self { bytes, header, next: 0, end, l1: Slice::default(), l2: Slice::default(), table: None, left })
+        let (l1, l2, entered) = (Slice::default(), Slice::default(), (u64::MAX, 0));
+        Ok(Self { bytes, header, next: 0, end, l1, l2, table: None, entered, left })
+    }
+
+    /// Goes on at another cluster. Whoever goes back to another table begins a new walk under the same limit.
+    pub(super) fn seek(&mut self, cluster: u64) {
+        if cluster == self.next {
+            return;
+        }
+        let table = cluster / self.header.l2_entries();
+        let is_entered = self.entered.0 == table;
+        if !is_entered && cluster < self.next {
+            self.left = self.header.file_length.next_multiple_of(self.header.cluster_size());
+        }
+        self.table = is_entered.then_some(self.entered.1);
+        self.next = cluster;
     }
 
     /// The cluster of the disk that the next step is about.
@@ -140,7 +157,7 @@ impl<'a> Tables<'a> {
         let entry = u64::from_be_bytes(self.l1.entry(self.bytes, start + index * 8, end)?);
         let offset = entry & OFFSET;
         if offset == 0 {
-            let clusters = per_table.min(self.end - self.next);
+            let clusters = (per_table - self.next % per_table).min(self.end - self.next);
             self.next += clusters;
             return Ok(Step::Hole { clusters });
         }
@@ -150,6 +167,7 @@ impl<'a> Tables<'a> {
         }
         self.left = self.left.checked_sub(cluster).ok_or_else(|| damaged("its second-level tables overlap"))?;
         self.table = Some(offset);
+        self.entered = (index, offset);
         Ok(Step::Table { offset, copied: entry & COPIED != 0 })
     }
 
