@@ -14,6 +14,9 @@ use super::{Package, Watch, corrupt, file_error, small, verify};
 use crate::archive::{broken, walk};
 use crate::{Content, Manifest, MemberName};
 
+/// What an archive is made of.
+const BLOCK: u64 = 512;
+
 /// Opens an OVA: its files are read where they stand in the archive.
 pub(super) fn open_archive(file: Arc<File>, watch: Watch<'_>) -> Result<Package> {
     let end = (&*file).seek(SeekFrom::End(0)).map_err(broken)?;
@@ -21,7 +24,9 @@ pub(super) fn open_archive(file: Arc<File>, watch: Watch<'_>) -> Result<Package>
     let (mut contents, mut order) = (BTreeMap::new(), Vec::new());
     let mut archive = tar::Archive::new(&*file);
     walk(archive.entries_with_seek().map_err(broken)?, &mut |member| {
-        if member.offset.checked_add(member.length).is_none_or(|stop| stop > end) {
+        // An archive is made of whole blocks: one that ends within the last of them was cut as well.
+        let stop = member.offset.checked_add(member.length).and_then(|stop| stop.checked_next_multiple_of(BLOCK));
+        if stop.is_none_or(|stop| stop > end) {
             return Err(corrupt(&member.name, "is cut off"));
         }
         let content = Content::new(Arc::clone(&file), member.offset, member.length);
