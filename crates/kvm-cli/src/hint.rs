@@ -56,6 +56,12 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::InvalidState, "finish", Some(Resource::Operation(id))) => {
             Some(format!("kvmctl op resume {id} does the rest"))
         }
+        (ErrorKind::AlreadyExists, "keep-identity", _) => {
+            Some("with --fresh it gets a uuid and MAC addresses of its own".to_owned())
+        }
+        (ErrorKind::AlreadyExists, "export", Some(Resource::File(_))) => {
+            Some("choose another name for the package, or remove that file".to_owned())
+        }
         (ErrorKind::AlreadyExists, _, Some(Resource::Vm(name))) => {
             Some(format!("choose another name, or look at that one: kvmctl vm show {}", word(name)))
         }

@@ -68,6 +68,7 @@ transcripts! {
     notes
     operations
     output
+    packages
     pools_and_volumes
     selectors
     several

@@ -9,11 +9,12 @@ use kvm_xml::{Document as _, Domain};
 
 use crate::build::{Blueprint, build};
 use crate::chain::disk_graph;
+use crate::package::Filling;
 use crate::place::{Places, known};
 use crate::policy::PlanContext;
 use crate::socket;
 use crate::spec::{Arch, CpuMode, CreateSpec, Firmware, Start};
-use crate::step::{CreateVolume, Define, SetAutostart, Start as StartStep};
+use crate::step::{Define, SetAutostart, Start as StartStep};
 
 pub(crate) mod disk;
 mod kernel;
@@ -56,6 +57,27 @@ pub struct CreatePlan {
 /// # }
 /// ```
 pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -> Result<CreatePlan> {
+    let new = NewMachine { kind: "vm.create", verb: "create", lines: Vec::new(), fillings: Vec::new() };
+    plan_new(host, spec, cx, new).await
+}
+
+/// Where a new machine comes from.
+pub(crate) struct NewMachine {
+    pub(crate) kind: &'static str,
+    pub(crate) verb: &'static str,
+    /// What the plan says first.
+    pub(crate) lines: Vec<PlanLine>,
+    /// What each of its disks is filled with.
+    pub(crate) fillings: Vec<Option<Filling>>,
+}
+
+/// Plans a new machine whose new disks may be filled.
+pub(crate) async fn plan_new(
+    host: &Host,
+    spec: &CreateSpec,
+    cx: &PlanContext<'_>,
+    new: NewMachine,
+) -> Result<CreatePlan> {
     let host_info = host.hypervisor.capabilities().await?;
     check_free_name(host, &spec.name).await?;
     socket::check_name(&spec.name, &host_info)?;
@@ -84,21 +106,26 @@ pub async fn plan_create(host: &Host, spec: &CreateSpec, cx: &PlanContext<'_>) -
     notes(spec).apply_to(&mut document)?;
     check_definition(&document)?;
 
-    let mut lines: Vec<_> = disks.iter().map(|disk| disk.line(&usage)).collect();
+    let mut lines = new.lines;
+    lines.extend(disks.iter().map(|disk| disk.line(&usage)));
     lines.extend(iso.iter().map(|iso| PlanLine::new("use", "volume", iso.name()).note("CD-ROM, read-only")));
     lines.extend(kernel.iter().map(|image| PlanLine::new("use", "kernel", image.name())));
     let shape = format!("{vcpus} vCPUs, {}, {} ({})", spec.memory, guest.arch, guest.virt_type);
     lines.push(PlanLine::new("define", "domain", spec.name.as_str()).note(shape));
     lines.extend(nics.iter().map(nic::Nic::line));
     lines.extend(left_out);
-    let steps = disks.iter().filter_map(Disk::new_volume).map(boxed).collect();
+    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    let mut fillings = new.fillings.into_iter();
+    for disk in &disks {
+        match (disk.new_volume(), fillings.next().flatten()) {
+            (Some(volume), Some(filling)) => steps.extend(filling.steps(volume, disk.volume_format())),
+            (Some(volume), None) => steps.push(Box::new(volume)),
+            (None, _) => {}
+        }
+    }
     let machine = Machine { id, name: &spec.name, autostart: spec.autostart, start: spec.start };
-    let plan = assemble("vm.create", "create", &host_info, &machine, &document, (lines, steps));
+    let plan = assemble(new.kind, new.verb, &host_info, &machine, &document, (lines, steps));
     Ok(CreatePlan { plan, document, id })
-}
-
-fn boxed(step: CreateVolume) -> Box<dyn Step> {
-    Box::new(step)
 }
 
 /// What the last steps of a plan need to know of the machine.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kvm_core::op::PlanLine;
+use kvm_core::op::{PlanLine, Step};
 use kvm_core::{
     Autostart, Bytes, DiskPath, Entropy, Error, ErrorKind, Host, MacAddr, NetworkName, Resource, Result, Secrets, View,
     VmId, VmName, VmNotes, check_definition,
@@ -83,12 +83,36 @@ impl Default for ImportOptions {
 /// `InvalidInput` names the element that cannot be read or is not allowed; `AlreadyExists` when the name, the uuid or a
 /// MAC address is taken; `NotFound` when a disk, pool or network is not there.
 pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &PlanContext<'_>) -> Result<CreatePlan> {
-    let mut document = read(xml, options.trust)?;
+    plan_document(host, read(xml, options.trust)?, None, options, cx, Moved::default()).await
+}
+
+/// What comes with a document: volumes that the plan makes first.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// Where they will be.
+    pub(crate) paths: Vec<DiskPath>,
+    /// What the plan says first.
+    pub(crate) lines: Vec<PlanLine>,
+    /// The steps that make them.
+    pub(crate) steps: Vec<Box<dyn Step>>,
+}
+
+/// Plans to take in a machine from a document that was read. `judged` is what a stranger wrote of it, if not all is.
+pub(crate) async fn plan_document(
+    host: &Host,
+    mut document: Domain,
+    judged: Option<&Domain>,
+    options: &ImportOptions,
+    cx: &PlanContext<'_>,
+    moved: Moved,
+) -> Result<CreatePlan> {
     let host_info = host.hypervisor.capabilities().await?;
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     if options.trust == Trust::Checked {
+        let mut judged = judged.unwrap_or(&document).clone();
+        forget_origin(&mut judged);
+        refuse(&untrusted(&judged, &host_info, &places).await?)?;
         forget_origin(&mut document);
-        refuse(&untrusted(&document, &host_info, &places).await?)?;
         refuse(&contradictions(&document))?;
         if let Some(os) = &mut document.os {
             // Checked above; the host has a place of its own for them.
@@ -111,9 +135,10 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     check_definition(&document)?;
 
     if options.trust == Trust::Checked {
-        judge_disks(host, &document, (&places, &usage), cx.policy).await?;
+        judge_disks(host, &document, (&places, &usage), &moved.paths, cx.policy).await?;
     }
-    let mut lines = disks(host, &document, &usage).await?;
+    let mut lines = moved.lines;
+    lines.extend(disks(host, &document, &usage, &moved.paths).await?);
     let memory = document.memory.as_ref().and_then(kvm_xml::domain::DomainMemory::bytes).unwrap_or_default();
     let vcpus = document.vcpu.as_ref().and_then(|v| v.value).unwrap_or(1);
     let shape = format!("{vcpus} vCPUs, {}", Bytes::new(memory));
@@ -121,7 +146,7 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     lines.extend(networks(host, &document, options.start).await?);
     lines.extend(left_out);
     let machine = Machine { id, name: &name, autostart: options.autostart, start: options.start };
-    let plan = assemble("vm.import", "import", &host_info, &machine, &document, (lines, Vec::new()));
+    let plan = assemble("vm.import", "import", &host_info, &machine, &document, (lines, moved.steps));
     Ok(CreatePlan { plan, document, id })
 }
 
@@ -157,7 +182,9 @@ fn forget_origin(document: &mut Domain) {
 
 async fn identity(host: &Host, document: &mut Domain, identity: Identity, entropy: &dyn Entropy) -> Result<VmId> {
     let id = match (identity, document.uuid) {
-        (Identity::Keep, Some(uuid)) => check_free_id(host, uuid.into()).await?,
+        (Identity::Keep, Some(uuid)) => {
+            check_free_id(host, uuid.into()).await.map_err(|e| e.during("keep-identity"))?
+        }
         (Identity::Keep, None) | (Identity::Fresh, _) => entropy.uuid().into(),
     };
     document.uuid = Some(id.into());
@@ -183,7 +210,9 @@ fn addresses(document: &mut Domain, identity: Identity, usage: &DiskGraph, entro
                 let address = MacAddr::from_octets(address.0)?;
                 if let Some(owner) = usage.owner_of(&address) {
                     let message = format!("VM {owner} has the MAC address {address} already");
-                    return Err(Error::new(ErrorKind::AlreadyExists, message).on(Resource::Field("mac".into())));
+                    return Err(Error::new(ErrorKind::AlreadyExists, message)
+                        .on(Resource::Field("mac".into()))
+                        .during("keep-identity"));
                 }
                 if !taken.insert(address) {
                     let message = format!("two network devices have the MAC address {address}");
@@ -207,20 +236,31 @@ fn rewrite_notes(document: &mut Domain) -> Result<()> {
     notes.apply_to(document)
 }
 
-/// Looks at the headers of a stranger's disks by the formats that the document gives to them.
-async fn judge_disks(host: &Host, document: &Domain, known: (&Places<'_>, &DiskGraph), policy: &Policy) -> Result<()> {
+/// Looks at the headers of a stranger's disks by the formats that the document gives to them. New ones have none yet.
+async fn judge_disks(
+    host: &Host,
+    document: &Domain,
+    known: (&Places<'_>, &DiskGraph),
+    new: &[DiskPath],
+    policy: &Policy,
+) -> Result<()> {
     for disk in document.devices.iter().flat_map(|devices| &devices.disk) {
         let source = disk.source.as_ref();
         let Some(path) = source.and_then(|source| source.file.as_ref().or(source.dev.as_ref())) else { continue };
+        let path = DiskPath::adopt(path)?;
+        if new.contains(&path) {
+            continue;
+        }
         // What has no format is opened as raw.
         let format = disk.driver.as_ref().and_then(|driver| driver.r#type).map(|format| format.to_string());
         let format = format.map_or(Some(Format::Raw), |format| Format::named(&format));
-        judge(host, known, &DiskPath::adopt(path)?, format, policy).await?;
+        judge(host, known, &path, format, policy).await?;
     }
     Ok(())
 }
 
-async fn disks(host: &Host, document: &Domain, usage: &DiskGraph) -> Result<Vec<PlanLine>> {
+/// What is said of the disks that are there already.
+async fn disks(host: &Host, document: &Domain, usage: &DiskGraph, new: &[DiskPath]) -> Result<Vec<PlanLine>> {
     let mut lines = Vec::new();
     let mut writable = BTreeSet::new();
     let disks: Vec<_> = document.devices.iter().flat_map(|d| &d.disk).collect();
@@ -233,6 +273,9 @@ async fn disks(host: &Host, document: &Domain, usage: &DiskGraph) -> Result<Vec<
             continue;
         };
         let path = DiskPath::adopt(path)?;
+        if new.contains(&path) {
+            continue;
+        }
         let is_fixed = disk.readonly || disk.device == Some(kvm_xml::domain::DiskDevice::Cdrom);
         if !is_fixed && !writable.insert(normal(path.as_str())) {
             return Err(Error::invalid("disk_path", format!("two disks are {path}")));

@@ -10,6 +10,8 @@
 //!   format; [`resize_volume`] and [`wipe_volume`] change them where they are,
 //!   [`orphans`] finds those that nobody needs. [`plan_pool_create`] and [`plan_pool_delete`] do for pools what their names say,
 //!   [`discover_pools`] looks for what could become one.
+//! - **Machines in files**: [`plan_package_export`] writes one with its disks as an appliance (OVA) or as a bundle,
+//!   [`plan_package_import`] takes one in from there.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
 //!   that no bulk call gives, [`addresses`] where a guest can be reached, [`inventory()`] everything there is.
 //! - **Change images under a guest that runs**: [`plan_disk_commit`], [`plan_disk_pull`] and [`plan_disk_move`].
@@ -41,6 +43,7 @@ mod import;
 pub mod inventory;
 pub mod migrate;
 mod notes;
+mod package;
 mod parallel;
 mod pending;
 mod place;
@@ -72,6 +75,7 @@ pub use find::{resolve, select};
 pub use import::{Identity, ImportOptions, Trust, export, plan_import};
 pub use inventory::{Inventory, inventory};
 pub use notes::{NotesChange, change_notes, notes};
+pub use package::{NetworkMap, PackageExport, PackageForm, PackageImport, plan_package_export, plan_package_import};
 pub use pending::pending;
 pub use policy::{ForeignImages, PlanContext, Policy};
 pub use pool::{PoolData, discover_pools, plan_pool_create, plan_pool_delete};

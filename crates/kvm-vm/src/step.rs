@@ -12,6 +12,7 @@ mod content;
 mod device;
 mod machine;
 mod migrate;
+mod package;
 mod peer;
 mod pool;
 mod power;
@@ -22,6 +23,7 @@ pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, Rese
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
+pub(crate) use package::{FillVolume, PackedDisk, WritePackage};
 pub(crate) use peer::AtPeer;
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
 pub(crate) use power::{PowerOff, Start};
@@ -52,6 +54,8 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         StopPool::NAME => read::<StopPool>(name, data),
         DestroyPool::NAME => read::<DestroyPool>(name, data),
         UndefinePool::NAME => read::<UndefinePool>(name, data),
+        WritePackage::NAME => read::<WritePackage>(name, data),
+        FillVolume::NAME => read::<FillVolume>(name, data),
         AttachDevice::NAME => read::<AttachDevice>(name, data),
         DetachDevice::NAME => read::<DetachDevice>(name, data),
         Mirror::NAME => read::<Mirror>(name, data),
@@ -160,6 +164,28 @@ mod tests {
         round_trip(&StopPool { pool: pool.clone() });
         round_trip(&DestroyPool { pool: pool.clone() });
         round_trip(&UndefinePool { pool });
+        let (file, at) = (std::path::PathBuf::from("/tmp/web.ova"), "default/web.qcow2".parse().unwrap());
+        let source = crate::package::Source { file: file.clone(), staging: "/tmp".into(), open: None };
+        let (to, from) = (crate::VolumeFormat::Qcow2, kvm_image::Format::Vmdk);
+        round_trip(&FillVolume {
+            volume: at,
+            size: Bytes::GIB,
+            grows: true,
+            to,
+            source,
+            member: "d.vmdk".into(),
+            from,
+        });
+        let (form, partial, scratch) = (crate::PackageForm::Ova, file.clone(), file);
+        round_trip(&WritePackage {
+            id,
+            name: name.clone(),
+            form,
+            partial,
+            scratch,
+            shows_secrets: false,
+            disks: vec![],
+        });
         let device = kvm_core::DeviceRef::Disk("vdb".parse().unwrap());
         round_trip(&AttachDevice {
             id,

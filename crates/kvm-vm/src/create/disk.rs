@@ -38,9 +38,7 @@ impl Disk {
     /// How the plan tells of it.
     pub(crate) fn line(&self, usage: &DiskGraph) -> PlanLine {
         match &self.origin {
-            Origin::New { volume, size, .. } => {
-                PlanLine::new("create", "volume", volume.as_text()).note(format!("{size}, {}", self.format))
-            }
+            Origin::New { volume, size, .. } => self.created(volume, *size),
             Origin::There(image) => {
                 let line = PlanLine::new("use", if image.volume.is_some() { "volume" } else { "file" }, image.name());
                 match usage.users(&self.path, None).describe() {
@@ -49,6 +47,23 @@ impl Disk {
                 }
             }
         }
+    }
+
+    /// The same of one whose volume is a new one.
+    pub(crate) fn new_line(&self) -> Option<PlanLine> {
+        match &self.origin {
+            Origin::New { volume, size, .. } => Some(self.created(volume, *size)),
+            Origin::There(_) => None,
+        }
+    }
+
+    fn created(&self, volume: &VolumeRef, size: Bytes) -> PlanLine {
+        PlanLine::new("create", "volume", volume.as_text()).note(format!("{size}, {}", self.format))
+    }
+
+    /// The form of a new volume's content.
+    pub(crate) fn volume_format(&self) -> VolumeFormat {
+        if self.format == DiskFormat::Qcow2 { VolumeFormat::Qcow2 } else { VolumeFormat::Raw }
     }
 
     /// The step that makes its volume, if it is a new one.

@@ -198,7 +198,7 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     spawn_blocking(work).await.map_err(|e| Error::internal("a look at a file was not finished").with_source(e))?
 }
 
@@ -206,7 +206,7 @@ fn shown(path: &Path) -> String {
     kvm_core::text::printable(&path.display().to_string()).to_string()
 }
 
-fn trouble(verb: &str, path: &Path, e: io::Error) -> Error {
+pub(crate) fn trouble(verb: &str, path: &Path, e: io::Error) -> Error {
     let kind = match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,

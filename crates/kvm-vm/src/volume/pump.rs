@@ -150,7 +150,7 @@ fn cut(piece: Piece, most: Bytes) -> Piece {
 }
 
 /// Stops in the middle of a transfer that nobody wants any longer; what is dropped ends it on the other side.
-async fn unless_cancelled<T>(cx: &StepContext<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn unless_cancelled<T>(cx: &StepContext<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
         () = cx.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the transfer was cancelled")),
@@ -159,7 +159,7 @@ async fn unless_cancelled<T>(cx: &StepContext<'_>, work: impl Future<Output = Re
 }
 
 /// Tells of progress now and then.
-struct Told<'a> {
+pub(crate) struct Told<'a> {
     title: String,
     done: Bytes,
     total: Bytes,
@@ -169,11 +169,11 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(title: String, total: Bytes, cx: &'a StepContext<'a>) -> Self {
+    pub(crate) fn new(title: String, total: Bytes, cx: &'a StepContext<'a>) -> Self {
         Self { title, done: Bytes::ZERO, total, next: 0, cx }
     }
 
-    fn more(&mut self, length: Bytes) {
+    pub(crate) fn more(&mut self, length: Bytes) {
         self.done = self.done.saturating_add(length);
         if self.done.get() < self.next && self.done < self.total {
             return;

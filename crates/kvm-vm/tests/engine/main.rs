@@ -14,6 +14,7 @@ mod guest;
 mod import;
 mod migrate;
 mod names;
+mod package;
 mod pool;
 mod power;
 mod support;
