@@ -1,6 +1,7 @@
 //! Plans and what became of them, as every changing verb shows them.
 
 use kvm_core::op::{OpStatus, Plan, PlanLine};
+use kvm_core::text::printable;
 use kvm_core::{Result, VmId};
 use serde::Serialize;
 
@@ -39,6 +40,20 @@ impl PlanView {
 impl Outcome for PlanView {
     fn text(&self, page: &mut Page<'_>) {
         page.block(&self.text);
+    }
+}
+
+/// Says in what a plan is less than, or different from, what was asked for, when it is carried out without being shown.
+pub(crate) fn note_differences(plan: &Plan, printer: &mut Printer) {
+    for line in &plan.lines {
+        let what = match line.action.as_str() {
+            "leave out" => " left out",
+            "change" => "",
+            _ => continue,
+        };
+        // Names may be those of a stranger's document.
+        let (name, why) = (printable(&line.name), printable(line.note.as_deref().unwrap_or_default()));
+        printer.note(&format!("{} {name}{what}: {why}", line.kind));
     }
 }
 

@@ -7,7 +7,7 @@ use kvm_vm::{CreatePlan, CreateSpec, ImportOptions, PlanContext};
 
 use super::create_flags::Flags;
 use crate::op;
-use crate::operation::{Changed, PlanView};
+use crate::operation::{Changed, PlanView, note_differences};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::text;
@@ -95,11 +95,7 @@ pub(super) async fn carry_out(
     if mode.dry_run {
         return printer.show(&PlanView::of(&plan.plan));
     }
-    // Nobody has seen the plan, and this is less than what was asked for.
-    for line in plan.plan.lines.iter().filter(|line| line.action == "leave out") {
-        let why = line.note.as_deref().unwrap_or_default();
-        printer.note(&format!("{} {} left out: {}", line.kind, line.name, kvm_core::text::printable(why)));
-    }
+    note_differences(&plan.plan, printer);
     let done = session.carry_out(&connection, plan.plan).await?;
     printer.show(&Changed::new(name, plan.id, mode.verb, &done))
 }

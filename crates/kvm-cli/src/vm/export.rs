@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::environment;
 use crate::op;
-use crate::operation::{DoneForm, PlanView};
+use crate::operation::{DoneForm, PlanView, note_differences};
 use crate::printer::{Outcome, Page, Printer};
 use crate::session::Session;
 use crate::vms::One;
@@ -114,11 +114,7 @@ async fn pack(
     if args.dry_run {
         return printer.show(&PlanView::of(&plan));
     }
-    for line in plan.lines.iter().filter(|line| line.action == "leave out") {
-        let why = line.note.as_deref().unwrap_or_default();
-        let name = kvm_core::text::printable(&line.name).to_string();
-        printer.note(&format!("{} {name} left out: {}", line.kind, kvm_core::text::printable(why)));
-    }
+    note_differences(&plan, printer);
     let done = DoneForm::of(&session.carry_out(&connection, plan).await?);
     let file = wanted.file.clone();
     let size = kvm_core::Bytes::new(std::fs::metadata(&file).map_or(0, |about| about.len()));
