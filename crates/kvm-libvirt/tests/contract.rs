@@ -15,7 +15,10 @@ use kvm_xml::{Document as _, Domain, Network, StoragePool};
 use tempfile::TempDir;
 
 fn main() {
-    kvm_contract::run(NodeRig, include_str!("contract-skips.txt"), &Arguments::from_args()).exit();
+    let conclusion = kvm_contract::run(NodeRig, include_str!("contract-skips.txt"), &Arguments::from_args());
+    // As every program before it ends.
+    kvm_libvirt::settle(Duration::from_secs(10));
+    conclusion.exit();
 }
 
 struct NodeRig;
