@@ -2,22 +2,32 @@
 
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;
+use kvm_core::op::Plan;
 use kvm_core::{ErrorKind, NetworkName, Result};
 use serde::Serialize;
 
 use crate::completion;
 use crate::op;
+use crate::operation::{DoneForm, PlanView};
 use crate::printer::{Outcome, Page, Printer};
-use crate::session::Session;
+use crate::session::{Connection, Session};
 
 mod autostart;
 mod create;
 mod delete;
+mod dhcp;
+mod dns;
+mod entry;
+mod filter;
+mod forward;
+mod lease;
 mod leases;
 mod list;
+mod portgroup;
 mod show;
 mod start;
 mod stop;
+mod topology;
 
 /// Verbs for virtual networks.
 #[derive(Debug, Subcommand)]
@@ -42,6 +52,26 @@ pub enum Command {
     Autostart(autostart::Args),
     /// List the addresses that its DHCP server gave out.
     Leases(leases::Args),
+    /// Fixed addresses of network devices.
+    #[command(subcommand)]
+    Lease(lease::Command),
+    /// Names that a network's name server knows.
+    #[command(subcommand)]
+    Dns(dns::Command),
+    /// Ranges of addresses that guests get.
+    #[command(subcommand)]
+    Dhcp(dhcp::Command),
+    /// Classes of network devices.
+    #[command(subcommand)]
+    Portgroup(portgroup::Command),
+    /// Ports of the host that lead to guests.
+    #[command(subcommand)]
+    Forward(forward::Command),
+    /// What network devices may send and receive.
+    #[command(subcommand)]
+    Filter(filter::Command),
+    /// Show which VMs are plugged into what.
+    Topology(topology::Args),
     /// Forget a network that is stopped.
     Delete(delete::Args),
 }
@@ -56,12 +86,20 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Autostart(args) => printer.show(&autostart::run(args, session).await?),
         Command::Create(args) => create::run(args, session, printer).await,
         Command::Delete(args) => delete::run(args, session, printer).await,
+        Command::Lease(command) => lease::run(command, session, printer).await,
+        Command::Dns(command) => dns::run(command, session, printer).await,
+        Command::Dhcp(command) => dhcp::run(command, session, printer).await,
+        Command::Portgroup(command) => portgroup::run(command, session, printer).await,
+        Command::Forward(command) => forward::run(command, session, printer).await,
+        Command::Filter(command) => filter::run(command, session, printer).await,
+        Command::Topology(args) => topology::run(args, session, printer).await,
         Command::Leases(args) => op::answer(&leases::run(args, session).await?, session, printer).await,
     }
 }
 
 /// One network.
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "one-network")]
 struct One {
     /// Name of the network.
     #[arg(value_name = "NETWORK", value_parser = NetworkName::adopt, add = ArgValueCandidates::new(completion::network_names))]
@@ -78,5 +116,41 @@ struct Changed {
 impl Outcome for Changed {
     fn text(&self, page: &mut Page<'_>) {
         page.done(format_args!("network {} {}", self.network, self.action));
+    }
+}
+
+/// What is done with a plan about a network.
+struct Deed<'a> {
+    connection: &'a Connection,
+    network: NetworkName,
+    /// What is said of the network when it is done.
+    action: &'static str,
+    dry_run: bool,
+}
+
+/// A network that an operation changed.
+#[derive(Debug, Serialize)]
+struct Operated {
+    #[serde(flatten)]
+    changed: Changed,
+    #[serde(flatten)]
+    done: DoneForm,
+}
+
+impl Outcome for Operated {
+    fn text(&self, page: &mut Page<'_>) {
+        self.done.text(&format!("network {} {}", self.changed.network, self.changed.action), page);
+    }
+}
+
+impl Deed<'_> {
+    /// Shows the plan, or carries it out.
+    async fn carry_out(self, plan: Plan, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+        if self.dry_run {
+            return printer.show(&PlanView::of(&plan));
+        }
+        let done = session.carry_out(self.connection, plan).await?;
+        let changed = Changed { network: self.network, action: self.action };
+        printer.show(&Operated { changed, done: DoneForm::of(&done) })
     }
 }

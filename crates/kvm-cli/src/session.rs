@@ -202,8 +202,11 @@ impl Session {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         };
-        let catalogue =
-            Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode).reaching(Arc::new(peers));
+        let catalogue = Catalogue::new()
+            .with("vm.", kvm_vm::decode)
+            .with("vol.", kvm_vm::decode)
+            .with("net.", kvm_vm::decode)
+            .reaching(Arc::new(peers));
         let executor = Executor::new(Arc::new(self.store()?), catalogue, environment::user());
         Ok(executor.with_time(Arc::clone(&self.clock), Arc::clone(&self.entropy)))
     }

@@ -143,6 +143,32 @@ fn networks_are_named_as_they_exist() {
 }
 
 #[test]
+fn flags_that_describe_a_network_keep_to_the_verdicts() {
+    check("network_name", &["net", "create", "--cidr=10.20.0.0/24", "--"], "");
+    check("bridge_name", &["net", "create", "a", "--mode=bridge"], "--bridge=");
+    check("bridge_name", &["net", "create", "a", "--mode=macvtap"], "--uplink=");
+    check("mac", &["net", "lease", "add", "a", "--ip=10.20.0.5"], "--mac=");
+    check("mac", &["net", "lease", "remove", "a"], "--mac=");
+    check("mac", &["net", "forward", "add", "a", "80", "web"], "--mac=");
+    check("port", &["net", "forward", "add", "--", "a", "80", "web"], "");
+    check("port", &["net", "forward", "remove", "--", "a"], "");
+}
+
+#[test]
+fn flags_that_name_a_network_take_whatever_may_exist() {
+    let verbs: [&[&str]; 4] = [
+        &["net", "forward", "list", "--"],
+        &["net", "lease", "list", "--"],
+        &["net", "dns", "list", "--"],
+        &["net", "show", "--"],
+    ];
+    for (row, words) in rows("network_name").iter().flat_map(|row| verbs.map(|words| (row, words))) {
+        let is_taken = parse(words, "", row).is_ok();
+        assert_eq!(is_taken, row.verdict != Verdict::Reject, "{words:?} line {} ({})", row.line, row.why);
+    }
+}
+
+#[test]
 fn targets_keep_to_the_verdicts() {
     for row in rows("libvirt_uri") {
         let target = row.text().map(|text| Address::parse(text, &ConnectOptions::default(), &Settings::default()));

@@ -57,6 +57,7 @@ transcripts! {
     events
     exit_codes
     export_and_import
+    forwards
     guest
     help
     hosts

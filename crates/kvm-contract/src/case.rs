@@ -16,11 +16,13 @@ mod content;
 mod define;
 mod definition;
 mod device;
+mod filter;
 mod guest;
 mod list;
 mod migration;
 mod name;
 mod network;
+mod network_entry;
 mod note;
 mod pool;
 mod power;
@@ -206,6 +208,8 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         content::CASES,
         setup::CASES,
         network::CASES,
+        network_entry::CASES,
+        filter::CASES,
         name::CASES,
         adopt::CASES,
         random::CASES,

@@ -80,6 +80,8 @@ pub enum Resource {
     Volume(String),
     /// A virtual network.
     Network(String),
+    /// A network filter.
+    Filter(String),
     /// A snapshot, written `vm/snapshot`.
     Snapshot(String),
     /// A host or connection target.
@@ -99,6 +101,7 @@ impl fmt::Display for Resource {
             Self::Pool(n) => ("pool", n),
             Self::Volume(n) => ("volume", n),
             Self::Network(n) => ("network", n),
+            Self::Filter(n) => ("network filter", n),
             Self::Snapshot(n) => ("snapshot", n),
             Self::Host(n) => ("host", n),
             Self::File(n) => ("file", n),

@@ -124,6 +124,8 @@ names! {
     VolumeName: Policy::VOLUME;
     /// Name of a virtual network.
     NetworkName: Policy::NETWORK;
+    /// Name of a network filter.
+    FilterName: Policy::FILTER;
     /// Name of a snapshot of one machine. `current` is a word of the command line, not a name.
     SnapshotName: Policy::SNAPSHOT;
 }

@@ -7,7 +7,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Autostart, MacAddr, NetworkName, Result};
+use crate::{Autostart, Filters, Impact, MacAddr, NetworkName, Result};
+
+mod entry;
+
+pub use entry::{NetworkEntry, NetworkUpdate};
 
 /// Virtual networks of one host.
 ///
@@ -20,11 +24,27 @@ pub trait Networks: fmt::Debug + Send + Sync + 'static {
     /// Finds one network. `NotFound`.
     async fn find(&self, network: &NetworkName) -> Result<NetworkInfo>;
 
-    /// Gives the network's document. `NotFound`.
+    /// Gives the network's document: of an active one what it is now, else what it is when it starts. `NotFound`.
     async fn definition(&self, network: &NetworkName) -> Result<kvm_xml::Network>;
+
+    /// Gives the document that the next start uses. `NotFound`; `InvalidState` for a transient network, which has none.
+    async fn configuration(&self, network: &NetworkName) -> Result<kvm_xml::Network>;
 
     /// Stores a network's document without starting it. `AlreadyExists` when the name is taken; `InvalidInput`.
     async fn define(&self, doc: &kvm_xml::Network) -> Result<()>;
+
+    /// Replaces the document that the next start uses; an active network stays as it is. Name and uuid have to be those of
+    /// the network. `NotFound` when there is none of that name, `InvalidState` for a transient network, `InvalidInput`.
+    async fn redefine(&self, doc: &kvm_xml::Network) -> Result<()>;
+
+    /// Adds an entry to a network's documents, or takes one out; of an active network at once, without a guest noticing.
+    ///
+    /// Each document that the impact names has to be there, else nothing changes and the error is `InvalidState`: a network
+    /// that is not active has no live one, a transient network has no configuration. `AlreadyExists` when a document
+    /// has an entry with something in common that only one may have; `NotFound` when there is no such network, or a
+    /// document has no such entry to take out; `InvalidInput` when no address of the network has a place for the entry.
+    /// `Unsupported` when the backend does not change networks in place.
+    async fn update(&self, network: &NetworkName, update: &NetworkUpdate, impact: Impact) -> Result<()>;
 
     /// Forgets a network that is not active. `InvalidState` when it is active, `NotFound`.
     async fn undefine(&self, network: &NetworkName) -> Result<()>;
@@ -41,6 +61,9 @@ pub trait Networks: fmt::Debug + Send + Sync + 'static {
     /// Lists what its DHCP server gave out and has not expired. `NotFound`; `Unsupported` when the backend does not
     /// keep leases.
     async fn leases(&self, network: &NetworkName) -> Result<Vec<Lease>>;
+
+    /// Network filters; `None` when this backend does not have them at all.
+    fn filters(&self) -> Option<&dyn Filters>;
 }
 
 /// What is known of a network.

@@ -54,6 +54,7 @@ mod document;
 mod error;
 mod event;
 mod ffi;
+mod filter;
 mod guest;
 mod hub;
 mod hypervisor;

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kvm_core::{Autostart, Error, Lease, MacAddr, NetworkInfo, NetworkName, Networks, Resource, Result, check_network};
+use kvm_core::{
+    Autostart, Error, Filters, Impact, Lease, MacAddr, NetworkInfo, NetworkName, NetworkUpdate, Networks, Resource,
+    Result, check_network,
+};
 use kvm_xml::Document;
 use virt::network::Network;
 use virt::sys;
@@ -14,6 +17,8 @@ use crate::error::{LibvirtError, optional};
 use crate::ffi::lease;
 use crate::libvirt::Libvirt;
 use crate::task::{Failure, Task};
+
+mod update;
 
 #[async_trait]
 impl Networks for Libvirt {
@@ -34,9 +39,7 @@ impl Networks for Libvirt {
 
     async fn define(&self, doc: &kvm_xml::Network) -> Result<()> {
         let name = check_network(doc)?;
-        if let Some(bridge) = doc.bridge.as_ref().and_then(|bridge| bridge.name.as_deref()) {
-            check_interface("bridge.name", bridge)?;
-        }
+        check_bridge(doc)?;
         let (uuid, xml) = (doc.uuid, doc.to_xml());
         self.ask("define", resource(&name), move |task| {
             let connection = task.connection();
@@ -55,6 +58,32 @@ impl Networks for Libvirt {
             connection.define_network_xml(&xml).map(drop).map_err(|e| looked_again(e, check, |e| refused(task, e)))
         })
         .await
+    }
+
+    async fn configuration(&self, network: &NetworkName) -> Result<kvm_xml::Network> {
+        self.on_network("read the configuration of", network, |task, network| update::stored(task, network)).await
+    }
+
+    async fn redefine(&self, doc: &kvm_xml::Network) -> Result<()> {
+        let name = check_network(doc)?;
+        check_bridge(doc)?;
+        let mut doc = doc.clone();
+        self.on_network("redefine", &name, move |task, network| {
+            update::stored(task, network)?;
+            let uuid = network.uuid()?;
+            if *doc.uuid.get_or_insert(uuid) != uuid {
+                return Err(Error::invalid("uuid", format!("the network's uuid is {uuid}")).into());
+            }
+            let defined = task.connection().define_network_xml(&doc.to_xml());
+            defined.map(drop).map_err(|e| refused(task, e.into()))
+        })
+        .await
+    }
+
+    async fn update(&self, network: &NetworkName, update: &NetworkUpdate, impact: Impact) -> Result<()> {
+        update.entry().check()?;
+        let update = update.clone();
+        self.on_network("update", network, move |task, network| update::apply(task, network, &update, impact)).await
     }
 
     async fn undefine(&self, network: &NetworkName) -> Result<()> {
@@ -93,6 +122,10 @@ impl Networks for Libvirt {
             Ok(lease::of_network(network)?.into_iter().filter_map(translate).collect())
         })
         .await
+    }
+
+    fn filters(&self) -> Option<&dyn Filters> {
+        Some(self)
     }
 }
 
@@ -176,6 +209,11 @@ fn forward(doc: &kvm_xml::Network) -> String {
         // libvirt's default.
         Some(forward) => forward.mode.map_or_else(|| "nat".into(), |mode| mode.to_string()),
     }
+}
+
+fn check_bridge(doc: &kvm_xml::Network) -> Result<()> {
+    let name = doc.bridge.as_ref().and_then(|bridge| bridge.name.as_deref());
+    name.map_or(Ok(()), |name| check_interface("bridge.name", name))
 }
 
 /// Names of interfaces that Linux takes. libvirt takes any, and uses them in paths.

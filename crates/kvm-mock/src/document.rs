@@ -21,6 +21,22 @@ pub(crate) mod text {
     }
 }
 
+/// The same where there may be none.
+pub(crate) mod optional_text {
+    use kvm_xml::Document;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(crate) fn serialize<D: Document, S: Serializer>(document: &Option<D>, to: S) -> Result<S::Ok, S::Error> {
+        document.as_ref().map(Document::to_xml).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Document, F: Deserializer<'de>>(from: F) -> Result<Option<D>, F::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| D::from_xml(&text)).transpose().map_err(F::Error::custom)
+    }
+}
+
 /// A disk, as far as the host cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Disk {

@@ -176,6 +176,12 @@ methods! {
     FindNetwork = "find_network";
     /// `Networks::definition`.
     NetworkDefinition = "network_definition";
+    /// `Networks::configuration`.
+    NetworkConfiguration = "network_configuration";
+    /// `Networks::redefine`.
+    RedefineNetwork = "redefine_network";
+    /// `Networks::update`.
+    UpdateNetwork = "update_network";
     /// `Networks::define`.
     DefineNetwork = "define_network";
     /// `Networks::undefine`.
@@ -188,6 +194,14 @@ methods! {
     SetNetworkAutostart = "set_network_autostart";
     /// `Networks::leases`.
     Leases = "leases";
+    /// `Filters::list`.
+    ListFilters = "list_filters";
+    /// `Filters::definition`.
+    FilterDefinition = "filter_definition";
+    /// `Filters::define`.
+    DefineFilter = "define_filter";
+    /// `Filters::undefine`.
+    UndefineFilter = "undefine_filter";
     /// `Transport::run`.
     Run = "run";
     /// `Transport::dial`.

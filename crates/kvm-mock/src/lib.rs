@@ -44,6 +44,7 @@ mod document;
 mod event;
 mod fault;
 mod file;
+mod filter;
 mod guest;
 mod hypervisor;
 mod image;

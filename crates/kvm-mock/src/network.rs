@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Autostart, Error, ErrorKind, Lease, MacAddr, NetworkInfo, NetworkName, Networks, Resource, Result, VmId,
-    check_network,
+    Autostart, Error, ErrorKind, Filters, Impact, Lease, MacAddr, NetworkInfo, NetworkName, NetworkUpdate, Networks,
+    Resource, Result, VmId, Which, check_network,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::clock::{elapsed, later};
 use crate::document;
@@ -26,6 +27,9 @@ const LEASE_TIME: Duration = Duration::from_secs(3600);
 pub(crate) struct Network {
     #[serde(with = "document::text")]
     pub(crate) document: kvm_xml::Network,
+    /// What an active network is, where that is not its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "document::optional_text")]
+    live: Option<kvm_xml::Network>,
     pub(crate) active: bool,
     pub(crate) autostart: bool,
     /// Who has, or had, which address.
@@ -55,7 +59,24 @@ impl Given {
 
 impl Network {
     pub(crate) fn new(document: kvm_xml::Network) -> Self {
-        Self { document, active: false, autostart: false, given: BTreeMap::new() }
+        Self { document, live: None, active: false, autostart: false, given: BTreeMap::new() }
+    }
+
+    /// What it is now.
+    fn running(&self) -> &kvm_xml::Network {
+        self.live.as_ref().unwrap_or(&self.document)
+    }
+
+    fn stop(&mut self) {
+        (self.active, self.live) = (false, None);
+    }
+
+    /// Stores another configuration; what runs stays as it is.
+    fn configure(&mut self, document: kvm_xml::Network) {
+        let before = std::mem::replace(&mut self.document, document);
+        if self.active {
+            self.live.get_or_insert(before);
+        }
     }
 
     /// Gives a machine's device an address, the same as last time if it is still free. Nothing happens without a
@@ -89,7 +110,7 @@ impl Network {
     }
 
     fn info(&self, name: &NetworkName) -> NetworkInfo {
-        let forward = self.document.forward.as_ref();
+        let forward = self.running().forward.as_ref();
         NetworkInfo {
             name: name.clone(),
             active: self.active,
@@ -99,18 +120,18 @@ impl Network {
             forward: forward
                 .map_or("isolated", |f| f.mode.map_or("nat", kvm_xml::network::ForwardMode::as_str))
                 .to_owned(),
-            bridge: self.document.bridge.as_ref().and_then(|bridge| bridge.name.clone()),
+            bridge: self.running().bridge.as_ref().and_then(|bridge| bridge.name.clone()),
         }
     }
 
     fn prefix(&self) -> u8 {
-        let ip = self.document.ip.iter().find(|ip| ip.dhcp.is_some());
+        let ip = self.running().ip.iter().find(|ip| ip.dhcp.is_some());
         let netmask = ip.and_then(|ip| ip.netmask).map(|mask| mask.to_bits().leading_ones());
         ip.and_then(|ip| ip.prefix).or(netmask).and_then(|prefix| u8::try_from(prefix).ok()).unwrap_or(24)
     }
 
     fn range(&self) -> Option<(u32, u32)> {
-        let dhcp = self.document.ip.iter().find_map(|ip| ip.dhcp.as_ref())?;
+        let dhcp = self.running().ip.iter().find_map(|ip| ip.dhcp.as_ref())?;
         dhcp.range.iter().find_map(|range| match (range.start, range.end) {
             (Some(IpAddr::V4(start)), Some(IpAddr::V4(end))) => Some((start.to_bits(), end.to_bits())),
             _ => None,
@@ -118,7 +139,7 @@ impl Network {
     }
 
     fn reserved(&self, mac: MacAddr) -> Option<Ipv4Addr> {
-        let mut hosts = self.document.ip.iter().filter_map(|ip| ip.dhcp.as_ref()).flat_map(|dhcp| &dhcp.host);
+        let mut hosts = self.running().ip.iter().filter_map(|ip| ip.dhcp.as_ref()).flat_map(|dhcp| &dhcp.host);
         match hosts.find(|host| host.mac.is_some_and(|m| m.0 == mac.octets()))?.ip? {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
@@ -140,12 +161,56 @@ impl Networks for Mock {
     }
 
     async fn definition(&self, network: &NetworkName) -> Result<kvm_xml::Network> {
-        self.read(Method::NetworkDefinition, network, |world, _| Ok(known(world, network)?.document.clone())).await
+        self.read(Method::NetworkDefinition, network, |world, _| Ok(known(world, network)?.running().clone())).await
+    }
+
+    async fn configuration(&self, network: &NetworkName) -> Result<kvm_xml::Network> {
+        self.read(Method::NetworkConfiguration, network, |world, _| Ok(known(world, network)?.document.clone())).await
     }
 
     async fn define(&self, doc: &kvm_xml::Network) -> Result<()> {
         let name = doc.name.clone().unwrap_or_default();
         self.change(Method::DefineNetwork, &name, |world, _| world.define_network(doc).map(|_| ())).await
+    }
+
+    async fn redefine(&self, doc: &kvm_xml::Network) -> Result<()> {
+        let name = check_network(doc)?;
+        self.change(Method::RedefineNetwork, &name, |world, _| {
+            let found = known_mut(world, &name)?;
+            let mut document = doc.clone();
+            if document.uuid.is_none() {
+                document.uuid = found.document.uuid;
+            }
+            if document.uuid != found.document.uuid {
+                return Err(Error::invalid("uuid", "the network has another uuid"));
+            }
+            check_addresses(&document)?;
+            found.configure(document);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn update(&self, network: &NetworkName, update: &NetworkUpdate, impact: Impact) -> Result<()> {
+        self.change(Method::UpdateNetwork, network, |world, _| {
+            let found = known_mut(world, network)?;
+            update.entry().check()?;
+            if impact.reaches(Which::Live) && !found.active {
+                return Err(wrong_state("network is not active", network));
+            }
+            let change = |which, document: &kvm_xml::Network| -> Result<_> {
+                impact.reaches(which).then(|| updated(document, update, network)).transpose()
+            };
+            let (live, config) = (change(Which::Live, found.running())?, change(Which::Config, &found.document)?);
+            if let Some(config) = config {
+                found.configure(config);
+            }
+            if live.is_some() {
+                found.live = live;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn undefine(&self, network: &NetworkName) -> Result<()> {
@@ -173,7 +238,7 @@ impl Networks for Mock {
             if !found.active {
                 return Err(wrong_state("network is not active", network));
             }
-            found.active = false;
+            found.stop();
             Ok(())
         })
         .await
@@ -207,6 +272,10 @@ impl Networks for Mock {
         })
         .await
     }
+
+    fn filters(&self) -> Option<&dyn Filters> {
+        Some(self)
+    }
 }
 
 impl World {
@@ -218,14 +287,9 @@ impl World {
             return Err(Error::new(ErrorKind::AlreadyExists, "the network's name or uuid is taken")
                 .on(Resource::Network(name.as_str().to_owned())));
         }
-        let routes = doc.forward.as_ref().is_some_and(|forward| {
-            use kvm_xml::network::ForwardMode as M;
-            matches!(forward.mode, None | Some(M::Nat | M::Route))
-        });
-        if routes && doc.ip.iter().all(|ip| ip.address.is_none()) {
-            return Err(Error::invalid("ip", "a network that forwards needs an address"));
-        }
+        check_addresses(doc)?;
         let mut document = doc.clone();
+        document.uuid.get_or_insert_with(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_str().as_bytes()));
         let bridged =
             document.forward.as_ref().is_none_or(|forward| forward.interface.is_empty() && forward.dev.is_none());
         if bridged {
@@ -237,6 +301,34 @@ impl World {
         }
         self.networks.insert(name.clone(), Network::new(document));
         Ok(name)
+    }
+}
+
+/// The document with the entry, or without it.
+fn updated(document: &kvm_xml::Network, update: &NetworkUpdate, name: &NetworkName) -> Result<kvm_xml::Network> {
+    let mut document = document.clone();
+    let error = |kind, message| Err(Error::new(kind, message).on(Resource::Network(name.as_str().to_owned())));
+    match update {
+        NetworkUpdate::Add(entry) if entry.clashes_in(&document) => {
+            return error(ErrorKind::AlreadyExists, format!("the network has {entry} already"));
+        }
+        NetworkUpdate::Remove(entry) if !entry.is_in(&document) => {
+            return error(ErrorKind::NotFound, format!("the network has not {entry}"));
+        }
+        NetworkUpdate::Add(entry) => entry.put_into(&mut document)?,
+        NetworkUpdate::Remove(entry) => entry.take_out(&mut document),
+    }
+    Ok(document)
+}
+
+fn check_addresses(doc: &kvm_xml::Network) -> Result<()> {
+    let routes = doc.forward.as_ref().is_some_and(|forward| {
+        use kvm_xml::network::ForwardMode as M;
+        matches!(forward.mode, None | Some(M::Nat | M::Route))
+    });
+    match routes && doc.ip.iter().all(|ip| ip.address.is_none()) {
+        true => Err(Error::invalid("ip", "a network that forwards needs an address")),
+        false => Ok(()),
     }
 }
 

@@ -15,7 +15,16 @@ use crate::mock::Mock;
 use crate::world::World;
 
 /// Directories that a host has although no file of this one lies in them.
-const DIRECTORIES: [&str; 6] = ["/", "/etc", "/tmp", "/var/lib/libvirt", "/var/lib/libvirt/images", "/var/tmp"];
+const DIRECTORIES: [&str; 8] = [
+    "/",
+    "/etc",
+    "/etc/libvirt/hooks/network.d",
+    "/run",
+    "/tmp",
+    "/var/lib/libvirt",
+    "/var/lib/libvirt/images",
+    "/var/tmp",
+];
 
 /// The most that a program may print on one stream.
 const MOST_OUTPUT: usize = 16 << 20;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, Error, ErrorKind, Event, NetworkName, PoolName, Resource, Result, VmChange, VmEvent, VmId, VmName,
+    Bytes, Error, ErrorKind, Event, FilterName, NetworkName, PoolName, Resource, Result, VmChange, VmEvent, VmId,
+    VmName,
 };
 use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::clock::later;
 use crate::document;
 use crate::fault::Fault;
 use crate::file::SparseFile;
+use crate::filter::{self, Filter};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::storage::Pool;
@@ -28,6 +30,8 @@ pub(crate) struct World {
     pub(crate) machines: BTreeMap<VmId, Machine>,
     pub(crate) pools: BTreeMap<PoolName, Pool>,
     pub(crate) networks: BTreeMap<NetworkName, Network>,
+    #[serde(default = "filter::usual")]
+    pub(crate) filters: BTreeMap<FilterName, Filter>,
     /// By absolute path: disk images, firmware variables, saved states, and what the transport wrote.
     pub(crate) files: BTreeMap<String, SparseFile>,
     pub(crate) events: EventLog,
@@ -79,6 +83,7 @@ impl World {
             machines: BTreeMap::new(),
             pools: BTreeMap::new(),
             networks: BTreeMap::new(),
+            filters: filter::usual(),
             files: BTreeMap::new(),
             events: EventLog::default(),
             counters: Counters::default(),

@@ -10,6 +10,8 @@
 //!   format; [`resize_volume`] and [`wipe_volume`] change them where they are,
 //!   [`orphans`] finds those that nobody needs. [`plan_pool_create`] and [`plan_pool_delete`] do for pools what their names say,
 //!   [`discover_pools`] looks for what could become one.
+//! - **Networks**: [`plan_network_create`] makes one from a [`NetworkSpec`] or a document, [`change_network`] adds to it and takes
+//!   from it while guests use it; [`plan_forward_add`] and [`plan_forward_remove`] let ports of the host lead to guests.
 //! - **Machines in files**: [`plan_package_export`] writes one with its disks as an appliance (OVA) or as a bundle,
 //!   [`plan_package_import`] takes one in from there.
 //! - **Find and list**: [`resolve`] takes a name or a uuid as people write it, [`select`] a selector, [`wide`] the columns
@@ -42,6 +44,7 @@ pub mod guest;
 mod import;
 pub mod inventory;
 pub mod migrate;
+mod network;
 mod notes;
 mod package;
 mod parallel;
@@ -55,6 +58,7 @@ mod socket;
 mod spec;
 mod step;
 mod text;
+mod topology;
 mod usage;
 mod volume;
 mod walk;
@@ -74,6 +78,11 @@ pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
 pub use find::{resolve, select};
 pub use import::{Identity, ImportOptions, Trust, export, plan_import};
 pub use inventory::{Inventory, inventory};
+pub use network::{
+    DhcpChoice, DnsEntry, ForwardAdd, ForwardInfo, ForwardPlan, ForwardRemove, MacvtapMode, MtuSize, NetworkMode,
+    NetworkPlan, NetworkSpec, PortForward, PortGroup, PortGroupName, PortProtocol, StaticLease, VlanId, change_network,
+    plan_forward_add, plan_forward_remove, plan_network_create, port_forwards,
+};
 pub use notes::{NotesChange, change_notes, notes};
 pub use package::{NetworkMap, PackageExport, PackageForm, PackageImport, plan_package_export, plan_package_import};
 pub use pending::pending;
@@ -83,14 +92,15 @@ pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
 pub use rename::rename;
 pub use spec::{
     Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CreateSpec, DiskBus, DiskSource, DiskSpec, Firmware,
-    Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicSpec, OsHint, Start,
-    VolumeFormat, VolumeRef,
+    Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions, NicSpec, OsHint, Start,
+    UserForward, UserForwards, VlanTags, VolumeFormat, VolumeRef,
 };
 pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
 };
 pub use step::decode;
+pub use topology::{Plug, Topology, TopologyBridge, TopologyNetwork, TopologyNic, TopologyVm, topology};
 pub use volume::{
     Below, Compat, Download, ImageCheck, InUse, Lazy, Orphans, Preallocation, Qcow2Options, Sharing, Subclusters,
     Upload, Verify, VolumeCopy, VolumeDetails, VolumeSpec, create_volume, orphans, plan_download, plan_upload,

@@ -18,7 +18,7 @@ mod pool;
 
 pub use choice::{BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeFormat};
 pub use disk::{DiskSource, DiskSpec, ImageRef, VolumeRef};
-pub use nic::{BridgeName, NicLink, NicSpec};
+pub use nic::{BridgeName, NicLink, NicOptions, NicSpec, UserForward, UserForwards, VlanTags};
 pub use pool::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,

@@ -10,8 +10,10 @@ use serde_json::Value;
 mod block_job;
 mod content;
 mod device;
+mod forward;
 mod machine;
 mod migrate;
+mod network;
 mod package;
 mod peer;
 mod pool;
@@ -21,8 +23,10 @@ mod volume;
 pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubject};
 pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, ReserveVolume, UploadVolume};
 pub(crate) use device::{AttachDevice, DetachDevice};
+pub(crate) use forward::{AddNetworkEntry, InstallHook, SetForwards};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
+pub(crate) use network::{AutostartNetwork, DefineNetwork, StartNetwork};
 pub(crate) use package::{FillVolume, PackedDisk, WritePackage};
 pub(crate) use peer::AtPeer;
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
@@ -33,7 +37,10 @@ pub(crate) use volume::{CreateVolume, DeleteVolume};
 /// crash:
 ///
 /// ```
-/// let catalogue = kvm_core::op::Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode);
+/// let catalogue = kvm_core::op::Catalogue::new()
+///     .with("vm.", kvm_vm::decode)
+///     .with("vol.", kvm_vm::decode)
+///     .with("net.", kvm_vm::decode);
 /// ```
 ///
 /// `Unsupported` when no step has this name, `Corrupt` when it is not in this form.
@@ -70,6 +77,12 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         ProveShared::NAME => read::<ProveShared>(name, data),
         Migrate::NAME => read::<Migrate>(name, data),
         LeaveSource::NAME => read::<LeaveSource>(name, data),
+        DefineNetwork::NAME => read::<DefineNetwork>(name, data),
+        AutostartNetwork::NAME => read::<AutostartNetwork>(name, data),
+        StartNetwork::NAME => read::<StartNetwork>(name, data),
+        InstallHook::NAME => read::<InstallHook>(name, data),
+        AddNetworkEntry::NAME => read::<AddNetworkEntry>(name, data),
+        SetForwards::NAME => read::<SetForwards>(name, data),
         _ => Err(Error::new(ErrorKind::Unsupported, format!("this version knows no step {name}"))),
     }
 }
@@ -214,6 +227,16 @@ mod tests {
         round_trip(&SetAutostart { id, name: name.clone() });
         round_trip(&Start { id, name: name.clone(), paused: true });
         round_trip(&PowerOff { id, name });
+        let (name, uuid) = (kvm_core::NetworkName::parse("lab").unwrap(), uuid::Uuid::from_u128(7));
+        round_trip(&DefineNetwork { name: name.clone(), uuid, document: "<network/>".into() });
+        round_trip(&AutostartNetwork { name: name.clone() });
+        round_trip(&StartNetwork { name: name.clone() });
+        let forward: crate::PortForward = "tcp * 8080 192.168.122.50 80 52:54:00:12:34:56".parse().unwrap();
+        round_trip(&InstallHook { before: None });
+        let lease: crate::StaticLease = "52:54:00:12:34:56=192.168.122.50".parse().unwrap();
+        let (entry, impact) = (lease.entry(), kvm_core::Impact::Both);
+        round_trip(&AddNetworkEntry { network: name.clone(), entry, impact });
+        round_trip(&SetForwards { network: name, before: vec![], after: vec![forward] });
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! `kvmctl net create`.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use kvm_core::{Autostart, Error, ErrorKind, NetworkName, Networks, NetworksExt as _, Result};
-use kvm_vm::BridgeName;
-use kvm_xml::network::{Bridge, Dhcp, DhcpRange, Forward, ForwardMode, NetworkIp};
+use kvm_core::{AddressRange, Autostart, DnsName, Error, ErrorKind, NetworkName, Result, Subnet};
+use kvm_vm::{
+    BridgeName, DhcpChoice, DnsEntry, MacvtapMode, MtuSize, NetworkMode, NetworkSpec, PortGroup, StaticLease, VlanId,
+};
 use kvm_xml::{Document as _, Network};
 
-use super::Changed;
+use super::Deed;
+use crate::args::one_of;
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::text;
@@ -18,29 +18,20 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  kvmctl net create default --cidr 192.168.122.0/24 --autostart\n  \
-        kvmctl net create lab --cidr 10.20.0.1/24 --bridge virbr7 --dhcp 10.20.0.100-10.20.0.199\n  \
-        kvmctl net create --from-xml routed.xml --print-xml",
-    after_long_help = "With --cidr the host is the gateway and translates addresses (NAT); any other network is made from libvirt's XML.\n\n\
-        Library: kvm_core::NetworksExt::create"
+        kvmctl net create lab --mode isolated --cidr 10.20.0.1/24 --dhcp 10.20.0.100-10.20.0.199 --domain lab\n  \
+        kvmctl net create dmz --mode ovs --bridge ovsbr0 --portgroup web,vlan=10 --portgroup db,vlan=20",
+    after_long_help = "Modes: nat (the default) and route lead out through the host, open as well but without rules in its packet filter, isolated not \
+        at all. bridge and ovs plug guests into a bridge that the host has, macvtap and sriov into its network card --uplink.\n\n\
+        Library: kvm_vm::NetworkSpec, kvm_vm::plan_network_create, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     /// Name of the network.
     #[arg(value_name = "NETWORK", required_unless_present = "from_xml")]
     network: Option<NetworkName>,
-    /// Addresses of the network; the host gets the one that is named, or else the first.
-    #[arg(long, value_name = "ADDRESS/PREFIX", required_unless_present = "from_xml")]
-    cidr: Option<Cidr>,
-    /// Name of its bridge on the host; a free one if left out.
-    #[arg(long, value_name = "BRIDGE")]
-    bridge: Option<BridgeName>,
-    /// Addresses that guests get by DHCP; all but the host's if left out.
-    #[arg(long, value_name = "FIRST-LAST", value_parser = range)]
-    dhcp: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// Give out no addresses.
-    #[arg(long, conflicts_with = "dhcp")]
-    no_dhcp: bool,
+    #[command(flatten)]
+    flags: Flags,
     /// libvirt's XML instead of flags; - for standard input.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["cidr", "bridge", "dhcp", "no_dhcp"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "Flags")]
     from_xml: Option<PathBuf>,
     /// Take everything that the XML says, also options of the host's DHCP server.
     #[arg(long, requires = "from_xml")]
@@ -51,43 +42,102 @@ pub struct Args {
     /// Print the XML that would be defined and do nothing.
     #[arg(long)]
     print_xml: bool,
+    /// Show the plan and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What the network is to be like.
+#[derive(Clone, Debug, clap::Args)]
+#[group(id = "Flags", multiple = true)]
+struct Flags {
+    /// How guests reach the outside [default: nat].
+    #[arg(long, value_parser = one_of!(NetworkMode))]
+    mode: Option<NetworkMode>,
+    /// Addresses of the network; the host gets the one that is named, or else the first. Once for IPv4, once for IPv6.
+    #[arg(long, value_name = "ADDRESS/PREFIX")]
+    cidr: Vec<Subnet>,
+    /// Addresses that guests get by DHCP; of IPv4 all but the host's if left out; may be repeated.
+    #[arg(long, value_name = "FIRST-LAST")]
+    dhcp: Vec<AddressRange>,
+    /// Give out no addresses.
+    #[arg(long, conflicts_with = "dhcp")]
+    no_dhcp: bool,
+    /// Name of its bridge on the host; a free one if left out. For bridge and ovs the one that the host has.
+    #[arg(long, value_name = "BRIDGE")]
+    bridge: Option<BridgeName>,
+    /// Network card of the host that traffic leaves by.
+    #[arg(long, value_name = "INTERFACE")]
+    uplink: Option<BridgeName>,
+    /// What guests on a macvtap network can reach [default: bridge].
+    #[arg(long, value_parser = one_of!(MacvtapMode))]
+    macvtap_mode: Option<MacvtapMode>,
+    /// DNS domain of guests.
+    #[arg(long, value_name = "NAME")]
+    domain: Option<DnsName>,
+    /// Names that its name server knows; may be repeated.
+    #[arg(long, value_name = "ADDRESS=NAME,…")]
+    dns_host: Vec<DnsEntry>,
+    /// Address that a network device always gets; may be repeated.
+    #[arg(long, value_name = "MAC=ADDRESS[,NAME]")]
+    lease: Vec<StaticLease>,
+    /// Largest packet, in bytes.
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<MtuSize>,
+    /// VLAN of guests that are in no port group; several make a trunk.
+    #[arg(long, value_name = "TAG")]
+    vlan: Vec<VlanId>,
+    /// Class of network devices; may be repeated.
+    #[arg(long, value_name = "NAME[,vlan=TAG…][,default=yes]")]
+    portgroup: Vec<PortGroup>,
+}
+
+impl Flags {
+    fn spec(self, name: NetworkName) -> NetworkSpec {
+        NetworkSpec {
+            mode: self.mode.unwrap_or(NetworkMode::Nat),
+            subnets: self.cidr,
+            dhcp: match (self.no_dhcp, self.dhcp.is_empty()) {
+                (true, _) => DhcpChoice::None,
+                (false, true) => DhcpChoice::All,
+                (false, false) => DhcpChoice::Ranges(self.dhcp),
+            },
+            bridge: self.bridge,
+            uplink: self.uplink,
+            macvtap: self.macvtap_mode,
+            domain: self.domain,
+            dns: self.dns_host,
+            leases: self.lease,
+            mtu: self.mtu,
+            vlans: self.vlan,
+            port_groups: self.portgroup,
+            ..NetworkSpec::new(name)
+        }
+    }
 }
 
 pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    let mut document = match &args.from_xml {
-        Some(path) => read(&text::read_user_file(path).await?, args.trust)?,
-        None => described(&args)?,
+    let document = match (args.from_xml, args.network) {
+        (Some(path), name) => {
+            let document = read(&text::read_user_file(&path).await?, args.trust)?;
+            match name {
+                Some(name) => Network { name: Some(name.into()), ..document },
+                None => document,
+            }
+        }
+        (None, Some(name)) => args.flags.spec(name).document()?,
+        (None, None) => return Err(Error::invalid("network", "a network needs a name")),
     };
-    if let Some(name) = &args.network {
-        document.name = Some(name.as_str().to_owned());
-    }
-    // What is new has a name that a person may choose, wherever it comes from.
-    let network = NetworkName::parse(document.name.as_deref().unwrap_or_default())?;
     if args.print_xml {
+        NetworkName::parse(document.name.as_deref().unwrap_or_default())?;
         return printer.raw(document.to_xml().as_bytes()).map(|()| None);
     }
     let connection = session.host().await?;
-    let networks = &*connection.host.networks;
-    check_free(networks, &document).await?;
     let autostart = if args.autostart { Autostart::On } else { Autostart::Off };
-    networks.create(&document, autostart).await?;
-    printer.show(&Changed { network, action: "created and started" })
-}
-
-/// Refuses addresses that another network of the host has: libvirt would not start this one.
-async fn check_free(networks: &dyn Networks, document: &Network) -> Result<()> {
-    for other in
-        networks.list().await?.into_iter().filter(|other| Some(other.name.as_str()) != document.name.as_deref())
-    {
-        let taken = networks.definition(&other.name).await?;
-        let is_taken = |ours: &Cidr| taken.ip.iter().filter_map(Cidr::of).any(|theirs| theirs.overlaps(*ours));
-        if let Some(ours) = document.ip.iter().filter_map(Cidr::of).find(is_taken) {
-            let network = Ipv4Addr::from_bits(ours.first());
-            let message = format!("addresses of {network}/{} are those of network {}", ours.prefix, other.name);
-            return Err(Error::invalid("cidr", message));
-        }
-    }
-    Ok(())
+    let create = kvm_vm::plan_network_create(&connection.host, &document, autostart, &session.plan_context()).await?;
+    let deed =
+        Deed { connection: &connection, network: create.name, action: "created and started", dry_run: args.dry_run };
+    deed.carry_out(create.plan, session, printer).await
 }
 
 /// Reads a document. Unless it is trusted, it has nothing that this program does not know, and no lines for the
@@ -102,174 +152,9 @@ fn read(xml: &str, trust: bool) -> Result<Network> {
     Ok(document)
 }
 
-/// The document of a network with address translation.
-fn described(args: &Args) -> Result<Network> {
-    let Some(cidr) = args.cidr else { return Err(Error::invalid("cidr", "a network needs addresses")) };
-    let host = cidr.host();
-    let range = match (args.no_dhcp, args.dhcp) {
-        (true, _) => None,
-        (false, Some(range)) => Some(cidr.holds_guests(range)?),
-        (false, None) => Some(cidr.guests()),
-    };
-    let dhcp = range.map(|(start, end)| {
-        let range = DhcpRange { start: Some(start.into()), end: Some(end.into()), ..DhcpRange::default() };
-        Dhcp { range: vec![range], ..Dhcp::default() }
-    });
-    Ok(Network {
-        forward: Some(Forward { mode: Some(ForwardMode::Nat), ..Forward::default() }),
-        bridge: args.bridge.as_ref().map(|name| Bridge { name: Some(name.to_string()), ..Bridge::default() }),
-        ip: vec![NetworkIp {
-            address: Some(IpAddr::V4(host)),
-            prefix: Some(u32::from(cidr.prefix)),
-            dhcp,
-            ..NetworkIp::default()
-        }],
-        ..Network::default()
-    })
-}
-
-/// An IPv4 network, and perhaps the host's address in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cidr {
-    address: Ipv4Addr,
-    prefix: u8,
-}
-
-impl FromStr for Cidr {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let parsed = text.split_once('/').and_then(|(address, prefix)| {
-            let is_number = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
-            Some(Self { address: address.parse().ok()?, prefix: prefix.parse().ok().filter(|_| is_number)? })
-        });
-        let Some(cidr) = parsed else {
-            return Err(Error::invalid("cidr", "it is not an IPv4 network such as 192.168.100.0/24"));
-        };
-        if !(8..=30).contains(&cidr.prefix) {
-            return Err(Error::invalid("cidr", "its prefix is not 8 to 30, which leave room for the host and a guest"));
-        }
-        if cidr.address.to_bits() == cidr.last() {
-            return Err(Error::invalid("cidr", "it is the network's broadcast address"));
-        }
-        let range = cidr.address;
-        if range.is_loopback() || range.is_multicast() || range.is_unspecified() || range.is_broadcast() {
-            return Err(Error::invalid("cidr", "its addresses are not for a network of machines"));
-        }
-        Ok(cidr)
-    }
-}
-
-impl Cidr {
-    /// What an element of a document says, where that is about IPv4.
-    fn of(ip: &NetworkIp) -> Option<Self> {
-        let IpAddr::V4(address) = ip.address? else { return None };
-        let prefix = ip.prefix.or(ip.netmask.map(|mask| mask.to_bits().leading_ones()))?;
-        Some(Self { address, prefix: u8::try_from(prefix).ok().filter(|prefix| (1..=32).contains(prefix))? })
-    }
-
-    fn overlaps(self, other: Self) -> bool {
-        self.first() <= other.last() && other.first() <= self.last()
-    }
-
-    fn mask(self) -> u32 {
-        u32::MAX << (32 - u32::from(self.prefix))
-    }
-
-    /// The network's own address.
-    fn first(self) -> u32 {
-        self.address.to_bits() & self.mask()
-    }
-
-    /// The broadcast address.
-    fn last(self) -> u32 {
-        self.first() | !self.mask()
-    }
-
-    fn host(self) -> Ipv4Addr {
-        match self.address.to_bits() == self.first() {
-            true => Ipv4Addr::from_bits(self.first() + 1),
-            false => self.address,
-        }
-    }
-
-    /// The longer of the stretches before and behind the host's address.
-    fn guests(self) -> (Ipv4Addr, Ipv4Addr) {
-        let host = self.host().to_bits();
-        let (before, behind) = ((self.first() + 1, host - 1), (host + 1, self.last() - 1));
-        let length = |(start, end): (u32, u32)| (end + 1).saturating_sub(start);
-        let (start, end) = if length(behind) >= length(before) { behind } else { before };
-        (Ipv4Addr::from_bits(start), Ipv4Addr::from_bits(end))
-    }
-
-    /// The same range, if guests of this network can have its addresses.
-    fn holds_guests(self, range: (Ipv4Addr, Ipv4Addr)) -> Result<(Ipv4Addr, Ipv4Addr)> {
-        let (start, end) = (range.0.to_bits(), range.1.to_bits());
-        let inside = self.first() < start && end < self.last();
-        match inside && !(start..=end).contains(&self.host().to_bits()) {
-            true => Ok(range),
-            false => {
-                let message = format!("the DHCP range {}-{} is not among the addresses of guests", range.0, range.1);
-                let first = Ipv4Addr::from_bits(self.first());
-                Err(Error::invalid("dhcp", message).with_detail(format!(
-                    "the network is {first}/{}, the host {}",
-                    self.prefix,
-                    self.host()
-                )))
-            }
-        }
-    }
-}
-
-fn range(text: &str) -> std::result::Result<(Ipv4Addr, Ipv4Addr), &'static str> {
-    let parsed = text.split_once('-').and_then(|(start, end)| Some((start.parse().ok()?, end.parse().ok()?)));
-    parsed.filter(|(start, end)| start <= end).ok_or("it is not a range such as 192.168.100.10-192.168.100.99")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn guests(cidr: &str) -> String {
-        let cidr: Cidr = cidr.parse().unwrap();
-        let (start, end) = cidr.guests();
-        format!("{} {start}-{end}", cidr.host())
-    }
-
-    #[test]
-    fn the_host_has_the_first_address_or_the_one_that_is_named() {
-        assert_eq!(guests("192.168.122.0/24"), "192.168.122.1 192.168.122.2-192.168.122.254");
-        assert_eq!(guests("10.20.0.254/24"), "10.20.0.254 10.20.0.1-10.20.0.253");
-        assert_eq!(guests("10.20.0.0/30"), "10.20.0.1 10.20.0.2-10.20.0.2");
-        assert_eq!(guests("10.20.0.2/30"), "10.20.0.2 10.20.0.1-10.20.0.1");
-    }
-
-    #[test]
-    fn what_is_no_network_for_guests_is_refused() {
-        for text in [
-            "",
-            "10.0.0.0",
-            "10.0.0.0/",
-            "10.0.0.0/+8",
-            "10.0.0.0/33",
-            "10.0.0.0/31",
-            "10.0.0.255/24",
-            "fd00::/64",
-            "127.0.0.0/8",
-            "224.0.0.0/8",
-            "0.0.0.0/8",
-            "10.0.0.0/24/24",
-        ] {
-            assert!(text.parse::<Cidr>().is_err(), "{text}");
-        }
-        let cidr: Cidr = "10.20.0.0/24".parse().unwrap();
-        let holds = |text: &str| cidr.holds_guests(range(text).unwrap()).is_ok();
-        assert!(holds("10.20.0.2-10.20.0.254"));
-        for text in ["10.20.0.1-10.20.0.9", "10.20.0.0-10.20.0.9", "10.20.0.9-10.20.0.255", "10.21.0.2-10.21.0.9"] {
-            assert!(!holds(text), "{text}");
-        }
-        assert!(range("10.20.0.9-10.20.0.2").is_err());
-    }
 
     #[test]
     fn a_stranger_cannot_have_the_hosts_dhcp_server_run_a_program() {

@@ -12,15 +12,16 @@ use crate::vms::One;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  kvmctl nic attach web default\n  kvmctl nic attach web bridge=br0,model=e1000e\n  \
-        kvmctl nic attach web user --only config",
+        kvmctl nic attach web dmz,portgroup=web,filter=clean-traffic,in=10MiB --only config",
     after_long_help = "A running VM gets the device at once and keeps it over a restart. Of the model of its first one, else virtio, \
-        unless model= says otherwise.\n\n\
+        unless model= says otherwise. Further: portgroup=NAME of a network, vlan=TAG[+TAG…], in=RATE and out=RATE (what the guest \
+        receives and sends), filter=NAME, and of user forward=tcp:8080:80[+udp:53], which needs passt on the host.\n\n\
         Library: kvm_vm::plan_nic_attach, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     #[command(flatten)]
     vm: One,
-    /// NETWORK, bridge=NAME or user; each with [,model=…][,mac=…].
+    /// NETWORK, bridge=NAME, ovs=NAME, interface=NAME[,mode=…] or user; each with [,model=…][,mac=…].
     #[arg(value_name = "NIC")]
     nic: NicSpec,
     #[command(flatten)]

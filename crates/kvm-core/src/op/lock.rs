@@ -5,14 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{HostKey, PoolName, VmId, VolumeName};
+use crate::{HostKey, NetworkName, PoolName, VmId, VolumeName};
 
-/// A machine on a host, or what stands for a volume there.
+/// A machine on a host, or something else there that one operation at a time may work on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LockKey {
     /// The host.
     pub host: HostKey,
-    /// The machine.
+    /// The machine; of anything else a uuid that is made from its name.
     pub vm: VmId,
 }
 
@@ -21,6 +21,13 @@ impl LockKey {
     #[must_use]
     pub fn volume(host: HostKey, pool: &PoolName, volume: &VolumeName) -> Self {
         let name = format!("volume:{}/{}", pool.as_str(), volume.as_str());
+        Self { host, vm: Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).into() }
+    }
+
+    /// The key of a network, which has a name before it has a uuid.
+    #[must_use]
+    pub fn network(host: HostKey, network: &NetworkName) -> Self {
+        let name = format!("urn:kvm-manager:network:{}", network.as_str());
         Self { host, vm: Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).into() }
     }
 

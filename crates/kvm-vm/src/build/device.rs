@@ -1,13 +1,15 @@
 //! The devices of a new machine.
 
-use kvm_core::DiskPath;
+use kvm_core::{DiskPath, FilterName};
+use kvm_xml::common::{Bandwidth, BandwidthLimit, FilterRef, VirtualPort, VirtualPortType};
 use kvm_xml::value::{DiskName, MacAddr, YesNo};
 use kvm_xml::{Domain, domain as xml};
 
 use super::{Blueprint, BootOrder, Platform};
 use crate::create::{Disk, Nic};
+use crate::network::{MacvtapMode, PortProtocol, vlan};
 use crate::socket::AGENT;
-use crate::spec::{CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel};
+use crate::spec::{CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel, NicOptions, UserForward};
 
 /// The SPICE agent's channel.
 const SPICE_AGENT: &str = "com.redhat.spice.0";
@@ -153,14 +155,74 @@ pub(crate) fn interface(nic: &Nic, model: &str) -> xml::Interface {
             xml::InterfaceType::Bridge,
             Some(xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..Default::default() }),
         ),
+        NicLink::Ovs(name) => (
+            xml::InterfaceType::Bridge,
+            Some(xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..Default::default() }),
+        ),
+        NicLink::Interface(name, mode) => (
+            xml::InterfaceType::Direct,
+            Some(xml::InterfaceSource {
+                dev: Some(name.as_str().to_owned()),
+                mode: Some(match mode {
+                    MacvtapMode::Bridge => xml::InterfaceSourceMode::Bridge,
+                    MacvtapMode::Private => xml::InterfaceSourceMode::Private,
+                    MacvtapMode::Vepa => xml::InterfaceSourceMode::Vepa,
+                    MacvtapMode::Passthrough => xml::InterfaceSourceMode::Passthrough,
+                }),
+                ..Default::default()
+            }),
+        ),
         NicLink::User => (xml::InterfaceType::User, None),
     };
+    let options = &nic.options;
+    let group = options.portgroup.as_ref().map(ToString::to_string);
+    let source = source.map(|source| xml::InterfaceSource { portgroup: group, ..source });
+    let openvswitch = || VirtualPort { r#type: Some(VirtualPortType::Openvswitch), ..VirtualPort::default() };
+    let filter = |name: &FilterName| FilterRef { filter: Some(name.as_str().to_owned()), ..FilterRef::default() };
+    let has_forwards = !options.forwards.0.is_empty();
     xml::Interface {
+        virtualport: matches!(nic.link, NicLink::Ovs(_)).then(openvswitch),
+        vlan: vlan(&options.vlans.0),
+        bandwidth: bandwidth(options),
+        filterref: options.filter.as_ref().map(filter),
+        port_forward: options.forwards.0.iter().map(forward).collect(),
+        backend: has_forwards.then(|| xml::InterfaceBackend {
+            r#type: Some(xml::InterfaceBackendType::Passt),
+            ..xml::InterfaceBackend::default()
+        }),
         r#type: Some(kind),
         mac: Some(xml::InterfaceMac { address: Some(MacAddr(nic.mac.octets())), ..Default::default() }),
         source,
         model: Some(xml::InterfaceModel { r#type: Some(model.to_owned()), ..Default::default() }),
         ..xml::Interface::default()
+    }
+}
+
+/// Limits in KiB per second.
+fn bandwidth(options: &NicOptions) -> Option<Bandwidth> {
+    let limit = |rate: kvm_core::Bandwidth| {
+        let average = rate.bytes_per_second().map(|bytes| bytes.kib().max(1));
+        BandwidthLimit { average, ..BandwidthLimit::default() }
+    };
+    let (inbound, outbound) = (options.inbound.map(limit), options.outbound.map(limit));
+    let is_limited = inbound.is_some() || outbound.is_some();
+    is_limited.then(|| Bandwidth { inbound, outbound, ..Bandwidth::default() })
+}
+
+/// A port of the host that passt forwards.
+fn forward(forward: &UserForward) -> xml::PortForward {
+    let range = xml::PortRange {
+        start: Some(forward.port.get().into()),
+        to: Some(forward.guest_port.get().into()),
+        ..xml::PortRange::default()
+    };
+    xml::PortForward {
+        proto: Some(match forward.protocol {
+            PortProtocol::Tcp => xml::IpProtocol::Tcp,
+            PortProtocol::Udp => xml::IpProtocol::Udp,
+        }),
+        range: vec![range],
+        ..xml::PortForward::default()
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use kvm_core::op::PlanLine;
-use kvm_core::{Entropy, Error, ErrorKind, Host, MacAddr, NetworkInfo, NetworkName, Resource, Result};
+use kvm_core::{Entropy, Error, ErrorKind, FilterName, Host, MacAddr, NetworkInfo, NetworkName, Resource, Result};
 
 use crate::chain::DiskGraph;
+use crate::network::PortGroupName;
 use crate::place::known;
 use crate::policy::PlanContext;
-use crate::spec::{NicLink, NicModel, NicSpec, Start};
+use crate::spec::{NicLink, NicModel, NicOptions, NicSpec, Start};
 
 /// A network device of a new machine, or one that is plugged into a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub(crate) struct Nic {
     pub(crate) link: NicLink,
     pub(crate) model: Option<NicModel>,
     pub(crate) mac: MacAddr,
+    pub(crate) options: NicOptions,
     /// Whether the network is there but not active.
     is_idle: bool,
 }
@@ -28,6 +30,8 @@ impl Nic {
         match &self.link {
             NicLink::Network(name) => PlanLine::new("connect", "network", name.as_str()).note(note),
             NicLink::Bridge(name) => PlanLine::new("connect", "bridge", name.as_str()).note(note),
+            NicLink::Ovs(name) => PlanLine::new("connect", "ovs bridge", name.as_str()).note(note),
+            NicLink::Interface(name, _) => PlanLine::new("connect", "interface", name.as_str()).note(note),
             NicLink::User => PlanLine::new("connect", "network", "user networking").note(note),
         }
     }
@@ -70,9 +74,15 @@ pub(crate) async fn resolve(
         let mac = nic.mac.unwrap_or_else(|| free_mac(cx.entropy, usage, &mut macs));
         let is_idle = match &nic.link {
             NicLink::Network(name) => check_network(&networks, name, start)?,
-            NicLink::Bridge(_) | NicLink::User => false,
+            NicLink::Bridge(_) | NicLink::Ovs(_) | NicLink::Interface(..) | NicLink::User => false,
         };
-        nics.push(Nic { link: nic.link.clone(), model: nic.model, mac, is_idle });
+        if let (NicLink::Network(name), Some(group)) = (&nic.link, &nic.options.portgroup) {
+            check_group(host, name, group).await?;
+        }
+        if let Some(filter) = &nic.options.filter {
+            check_filter(host, filter).await?;
+        }
+        nics.push(Nic { link: nic.link.clone(), model: nic.model, mac, options: nic.options.clone(), is_idle });
     }
     Ok(nics)
 }
@@ -94,6 +104,31 @@ fn check_network(networks: &[NetworkInfo], name: &NetworkName, start: Start) -> 
         return Err(Error::new(ErrorKind::InvalidState, format!("network {name} is not active")).on(on()));
     }
     Ok(!network.active)
+}
+
+/// `NotFound` when the network has no such class of devices.
+async fn check_group(host: &Host, name: &NetworkName, group: &PortGroupName) -> Result<()> {
+    let document = host.networks.definition(name).await?;
+    let mut groups = document.portgroup.into_iter().filter_map(|group| group.name);
+    if groups.any(|other| other == group.as_str()) {
+        return Ok(());
+    }
+    let message = format!("network {name} has no port group {group}");
+    Err(Error::new(ErrorKind::NotFound, message).on(Resource::Field("portgroup".into())))
+}
+
+/// `NotFound` when the host has no such filter; a machine behind it would not start.
+async fn check_filter(host: &Host, name: &FilterName) -> Result<()> {
+    let Some(filters) = host.networks.filters() else {
+        return Err(Error::new(ErrorKind::Unsupported, "this host has no network filters"));
+    };
+    let all = filters.list().await?;
+    if all.contains(name) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::NotFound, format!("no network filter named {name}"))
+        .on(Resource::Field("filter".into()))
+        .with_detail(known("network filters", all.iter().map(ToString::to_string))))
 }
 
 /// A new address in KVM's own range. Three random bytes collide seldom, but on a large host they do.

@@ -4,17 +4,22 @@ use std::fmt;
 use std::str::FromStr;
 
 use kvm_core::text::strict;
-use kvm_core::{Error, MacAddr, NetworkName, Result};
+use kvm_core::{Bandwidth, Error, FilterName, MacAddr, NetworkName, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{NicModel, pairs};
+use crate::network::{MacvtapMode, PortGroupName};
 use crate::text::{refused, switch, text_serde};
+
+mod option;
+
+pub use option::{NicOptions, UserForward, UserForwards, VlanTags};
 
 /// A network device of a new machine.
 ///
-/// In files one of `{network: name}`, `{bridge: name}` and `{user: true}`, with `model?` and `mac?`. On a command
-/// line the same as `bridge=br0,model=virtio`, where `default` alone means `network=default`, and `user` alone user
-/// networking.
+/// In files one of `{network: name}`, `{bridge: name}`, `{ovs: name}`, `{interface: name}` and `{user: true}`, with `model?`,
+/// `mac?` and the [options](NicOptions). On a command line the same as `bridge=br0,model=virtio`, where `default` alone
+/// means `network=default`, and `user` alone user networking.
 ///
 /// ```
 /// use kvm_vm::{NicLink, NicSpec};
@@ -32,6 +37,8 @@ pub struct NicSpec {
     pub model: Option<NicModel>,
     /// Its address; a new one if left out.
     pub mac: Option<MacAddr>,
+    /// What else is said of it.
+    pub options: NicOptions,
 }
 
 /// What a network device is plugged into.
@@ -41,6 +48,10 @@ pub enum NicLink {
     Network(NetworkName),
     /// A bridge of the host's own.
     Bridge(BridgeName),
+    /// A bridge of Open vSwitch.
+    Ovs(BridgeName),
+    /// A network card of the host, by macvtap.
+    Interface(BridgeName, MacvtapMode),
     /// The hypervisor's own user-mode network: out only, needs no rights.
     User,
 }
@@ -49,7 +60,7 @@ impl NicSpec {
     /// A device on this network with all defaults.
     #[must_use]
     pub fn new(link: NicLink) -> Self {
-        Self { link, model: None, mac: None }
+        Self { link, model: None, mac: None, options: NicOptions::default() }
     }
 }
 
@@ -61,34 +72,84 @@ struct File {
     network: Option<NetworkName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bridge: Option<BridgeName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ovs: Option<BridgeName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<BridgeName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<MacvtapMode>,
     #[serde(with = "switch", skip_serializing_if = "std::ops::Not::not")]
     user: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<NicModel>,
     #[serde(deserialize_with = "strict::optional", skip_serializing_if = "Option::is_none")]
     mac: Option<MacAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    portgroup: Option<PortGroupName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<VlanTags>,
+    #[serde(rename = "in", with = "option::rate", skip_serializing_if = "Option::is_none")]
+    inbound: Option<Bandwidth>,
+    #[serde(rename = "out", with = "option::rate", skip_serializing_if = "Option::is_none")]
+    outbound: Option<Bandwidth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<FilterName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward: Option<UserForwards>,
 }
 
 impl TryFrom<File> for NicSpec {
     type Error = Error;
 
     fn try_from(file: File) -> Result<Self> {
-        let link = match (file.network, file.bridge, file.user) {
-            (Some(network), None, false) => NicLink::Network(network),
-            (None, Some(bridge), false) => NicLink::Bridge(bridge),
-            (None, None, true) => NicLink::User,
-            _ => return Err(Error::invalid("nics", "a network device has one of network, bridge and user")),
+        let mode = file.mode;
+        let links = [
+            file.network.map(NicLink::Network),
+            file.bridge.map(NicLink::Bridge),
+            file.ovs.map(NicLink::Ovs),
+            file.interface.map(|name| NicLink::Interface(name, mode.unwrap_or(MacvtapMode::Bridge))),
+            file.user.then_some(NicLink::User),
+        ];
+        let mut links = links.into_iter().flatten();
+        let (Some(link), None) = (links.next(), links.next()) else {
+            let message = "a network device has one of network, bridge, ovs, interface and user";
+            return Err(Error::invalid("nics", message));
         };
-        Ok(Self { link, model: file.model, mac: file.mac })
+        if mode.is_some() && !matches!(link, NicLink::Interface(..)) {
+            return Err(Error::invalid("nics", "mode is for a device on an interface of the host; leave it out"));
+        }
+        let options = NicOptions {
+            portgroup: file.portgroup,
+            vlans: file.vlan.unwrap_or_default(),
+            inbound: file.inbound,
+            outbound: file.outbound,
+            filter: file.filter,
+            forwards: file.forward.unwrap_or_default(),
+        };
+        options.check(&link)?;
+        Ok(Self { link, model: file.model, mac: file.mac, options })
     }
 }
 
 impl From<NicSpec> for File {
     fn from(nic: NicSpec) -> Self {
-        let file = Self { model: nic.model, mac: nic.mac, ..Self::default() };
+        let options = nic.options;
+        let file = Self {
+            model: nic.model,
+            mac: nic.mac,
+            portgroup: options.portgroup,
+            vlan: Some(options.vlans).filter(|tags| !tags.0.is_empty()),
+            inbound: options.inbound,
+            outbound: options.outbound,
+            filter: options.filter,
+            forward: Some(options.forwards).filter(|forwards| !forwards.0.is_empty()),
+            ..Self::default()
+        };
         match nic.link {
             NicLink::Network(network) => Self { network: Some(network), ..file },
             NicLink::Bridge(bridge) => Self { bridge: Some(bridge), ..file },
+            NicLink::Ovs(bridge) => Self { ovs: Some(bridge), ..file },
+            NicLink::Interface(name, mode) => Self { interface: Some(name), mode: Some(mode), ..file },
             NicLink::User => Self { user: true, ..file },
         }
     }
@@ -155,13 +216,37 @@ mod tests {
             ("user", r#"{"user":true}"#),
             ("user,model=e1000", r#"{"user":true,"model":"e1000"}"#),
             ("bridge=br0,mac=52:54:0:0:0:1", r#"{"bridge":"br0","mac":"52:54:00:00:00:01"}"#),
+            (
+                "dmz,portgroup=web,filter=clean-traffic",
+                r#"{"network":"dmz","portgroup":"web","filter":"clean-traffic"}"#,
+            ),
+            ("ovs=ovs0,vlan=10+20", r#"{"ovs":"ovs0","vlan":"10+20"}"#),
+            ("interface=eth0,mode=vepa", r#"{"interface":"eth0","mode":"vepa"}"#),
+            ("user,forward=tcp:8080:80+udp:53", r#"{"user":true,"forward":"tcp:8080:80+udp:53:53"}"#),
+            ("default,in=10MiB,out=1GiB/s", r#"{"network":"default","in":"10MiB/s","out":"1GiB/s"}"#),
         ] {
             let nic: NicSpec = line.parse().unwrap();
             assert_eq!(serde_json::to_string(&nic).unwrap(), file);
             assert_eq!(serde_json::from_str::<NicSpec>(file).unwrap(), nic);
         }
         assert!("network=a,bridge=b".parse::<NicSpec>().is_err());
-        assert!("model=virtio".parse::<NicSpec>().is_err());
+        for text in [
+            "model=virtio",
+            "default,mode=vepa",
+            "bridge=br0,portgroup=a",
+            "default,forward=tcp:80:80",
+            "user,vlan=10",
+            "user,filter=clean-traffic",
+            "ovs=ovs0,vlan=4095",
+            "ovs=ovs0,vlan=10+",
+            "user,forward=tcp:0:80",
+            "user,forward=icmp:80:80",
+            "user,forward=tcp:80:80:80",
+            "default,filter=../x",
+            "default,in=0",
+        ] {
+            assert!(text.parse::<NicSpec>().is_err(), "{text}");
+        }
     }
 
     #[test]

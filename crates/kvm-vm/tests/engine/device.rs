@@ -344,3 +344,27 @@ async fn every_change_of_devices_ends_before_or_after_whatever_fails_at_whatever
         assert_eq!(coverage.unwrap_or_else(|e| panic!("{plan:?}: {e:?}")).steps, steps, "{plan:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_network_device_is_what_its_options_say() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    for (text, parts) in [
+        ("bridge=br0,vlan=10+20,in=10MiB", &["<vlan trunk='yes'>", "<tag id='20'/>", "<inbound average='10240'/>"][..]),
+        ("ovs=ovs0,vlan=10", &["<source bridge='ovs0'/>", "<virtualport type='openvswitch'/>", "<tag id='10'/>"]),
+        (
+            "interface=eth0,mode=private,out=1MiB",
+            &["<source dev='eth0' mode='private'/>", "<outbound average='1024'/>"],
+        ),
+        ("default,filter=clean-traffic", &["<filterref filter='clean-traffic'/>"]),
+        ("user,forward=tcp:8080:80", &["<backend type='passt'/>", "<range start='8080' to='80'/>"]),
+    ] {
+        let attach = plan_nic_attach(&bench.host, &build, &nic(text), &bench.cx()).await.unwrap();
+        let xml = attach.document.to_xml();
+        for part in parts {
+            assert!(xml.contains(part), "{part} in {xml}");
+        }
+    }
+    let e = plan_nic_attach(&bench.host, &build, &nic("default,portgroup=dmz"), &bench.cx()).await.unwrap_err();
+    assert!(said(&e).starts_with("not_found [field portgroup]: network default has no"), "{}", said(&e));
+}

@@ -77,7 +77,7 @@ pub(crate) fn context<'a>(host: &'a Host, cancel: &'a CancellationToken) -> RunC
 }
 
 pub(crate) fn catalogue() -> Catalogue {
-    Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode)
+    Catalogue::new().with("vm.", kvm_vm::decode).with("vol.", kvm_vm::decode).with("net.", kvm_vm::decode)
 }
 
 pub(crate) async fn picture(host: &Host, mock: &Mock) -> Result<String> {

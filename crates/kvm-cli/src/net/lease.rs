@@ -1,0 +1,165 @@
+//! `kvmctl net lease`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use clap::Subcommand;
+use kvm_core::{DnsName, ErrorKind, MacAddr, NetworkEntry, NetworkUpdate, Result};
+use kvm_vm::StaticLease;
+use kvm_xml::Network;
+use kvm_xml::network::DhcpHost;
+use serde::Serialize;
+
+use super::{One, entry};
+use crate::device::Reach;
+use crate::list::{ListArgs, columns};
+use crate::op;
+use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
+use crate::session::Session;
+
+const COLUMNS: [Column; 4] = [
+    Column::left("mac", "MAC"),
+    Column::left("address", "ADDRESS"),
+    Column::left("name", "NAME"),
+    Column::left("documents", "WHERE"),
+];
+
+/// Verbs for the fixed addresses of network devices.
+#[derive(Debug, Subcommand)]
+#[command(before_help = "\
+Examples:
+  kvmctl net lease add default --mac 52:54:00:12:34:56 --ip 192.168.122.50 --name web
+  kvmctl net lease list default
+  kvmctl net lease remove default --mac 52:54:00:12:34:56")]
+pub enum Command {
+    /// Add one; guests notice nothing.
+    Add(Add),
+    /// Take one out; guests notice nothing.
+    #[command(visible_alias = "rm")]
+    Remove(Remove),
+    /// List them.
+    #[command(visible_alias = "ls")]
+    List(List),
+}
+
+/// Arguments of `net lease add`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl net lease add default --mac 52:54:00:12:34:56 --ip 192.168.122.50\n  \
+        kvmctl net lease add lab --mac 52:54:00:12:34:56 --ip 10.20.0.5 --name web --only config",
+    after_long_help = "Library: kvm_vm::change_network"
+)]
+pub struct Add {
+    #[command(flatten)]
+    one: One,
+    /// Hardware address of the device.
+    #[arg(long, value_name = "MAC", value_parser = MacAddr::parse)]
+    mac: MacAddr,
+    /// The address that it always gets.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Ipv4Addr,
+    /// The name that it gets.
+    #[arg(long, value_name = "NAME")]
+    name: Option<DnsName>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Arguments of `net lease remove`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  kvmctl net lease remove default --mac 52:54:00:12:34:56",
+    after_long_help = "Library: kvm_vm::change_network"
+)]
+pub struct Remove {
+    #[command(flatten)]
+    one: One,
+    /// Hardware address of the device.
+    #[arg(long, value_name = "MAC", value_parser = MacAddr::parse)]
+    mac: MacAddr,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Arguments of `net lease list`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl net lease list default\n  kvmctl net lease list default -o json",
+    after_long_help = "Columns: mac, address, name, documents. WHERE says whether an address is in the active network (live), in its configuration (config), \
+        or in both.\n\nLibrary: kvm_core::Networks::definition, ::configuration"
+)]
+pub struct List {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+/// Does what was asked.
+pub(super) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    match command {
+        Command::Add(args) => {
+            let added = StaticLease { mac: args.mac, address: args.ip, name: args.name }.entry();
+            printer.show(&entry::change(args.one, NetworkUpdate::Add(added), args.reach, session).await?)
+        }
+        Command::Remove(args) => {
+            let mac = Some(kvm_xml::value::MacAddr(args.mac.octets()));
+            let removed = NetworkEntry::Lease(Box::new(DhcpHost { mac, ..DhcpHost::default() }));
+            printer.show(&entry::change(args.one, NetworkUpdate::Remove(removed), args.reach, session).await?)
+        }
+        Command::List(args) => op::answer(&list(args, session).await?, session, printer).await,
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Row {
+    mac: Option<String>,
+    address: Option<IpAddr>,
+    name: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Placed {
+    #[serde(flatten)]
+    row: Row,
+    documents: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Listed {
+    rows: Vec<Placed>,
+    #[serde(skip)]
+    columns: Vec<Column>,
+    #[serde(skip)]
+    args: ListArgs,
+}
+
+async fn list(args: List, session: &Session) -> Result<Listed> {
+    let columns = columns(&COLUMNS, &args.list)?;
+    let rows = entry::rows(&args.one, session, rows).await?;
+    let rows = rows.into_iter().map(|(row, documents)| Placed { row, documents }).collect();
+    Ok(Listed { rows, columns, args: args.list })
+}
+
+fn rows(document: &Network) -> Vec<Row> {
+    let hosts = document.ip.iter().filter_map(|ip| ip.dhcp.as_ref()).flat_map(|dhcp| &dhcp.host);
+    hosts
+        .map(|host| Row { mac: host.mac.map(|mac| mac.to_string()), address: host.ip, name: host.name.clone() })
+        .collect()
+}
+
+impl Outcome for Listed {
+    fn text(&self, page: &mut Page<'_>) {
+        let mut table = Table::new(&self.columns);
+        for Placed { row, documents } in &self.rows {
+            let cell = |column: &Column| match column.key {
+                "mac" => Cell::maybe(row.mac.as_deref()),
+                "address" => Cell::maybe(row.address),
+                "name" => Cell::maybe(row.name.as_deref()),
+                _ => Cell::new(documents),
+            };
+            table.row(self.columns.iter().map(cell).collect());
+        }
+        page.table(&self.args.finish(table));
+    }
+}

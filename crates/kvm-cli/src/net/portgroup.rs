@@ -1,0 +1,163 @@
+//! `kvmctl net portgroup`.
+
+use clap::Subcommand;
+use kvm_core::{ErrorKind, NetworkEntry, NetworkUpdate, Result};
+use kvm_vm::PortGroupName;
+use kvm_xml::Network;
+use kvm_xml::network::PortGroup;
+use kvm_xml::value::YesNo;
+use serde::Serialize;
+
+use super::{One, entry};
+use crate::device::Reach;
+use crate::list::{ListArgs, columns};
+use crate::op;
+use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
+use crate::session::Session;
+
+const COLUMNS: [Column; 4] = [
+    Column::left("name", "NAME"),
+    Column::left("vlans", "VLANS"),
+    Column::left("default", "DEFAULT"),
+    Column::left("documents", "WHERE"),
+];
+
+/// Verbs for classes of network devices.
+#[derive(Debug, Subcommand)]
+#[command(before_help = "\
+Examples:
+  kvmctl net portgroup add dmz web,vlan=10
+  kvmctl net portgroup list dmz
+  kvmctl net portgroup remove dmz web")]
+pub enum Command {
+    /// Add one; guests notice nothing.
+    Add(Add),
+    /// Take one out; guests notice nothing.
+    #[command(visible_alias = "rm")]
+    Remove(Remove),
+    /// List them.
+    #[command(visible_alias = "ls")]
+    List(List),
+}
+
+/// Arguments of `net portgroup add`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl net portgroup add dmz web,vlan=10\n  kvmctl net portgroup add dmz trunk,vlan=10,vlan=20,default=yes",
+    after_long_help = "Library: kvm_vm::change_network"
+)]
+pub struct Add {
+    #[command(flatten)]
+    one: One,
+    /// Its name, the VLANs of its devices, and whether devices without a group are in it.
+    #[arg(value_name = "NAME[,vlan=TAG…][,default=yes]")]
+    group: kvm_vm::PortGroup,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Arguments of `net portgroup remove`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  kvmctl net portgroup remove dmz web",
+    after_long_help = "Library: kvm_vm::change_network"
+)]
+pub struct Remove {
+    #[command(flatten)]
+    one: One,
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    group: PortGroupName,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Arguments of `net portgroup list`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl net portgroup list default\n  kvmctl net portgroup list default -o json",
+    after_long_help = "Columns: name, vlans, default, documents. WHERE says whether a group is in the active network (live), in its configuration (config), \
+        or in both.\n\nLibrary: kvm_core::Networks::definition, ::configuration"
+)]
+pub struct List {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+/// Does what was asked.
+pub(super) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    match command {
+        Command::Add(args) => {
+            let added = args.group.entry();
+            printer.show(&entry::change(args.one, NetworkUpdate::Add(added), args.reach, session).await?)
+        }
+        Command::Remove(args) => {
+            let name = Some(args.group.as_str().to_owned());
+            let removed = NetworkEntry::PortGroup(Box::new(PortGroup { name, ..PortGroup::default() }));
+            printer.show(&entry::change(args.one, NetworkUpdate::Remove(removed), args.reach, session).await?)
+        }
+        Command::List(args) => op::answer(&list(args, session).await?, session, printer).await,
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Row {
+    name: Option<String>,
+    vlans: Vec<u32>,
+    default: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Placed {
+    #[serde(flatten)]
+    row: Row,
+    documents: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Listed {
+    rows: Vec<Placed>,
+    #[serde(skip)]
+    columns: Vec<Column>,
+    #[serde(skip)]
+    args: ListArgs,
+}
+
+async fn list(args: List, session: &Session) -> Result<Listed> {
+    let columns = columns(&COLUMNS, &args.list)?;
+    let rows = entry::rows(&args.one, session, rows).await?;
+    let rows = rows.into_iter().map(|(row, documents)| Placed { row, documents }).collect();
+    Ok(Listed { rows, columns, args: args.list })
+}
+
+fn rows(document: &Network) -> Vec<Row> {
+    let vlans = |group: &PortGroup| group.vlan.iter().flat_map(|vlan| &vlan.tag).filter_map(|tag| tag.id).collect();
+    let row = |group: &PortGroup| Row {
+        name: group.name.clone(),
+        vlans: vlans(group),
+        default: group.default.is_some_and(YesNo::is_yes),
+    };
+    document.portgroup.iter().map(row).collect()
+}
+
+impl Outcome for Listed {
+    fn text(&self, page: &mut Page<'_>) {
+        let mut table = Table::new(&self.columns);
+        for Placed { row, documents } in &self.rows {
+            let cell = |column: &Column| match column.key {
+                "name" => Cell::maybe(row.name.as_deref()),
+                "vlans" => {
+                    let tags: Vec<_> = row.vlans.iter().map(ToString::to_string).collect();
+                    Cell::maybe((!tags.is_empty()).then(|| tags.join(", ")))
+                }
+                "default" => Cell::new(if row.default { "yes" } else { "no" }),
+                _ => Cell::new(documents),
+            };
+            table.row(self.columns.iter().map(cell).collect());
+        }
+        page.table(&self.args.finish(table));
+    }
+}
