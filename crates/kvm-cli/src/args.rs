@@ -7,7 +7,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use kvm_core::{Error, ErrorKind, Selector};
 
 use crate::printer::Printer;
-use crate::{completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, pool, vm, vol};
+use crate::{
+    checkpoint, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, pool, snap, vm,
+    vol,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -213,6 +216,12 @@ pub enum Command {
     /// What runs inside of VMs: programs, files, users, clock.
     #[command(subcommand)]
     Guest(guest::Command),
+    /// Snapshots of VMs.
+    #[command(subcommand)]
+    Snap(snap::Command),
+    /// Checkpoints of VMs: what changed since.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
     /// Storage pools.
     #[command(subcommand)]
     Pool(pool::Command),

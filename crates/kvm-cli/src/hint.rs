@@ -39,6 +39,25 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (_, "check-images", Some(Resource::Vm(name))) => {
             Some(format!("kvmctl disk graph {} shows who uses which image", word(name)))
         }
+        (_, "check-images", Some(Resource::Snapshot(name))) => {
+            Some(format!("kvmctl disk graph {} shows who uses which image", owner(name)))
+        }
+        (ErrorKind::NotFound, "find-snapshot", Some(Resource::Snapshot(name))) => {
+            Some(format!("kvmctl snap list {} shows what it has", owner(name)))
+        }
+        (ErrorKind::NotFound, "find-checkpoint", Some(Resource::Checkpoint(name))) => {
+            Some(format!("kvmctl checkpoint list {} shows what it has", owner(name)))
+        }
+        (ErrorKind::AlreadyExists, _, Some(Resource::Snapshot(name))) => {
+            Some(format!("choose another name; kvmctl snap list {} shows what it has", owner(name)))
+        }
+        (ErrorKind::InvalidState, "revert-snapshot", Some(Resource::Vm(name))) => {
+            Some(format!("kvmctl checkpoint delete {} NAME, the last one first", word(name)))
+        }
+        (ErrorKind::NoSpace, "take-snapshot", _) => {
+            Some("make room in the pool, or keep the disks alone: --disk-only".to_owned())
+        }
+        (ErrorKind::NoSpace, "delete-snapshot", _) => Some("make room in the pool first".to_owned()),
         // Not from a later look at a VM that was found: what it lacks is then something of its own.
         (ErrorKind::NotFound, "", Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
         (ErrorKind::NotFound, _, Some(Resource::Pool(name))) => Some(format!(
@@ -117,6 +136,11 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::Internal, ..) => Some("this is a bug; please report it with the output of the same command and -v".to_owned()),
         _ => None,
     }
+}
+
+/// The VM of a snapshot or checkpoint, as a word for the shell.
+fn owner(name: &str) -> String {
+    word(name.split_once('/').map_or(name, |(vm, _)| vm))
 }
 
 fn connect(kind: ErrorKind, host: &str) -> Option<String> {

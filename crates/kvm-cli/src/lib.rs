@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod checkpoint;
 mod child;
 mod completion;
 mod connect;
@@ -39,6 +40,7 @@ mod prompt;
 mod run;
 mod session;
 mod settings;
+mod snap;
 mod ssh;
 mod text;
 mod vm;

@@ -6,7 +6,9 @@ use crate::args::{Args, Command};
 use crate::interrupt::Requests;
 use crate::printer::{Failure, Printer};
 use crate::session::Session;
-use crate::{completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, pool, vm, vol};
+use crate::{
+    checkpoint, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, pool, snap, vm, vol,
+};
 
 /// Does what was asked, prints what came of it, and gives the exit code.
 pub async fn run(args: Args, printer: &mut Printer) -> u8 {
@@ -50,6 +52,8 @@ async fn command(command: Command, session: &Session, printer: &mut Printer) -> 
         Command::Disk(verb) => disk::run(verb, session, printer).await,
         Command::Nic(verb) => nic::run(verb, session, printer).await,
         Command::Guest(verb) => return guest::run(verb, session, printer).await,
+        Command::Snap(verb) => snap::run(verb, session, printer).await,
+        Command::Checkpoint(verb) => checkpoint::run(verb, session, printer).await,
         Command::Pool(verb) => pool::run(verb, session, printer).await,
         Command::Vol(verb) => vol::run(verb, session, printer).await,
         Command::Net(verb) => net::run(verb, session, printer).await,

@@ -42,6 +42,26 @@ fn flags_that_name_something_new_refuse_what_is_not_accepted() {
     check("vm_name", &["vm", "create", "--"], "");
     check("vm_name", &["vm", "rename", "web", "--"], "");
     check("vm_name", &["vm", "import", "web.xml"], "--name=");
+    check("snapshot_name", &["snap", "create", "web", "--"], "");
+    check("snapshot_name", &["checkpoint", "create", "web", "--"], "");
+}
+
+#[test]
+fn flags_that_name_a_snapshot_take_whatever_may_exist() {
+    for noun in ["snap", "checkpoint"] {
+        for verb in if noun == "snap" { &["show", "revert", "delete"][..] } else { &["delete"] } {
+            for row in rows("snapshot_name") {
+                let parsed = parse(&[noun, verb, "web", "--"], "", &row);
+                assert_eq!(
+                    parsed.is_ok(),
+                    row.verdict != Verdict::Reject,
+                    "{noun} {verb}, line {} ({})",
+                    row.line,
+                    row.why
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ transcripts! {
     block_jobs
     completion
     configuration
+    checkpoints
     console
     create
     create_from_file
@@ -74,6 +75,7 @@ transcripts! {
     selectors
     several
     show
+    snapshots
     storage
     viewer
 }
@@ -212,6 +214,8 @@ impl Redactions {
             (r"took_seconds: [0-9.e-]+", "took_seconds: [TIME]"),
             (r"\bin [0-9.]+ m?s\b", "in [TIME]"),
             (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[AT]"),
+            // Overlays of reverts are named by the second in which they are made.
+            (r"\.\d{10}\b", ".[SECOND]"),
             (r"52:54:00(:[0-9a-f]{2}){3}", "[MAC]"),
             (r"by \S+ \(process \d+\)", "by [USER] (process [PID])"),
             (r#"kvmctl-[A-Za-z0-9]{6}\.xml"#, "kvmctl-[RANDOM].xml"),

@@ -141,6 +141,8 @@ impl SharedBench {
             };
             match started {
                 Ok(()) => {
+                    // Snapshots leave files that no pool was told of.
+                    host.storage.refresh_pool(&pool.name).await?;
                     for volume in host.storage.volumes(&pool.name).await? {
                         host.storage.delete_volume(&pool.name, &volume.name).await?;
                     }

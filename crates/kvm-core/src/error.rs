@@ -84,6 +84,8 @@ pub enum Resource {
     Filter(String),
     /// A snapshot, written `vm/snapshot`.
     Snapshot(String),
+    /// A checkpoint, written `vm/checkpoint`.
+    Checkpoint(String),
     /// A host or connection target.
     Host(String),
     /// A file on this machine.
@@ -103,6 +105,7 @@ impl fmt::Display for Resource {
             Self::Network(n) => ("network", n),
             Self::Filter(n) => ("network filter", n),
             Self::Snapshot(n) => ("snapshot", n),
+            Self::Checkpoint(n) => ("checkpoint", n),
             Self::Host(n) => ("host", n),
             Self::File(n) => ("file", n),
             Self::Operation(n) => ("operation", n),

@@ -15,6 +15,7 @@
 mod agent;
 mod block_job;
 mod capability;
+mod checkpoint;
 mod clock;
 mod console;
 mod device;
@@ -48,6 +49,7 @@ mod unit;
 pub use agent::{AgentCommand, AgentReply};
 pub use block_job::{BlockJob, BlockJobKind, BlockJobs};
 pub use capability::{Capabilities, Feature, GuestKind, HostKey};
+pub use checkpoint::{CheckpointInfo, CheckpointSpec, Checkpoints, DiskChange};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};
 pub use device::{Device, DeviceRef, Devices, Impact};
@@ -71,7 +73,10 @@ pub use notes::{METADATA_NAMESPACE, Protection, VmNotes};
 pub use path::{DiskPath, DiskRoot};
 pub use report::{Progress, Reporter, Silent, StepOutcome};
 pub use select::Selector;
-pub use snapshot::{CheckpointInfo, Checkpoints, SnapshotInfo, Snapshots};
+pub use snapshot::{
+    AfterRevert, Overlay, Quiesce, Remove, Revert, Risk, SnapshotDisk, SnapshotInfo, SnapshotKind, SnapshotPlace,
+    SnapshotSpec, Snapshots, disks_to_keep,
+};
 pub use storage::{
     Blocks, Build, Holes, Piece, PoolInfo, PoolSetup, Resize, Storage, VolumeContent, VolumeInfo, VolumeReader,
     VolumeWriter, WipePattern,

@@ -2,8 +2,6 @@
 
 use kvm_core::ErrorKind;
 use kvm_xml::{Document, ParseOptions};
-use quick_xml::Reader;
-use quick_xml::events::Event;
 
 use crate::error::LibvirtError;
 use crate::task::{Failure, Task};
@@ -55,42 +53,9 @@ pub(crate) fn looked_again(
     }
 }
 
-/// Writes the document that asks for a snapshot.
-pub(crate) fn snapshot_request(name: &str, description: Option<&str>) -> String {
-    let element = |name: &str, text: &str| format!("<{name}>{}</{name}>", quick_xml::escape::escape(text));
-    let description = description.map(|text| element("description", text)).unwrap_or_default();
-    format!("<domainsnapshot>{}{description}</domainsnapshot>", element("name", name))
-}
-
-/// Reads a snapshot's own description, which stands directly in its document; the machine's lies deeper.
-pub(crate) fn snapshot_description(xml: &str) -> Option<String> {
-    let mut reader = Reader::from_str(xml);
-    let mut depth = 0usize;
-    loop {
-        match reader.read_event().ok()? {
-            Event::Start(element) if depth == 1 && element.name().as_ref() == "description" => {
-                let raw = reader.read_text(element.name()).ok()?;
-                return quick_xml::escape::unescape(&raw).ok().map(Into::into).filter(|text: &String| !text.is_empty());
-            }
-            Event::Start(_) => depth += 1,
-            Event::End(_) => depth = depth.saturating_sub(1),
-            Event::Eof => return None,
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_description_survives_whatever_it_contains() {
-        for text in ["plain", "a < b & \"c\"", "]]></description>", "two\nlines"] {
-            let request = snapshot_request("s<1>", Some(text));
-            assert_eq!(snapshot_description(&request).as_deref(), Some(text));
-        }
-    }
 
     #[test]
     fn looking_again_does_not_change_what_went_wrong() {
@@ -102,15 +67,5 @@ mod tests {
         let failure = looked_again(e, || open(&"x".repeat(500)).map_err(Failure::from), Failure::Libvirt);
         let Failure::Libvirt(e) = failure else { panic!("nothing was found") };
         assert_eq!(e.os_error(), Some(libc::ENOENT));
-    }
-
-    #[test]
-    fn only_the_snapshots_own_description_counts() {
-        let inner = "<domainsnapshot><name>s</name><domain><description>inner</description></domain></domainsnapshot>";
-        assert_eq!(snapshot_description(inner), None);
-        let both = inner.replace("<domain>", "<description>own</description><domain>");
-        assert_eq!(snapshot_description(&both).as_deref(), Some("own"));
-        assert_eq!(snapshot_description("<domainsnapshot><description/></domainsnapshot>"), None);
-        assert_eq!(snapshot_description("not <xml"), None);
     }
 }

@@ -44,6 +44,7 @@
 mod block_job;
 mod busy;
 mod capability;
+mod checkpoint;
 mod config;
 mod connect;
 mod console;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use kvm_core::{
     AddressSource, Autostart, Bytes, ConnectOptions, Console, ConsoleAccess, Description, Error, ErrorKind, Event,
-    EventStream, Existing, Guest, Hypervisor, Keep, NetworkName, Networks, PoolName, PowerAction, Protection,
-    ScreenshotFormat, SnapshotName, Snapshots, Storage, Tag, Target, Title, View, VmChange, VmFilter, VmId, VmName,
-    VmNotes, VmRef, VmState, VolumeName,
+    EventStream, Existing, Guest, Hypervisor, Keep, NetworkName, Networks, PoolName, PowerAction, Protection, Remove,
+    ScreenshotFormat, SnapshotName, SnapshotSpec, Snapshots, Storage, Tag, Target, Title, View, VmChange, VmFilter,
+    VmId, VmName, VmNotes, VmRef, VmState, VolumeName,
 };
 use kvm_libvirt::{Config, Libvirt};
 use kvm_xml::{Document, Domain, Network, StoragePool, StorageVolume};
@@ -222,7 +222,7 @@ async fn a_document_that_libvirt_refuses_is_invalid_input() {
 async fn undefine_takes_records_along_but_never_a_running_machine() {
     let node = Node::new().await;
     assert_eq!(kind(node.vms().undefine(&id(WEB), Keep::NOTHING).await), ErrorKind::InvalidState);
-    node.snapshots().create(&id(WEB), &SnapshotName::parse("s1").unwrap(), None).await.unwrap();
+    node.snapshots().create(&id(WEB), &SnapshotSpec::internal(SnapshotName::parse("s1").unwrap())).await.unwrap();
     node.power(WEB, PowerAction::Save).await.unwrap();
     node.vms().undefine(&id(WEB), Keep::STATE).await.unwrap();
     assert_eq!(kind(node.vms().find(&VmRef::Id(id(WEB))).await), ErrorKind::NotFound);
@@ -235,9 +235,9 @@ async fn a_rename_needs_a_machine_that_is_off_and_a_free_name() {
     assert_eq!(kind(rename("front").await), ErrorKind::InvalidState);
     node.power(WEB, PowerAction::PowerOff).await.unwrap();
     assert_eq!(kind(rename("db").await), ErrorKind::AlreadyExists);
-    node.snapshots().create(&id(WEB), &SnapshotName::parse("s1").unwrap(), None).await.unwrap();
+    node.snapshots().create(&id(WEB), &SnapshotSpec::internal(SnapshotName::parse("s1").unwrap())).await.unwrap();
     assert_eq!(kind(rename("front").await), ErrorKind::InvalidState);
-    node.snapshots().delete(&id(WEB), &SnapshotName::parse("s1").unwrap()).await.unwrap();
+    node.snapshots().delete(&id(WEB), &SnapshotName::parse("s1").unwrap(), Remove::Everything).await.unwrap();
     rename("front").await.unwrap();
     assert_eq!(node.vms().find(&VmRef::Name(name("front"))).await.unwrap().id, id(WEB));
 }
@@ -446,16 +446,17 @@ async fn snapshots_form_a_tree() {
     let (snapshots, web) = (node.snapshots(), id(WEB));
     let [first, second] = ["first", "second"].map(|name| SnapshotName::parse(name).unwrap());
     let words = Description::parse("before <the> update").unwrap();
-    snapshots.create(&web, &first, Some(&words)).await.unwrap();
-    snapshots.create(&web, &second, None).await.unwrap();
-    let e = snapshots.create(&web, &first, None).await.unwrap_err();
+    let described = SnapshotSpec { description: Some(words.clone()), ..SnapshotSpec::internal(first.clone()) };
+    snapshots.create(&web, &described).await.unwrap();
+    snapshots.create(&web, &SnapshotSpec::internal(second.clone())).await.unwrap();
+    let e = snapshots.create(&web, &described).await.unwrap_err();
     assert_eq!((e.kind(), e.message()), (ErrorKind::AlreadyExists, "snapshot web/first exists already"));
     let all = snapshots.list(&web).await.unwrap();
     assert_eq!(all.iter().map(|s| &s.name).collect::<Vec<_>>(), [&first, &second]);
     assert_eq!((all[0].description.as_deref(), all[0].current), (Some(words.as_str()), false));
     assert_eq!((&all[1].parent, all[1].current, &all[1].description), (&Some(first.clone()), true, &None));
-    snapshots.delete(&web, &first).await.unwrap();
-    assert_eq!(kind(snapshots.delete(&web, &first).await), ErrorKind::NotFound);
+    snapshots.delete(&web, &first, Remove::Everything).await.unwrap();
+    assert_eq!(kind(snapshots.delete(&web, &first, Remove::Everything).await), ErrorKind::NotFound);
     assert_eq!(snapshots.list(&web).await.unwrap()[0].parent, None);
     assert!(node.vms().checkpoints().unwrap().list(&web).await.unwrap().is_empty());
 }

@@ -165,18 +165,6 @@ impl World {
         !over.is_empty()
     }
 
-    /// The images of a chain, the uppermost first.
-    fn chain(&self, top: &str) -> Vec<String> {
-        let mut chain = vec![top.to_owned()];
-        while let Some(below) = chain.last().and_then(|path| image::probe(self.files.get(path)?).backing) {
-            if chain.contains(&below) {
-                break;
-            }
-            chain.push(below);
-        }
-        chain
-    }
-
     fn is_below(&self, active: &str, base: &DiskPath) -> Result<()> {
         match self.chain(active).iter().skip(1).any(|path| path == base.as_str()) {
             true => Ok(()),
@@ -231,25 +219,27 @@ impl World {
         })
     }
 
-    /// What the active image holds is now in its base, which keeps what is below itself.
-    fn merge(&mut self, active: &str, base: &str) {
-        let below = self.files.get(base).and_then(|file| image::probe(file).backing);
-        self.take_over(active, base, below.as_deref());
+    /// What the images above a base hold, up to this one, is now in the base as well, which keeps what is below itself.
+    pub(crate) fn merge(&mut self, top: &str, base: &str) {
+        let above: Vec<_> = self.chain(top).into_iter().take_while(|path| path.as_str() != base).collect();
+        for path in above.iter().rev() {
+            let overlay = self.files.get(path).cloned();
+            if let (Some(overlay), Some(base)) = (overlay, self.files.get_mut(base)) {
+                image::commit(&overlay, base);
+            }
+        }
     }
 
     /// What the active image shows is now in the copy, which needs nothing below.
-    fn fill(&mut self, active: &str, copy: &str) {
-        self.take_over(active, copy, None);
-    }
-
+    ///
     /// Contents move between images of one format; another format has its own form of them.
-    fn take_over(&mut self, from: &str, to: &str, backing: Option<&str>) {
+    fn fill(&mut self, active: &str, copy: &str) {
         let format = |path| self.files.get(path).map(|file| image::probe(file).format);
-        if format(from) == format(to)
-            && let Some(mut file) = self.files.get(from).cloned()
+        if format(active) == format(copy)
+            && let Some(mut file) = self.files.get(active).cloned()
         {
-            image::rebase(&mut file, backing);
-            self.files.insert(to.to_owned(), file);
+            image::rebase(&mut file, None);
+            self.files.insert(copy.to_owned(), file);
         }
     }
 }

@@ -86,10 +86,20 @@ methods! {
     ListSnapshots = "list_snapshots";
     /// `Snapshots::create`.
     CreateSnapshot = "create_snapshot";
+    /// `Snapshots::definition`.
+    SnapshotDefinition = "snapshot_definition";
+    /// `Snapshots::revert`.
+    RevertSnapshot = "revert_snapshot";
     /// `Snapshots::delete`.
     DeleteSnapshot = "delete_snapshot";
     /// `Checkpoints::list`.
     ListCheckpoints = "list_checkpoints";
+    /// `Checkpoints::create`.
+    CreateCheckpoint = "create_checkpoint";
+    /// `Checkpoints::delete`.
+    DeleteCheckpoint = "delete_checkpoint";
+    /// `Checkpoints::changes`.
+    CheckpointChanges = "checkpoint_changes";
     /// `BlockJobs::job`.
     BlockJob = "block_job";
     /// `BlockJobs::commit`.

@@ -1,6 +1,6 @@
 //! Files of the simulated host: sparse, so that a disk of a terabyte costs what was written to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ pub(crate) struct SparseFile {
     /// What was written, by offset; neighbours neither overlap nor touch.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "hex_extents")]
     extents: BTreeMap<u64, Vec<u8>>,
+    /// What a qcow2 image holds beside its present content: internal snapshots.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    kept: BTreeMap<String, Kept>,
 }
 
 /// A part of a file, with its length.
@@ -26,6 +29,19 @@ pub(crate) enum Extent {
     /// It was not.
     Hole(u64),
 }
+
+/// Content that an image had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    length: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "hex_extents")]
+    extents: BTreeMap<u64, Vec<u8>>,
+    /// Space for the memory of the machine beside it.
+    memory: u64,
+}
+
+/// The unit in which changes are counted, and the first of which is an image's header.
+pub(crate) const CLUSTER: u64 = 1 << crate::image::CLUSTER_BITS;
 
 impl SparseFile {
     /// A hole of this length.
@@ -52,7 +68,62 @@ impl SparseFile {
 
     /// Space that it takes.
     pub(crate) fn allocated(&self) -> u64 {
-        self.extents.values().map(|data| data.len() as u64).sum::<u64>().max(self.reserved)
+        // What is still as it was then takes no space of its own.
+        let kept = self.kept.values().map(|kept| match kept.extents == self.extents {
+            true => kept.memory,
+            false => kept.memory + written(&kept.extents),
+        });
+        written(&self.extents).max(self.reserved) + kept.sum::<u64>()
+    }
+
+    /// Keeps the present content under a name, with so much memory beside it.
+    pub(crate) fn keep(&mut self, name: &str, memory: u64) {
+        let kept = Kept { length: self.length, extents: self.extents.clone(), memory };
+        self.kept.insert(name.to_owned(), kept);
+    }
+
+    /// Whether there is content under this name.
+    pub(crate) fn has_kept(&self, name: &str) -> bool {
+        self.kept.contains_key(name)
+    }
+
+    /// Has the content again that was kept under this name.
+    pub(crate) fn put_back(&mut self, name: &str) {
+        if let Some(kept) = self.kept.get(name) {
+            (self.length, self.extents) = (kept.length, kept.extents.clone());
+        }
+    }
+
+    /// Drops what was kept under this name.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.kept.remove(name);
+    }
+
+    /// What was written behind an image's header, by offset.
+    pub(crate) fn data(&self) -> Vec<(u64, Vec<u8>)> {
+        let behind = |(start, data): (&u64, &Vec<u8>)| {
+            let skip = usize::try_from(CLUSTER.saturating_sub(*start)).ok()?;
+            Some((start + skip as u64, data.get(skip..)?.to_vec())).filter(|(_, data)| !data.is_empty())
+        };
+        self.extents.iter().filter_map(behind).collect()
+    }
+
+    /// How much of the data differs from what it was, in whole clusters.
+    pub(crate) fn changed_since(&self, before: &Self) -> u64 {
+        let clusters = |file: &Self| {
+            let spans = file.data().into_iter().map(|(start, data)| (start, start + data.len() as u64 - 1));
+            spans.flat_map(|(first, last)| first / CLUSTER..=last / CLUSTER).collect::<BTreeSet<_>>()
+        };
+        let differs = |cluster: &&u64| {
+            let read = |file: &Self| {
+                let mut data = file.read(*cluster * CLUSTER, CLUSTER as usize);
+                data.resize(CLUSTER as usize, 0);
+                data
+            };
+            read(self) != read(before)
+        };
+        let all: BTreeSet<u64> = clusters(self).union(&clusters(before)).copied().collect();
+        all.iter().filter(differs).count() as u64 * CLUSTER
     }
 
     /// Adds a hole at the end until it has this length.
@@ -136,6 +207,10 @@ impl SparseFile {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+fn written(extents: &BTreeMap<u64, Vec<u8>>) -> u64 {
+    extents.values().map(|data| data.len() as u64).sum()
 }
 
 fn place(buffer: &mut Vec<u8>, at: usize, data: &[u8]) {

@@ -65,6 +65,17 @@ pub(crate) fn qcow2(capacity: u64, backing: Option<&str>) -> SparseFile {
     file
 }
 
+/// Writes what an overlay holds into the image below.
+pub(crate) fn commit(overlay: &SparseFile, base: &mut SparseFile) {
+    let (above, below) = (probe(overlay).capacity, probe(base).capacity);
+    if above > below {
+        grow(base, above);
+    }
+    for (offset, data) in overlay.data() {
+        base.write(offset, &data);
+    }
+}
+
 /// An ISO image of this length.
 pub(crate) fn iso(length: u64) -> SparseFile {
     let mut file = SparseFile::hole(length);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kvm_core::{
-    Bytes, CheckpointInfo, Dial, Error, ErrorKind, Existing, PowerAction, Resource, Result, SnapshotName, VmId,
+    Bytes, CheckpointSpec, Dial, Error, ErrorKind, Existing, PowerAction, Resource, Result, SnapshotName, VmId,
 };
 use kvm_xml::{Document as _, Domain};
 
@@ -157,12 +157,7 @@ impl Mock {
 
     /// Adds a checkpoint record after the others. `NotFound`.
     pub fn plant_checkpoint(&self, id: &VmId, name: &SnapshotName) -> Result<()> {
-        self.0.with(Access::Change, |world, _| {
-            let checkpoints = &mut world.machine_mut(id)?.checkpoints;
-            let parent = checkpoints.last().map(|last| last.name.clone());
-            checkpoints.push(CheckpointInfo { name: name.clone(), parent });
-            Ok(())
-        })
+        self.0.with(Access::Change, |world, now| world.checkpoint(id, &CheckpointSpec::new(name.clone()), now))
     }
 
     /// All files of the host, by path: volumes, firmware variables, TPM states, saved states and what was written

@@ -35,6 +35,7 @@
 mod agent;
 mod block_job;
 mod capability;
+mod checkpoint;
 mod clock;
 mod console;
 mod content;

@@ -20,16 +20,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::{
-    CheckpointInfo, DeviceRef, Error, ErrorKind, MacAddr, PowerAction, Result, SnapshotInfo, VmChange, VmName, VmState,
-    Which,
+    DeviceRef, Error, ErrorKind, MacAddr, PowerAction, Result, SnapshotName, VmChange, VmName, VmState, Which,
 };
 use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{AgentAnswer, AgentSession, GuestFiles};
 use crate::block_job::Job;
+use crate::checkpoint::Checkpoint;
 use crate::clock::{elapsed, later};
 use crate::document;
+use crate::snapshot::Snapshot;
 
 /// A machine: its documents, its power state, and the guest inside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,8 +44,12 @@ pub(crate) struct Machine {
     pub(crate) autostart: bool,
     pub(crate) live: Option<Live>,
     pub(crate) saved: Option<Live>,
-    pub(crate) snapshots: Vec<SnapshotInfo>,
-    pub(crate) checkpoints: Vec<CheckpointInfo>,
+    /// In the order in which they were made, so parents come before children.
+    pub(crate) snapshots: Vec<Snapshot>,
+    /// The one that the machine was last put to.
+    #[serde(default)]
+    pub(crate) current_snapshot: Option<SnapshotName>,
+    pub(crate) checkpoints: Vec<Checkpoint>,
     pub(crate) guest: GuestModel,
     /// What the guest has written.
     #[serde(default)]
@@ -165,6 +170,7 @@ impl Machine {
             live: None,
             saved: None,
             snapshots: Vec::new(),
+            current_snapshot: None,
             checkpoints: Vec::new(),
             guest,
             files: GuestFiles::default(),
@@ -333,6 +339,31 @@ impl Machine {
             }
             (action, _) => return Err(self.not_in_state(&format!("cannot {action} now"))),
         })
+    }
+
+    /// What runs, as its memory can be kept.
+    pub(crate) fn memory(&self, now: Timestamp) -> Option<Live> {
+        let mut live = self.live.clone()?;
+        live.ran.stop(now);
+        live.agent_answers = false;
+        Some(live)
+    }
+
+    /// Runs on from memory that was kept, or stops. `paused` overrules what the machine did then.
+    pub(crate) fn put_to(&mut self, memory: Option<Live>, paused: Option<bool>, now: Timestamp) -> Vec<VmChange> {
+        let ran = self.live.take().is_some();
+        self.saved = None;
+        let mut changes = if ran { vec![VmChange::PoweredOff] } else { Vec::new() };
+        if let Some(memory) = memory {
+            self.saved = Some(memory);
+            if paused == Some(false)
+                && let Some(saved) = &mut self.saved
+            {
+                saved.condition = Condition::Running;
+            }
+            changes.extend(self.restore(paused == Some(true), now));
+        }
+        changes
     }
 
     fn restore(&mut self, paused: bool, now: Timestamp) -> Vec<VmChange> {

@@ -23,7 +23,7 @@ use crate::world::World;
 /// The file system below a pool that no scenario gave a size.
 pub(crate) const DEFAULT_CAPACITY: Bytes = Bytes::from_gib(1024);
 /// What an empty qcow2 image takes: header, tables and reference counts.
-const QCOW2_OVERHEAD: u64 = 196_624;
+pub(crate) const QCOW2_OVERHEAD: u64 = 196_624;
 
 /// A storage pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]

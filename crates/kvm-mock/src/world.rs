@@ -50,8 +50,14 @@ pub(crate) struct Counters {
 impl Counters {
     /// The document of a machine that starts now.
     pub(crate) fn start(&mut self, config: &Domain) -> Domain {
+        let number = self.process();
+        document::started(config, number, &mut self.taps)
+    }
+
+    /// The number of a process that begins now.
+    pub(crate) fn process(&mut self) -> u32 {
         self.processes += 1;
-        document::started(config, self.processes, &mut self.taps)
+        self.processes
     }
 
     /// The name of the host's end of a network device that is plugged in now.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use kvm_core::{
     AddressSource, Autostart, Bytes, Clock, ConsoleAccess, ErrorKind, Event, Existing, Feature, Host,
-    HypervisorExt as _, Keep, MockWorld, NetworkName, NetworksExt as _, PowerAction, SnapshotName, Tag, View, VmChange,
-    VmFilter, VmId, VmName, VmNotes, VmRef, VmState,
+    HypervisorExt as _, Keep, MockWorld, NetworkName, NetworksExt as _, PowerAction, SnapshotName, SnapshotSpec, Tag,
+    View, VmChange, VmFilter, VmId, VmName, VmNotes, VmRef, VmState,
 };
 use kvm_mock::{Fault, GuestAction, ManualClock, Method, Mock, TokioClock};
 use kvm_xml::{Document as _, Domain};
@@ -400,9 +400,12 @@ async fn an_internal_snapshot_needs_a_disk_that_can_hold_it() {
     let snapshots = host.hypervisor.snapshots().unwrap();
     let name = SnapshotName::parse("now").unwrap();
     let uefi = named(&host, "win11").await;
-    assert_eq!(snapshots.create(&uefi.id, &name, None).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        snapshots.create(&uefi.id, &SnapshotSpec::internal(name.clone())).await.unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
     let web = named(&host, "web-01").await;
-    snapshots.create(&web.id, &name, None).await.unwrap();
+    snapshots.create(&web.id, &SnapshotSpec::internal(name)).await.unwrap();
     let all = snapshots.list(&web.id).await.unwrap();
     assert_eq!(all.last().map(|s| (s.current, s.parent.is_some())), Some((true, true)));
 }

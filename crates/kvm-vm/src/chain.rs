@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt as _;
 use kvm_core::{
-    DiskPath, ErrorKind, Host, MacAddr, PoolInfo, Result, View, VmFilter, VmId, VmName, VmSummary, VolumeInfo,
+    DiskPath, ErrorKind, Host, MacAddr, PoolInfo, Result, SnapshotInfo, View, VmFilter, VmId, VmName, VmSummary,
+    VolumeInfo,
 };
 use kvm_image::Format;
 use kvm_image::graph::{Access, Graph, GraphBuilder, Name, User};
@@ -49,7 +50,7 @@ struct Machine {
     name: VmName,
     images: Images,
     mentions: Mentions,
-    snapshots: Vec<String>,
+    snapshots: Vec<SnapshotInfo>,
     checkpoints: Vec<String>,
 }
 
@@ -152,7 +153,7 @@ async fn read_machine(host: &Host, vm: &VmSummary) -> Result<Machine> {
         mentions.read(&document);
     }
     let snapshots = match host.hypervisor.snapshots() {
-        Some(facet) => facet.list(&vm.id).await?.into_iter().map(|snapshot| snapshot.name.into()).collect(),
+        Some(facet) => facet.list(&vm.id).await?,
         None => Vec::new(),
     };
     let checkpoints = match host.hypervisor.checkpoints() {
@@ -203,12 +204,20 @@ impl Draft {
                 continue;
             }
             for snapshot in &machine.snapshots {
-                let user = User::Snapshot { vm: vm.to_owned(), snapshot: snapshot.clone() };
-                self.builder.usage(user, Access::Read, &usage.image);
+                self.builder.usage(holder(vm, snapshot), Access::Read, &usage.image);
             }
             for checkpoint in &machine.checkpoints {
                 let user = User::Checkpoint { vm: vm.to_owned(), checkpoint: checkpoint.clone() };
                 self.builder.usage(user, Access::Read, &usage.image);
+            }
+        }
+        for snapshot in &machine.snapshots {
+            let states = snapshot.disks.iter().filter_map(|disk| disk.image.as_ref());
+            for path in states.clone() {
+                self.paths.entry(normal(path.as_str())).or_default();
+            }
+            for path in states.chain(&snapshot.memory_file) {
+                self.builder.usage(holder(vm, snapshot), Access::Read, &Name::path(normal(path.as_str())));
             }
         }
         for link in &machine.images.links {
@@ -313,6 +322,10 @@ impl Draft {
             }
         }
     }
+}
+
+fn holder(vm: &str, snapshot: &SnapshotInfo) -> User {
+    User::Snapshot { vm: vm.to_owned(), snapshot: snapshot.name.as_str().to_owned() }
 }
 
 fn volume_key(volume: &VolumeInfo) -> Name {

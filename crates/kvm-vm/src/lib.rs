@@ -10,6 +10,8 @@
 //!   format; [`resize_volume`] and [`wipe_volume`] change them where they are,
 //!   [`orphans`] finds those that nobody needs. [`plan_pool_create`] and [`plan_pool_delete`] do for pools what their names say,
 //!   [`discover_pools`] looks for what could become one.
+//! - **Keep a moment**: [`plan_snapshot`], [`plan_revert`] and [`plan_snapshot_delete`] refuse what would lose another
+//!   snapshot, another machine's data or an overlay.
 //! - **Networks**: [`plan_network_create`] makes one from a [`NetworkSpec`] or a document, [`change_network`] adds to it and takes
 //!   from it while guests use it; [`plan_forward_add`] and [`plan_forward_remove`] let ports of the host lead to guests.
 //! - **Machines in files**: [`plan_package_export`] writes one with its disks as an appliance (OVA) or as a bundle,
@@ -33,6 +35,7 @@ mod address;
 mod block_job;
 mod build;
 mod chain;
+mod checkpoint;
 mod create;
 mod delete;
 mod device;
@@ -54,6 +57,7 @@ mod policy;
 mod pool;
 mod power;
 mod rename;
+mod snapshot;
 mod socket;
 mod spec;
 mod step;
@@ -67,6 +71,7 @@ mod wide;
 pub use address::addresses;
 pub use block_job::{DiskCommit, DiskMove, DiskPull, OldImages, plan_disk_commit, plan_disk_move, plan_disk_pull};
 pub use chain::{DiskGraph, disk_graph};
+pub use checkpoint::{checkpoints, create_checkpoint, find_checkpoint};
 pub use create::{CreatePlan, plan_create};
 pub use delete::{DeleteOptions, Running, Volumes, plan_delete};
 pub use device::{
@@ -90,6 +95,10 @@ pub use policy::{ForeignImages, PlanContext, Policy};
 pub use pool::{PoolData, discover_pools, plan_pool_create, plan_pool_delete};
 pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
 pub use rename::rename;
+pub use snapshot::{
+    KeepMemory, SnapshotCreate, SnapshotScope, find_snapshot, plan_revert, plan_snapshot, plan_snapshot_delete,
+    snapshots,
+};
 pub use spec::{
     Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CreateSpec, DiskBus, DiskSource, DiskSpec, Firmware,
     Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions, NicSpec, OsHint, Start,

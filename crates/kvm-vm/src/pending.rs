@@ -30,7 +30,12 @@ pub async fn pending(host: &Host, vm: &VmSummary) -> Result<Vec<Change>> {
         }
     }
     chosen_ports(&mut live, &config);
-    Ok(diff(&comparable(live), &comparable(config)))
+    Ok(differences(live, config))
+}
+
+/// The differences between two documents of a machine, without what is true of one run only.
+pub(crate) fn differences(before: Domain, after: Domain) -> Vec<Change> {
+    diff(&comparable(before), &comparable(after))
 }
 
 /// The processor without its model.

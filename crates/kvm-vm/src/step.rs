@@ -18,6 +18,7 @@ mod package;
 mod peer;
 mod pool;
 mod power;
+mod snapshot;
 mod volume;
 
 pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubject};
@@ -31,6 +32,7 @@ pub(crate) use package::{FillVolume, PackedDisk, WritePackage};
 pub(crate) use peer::AtPeer;
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
 pub(crate) use power::{PowerOff, Start};
+pub(crate) use snapshot::{CreateSnapshot, DeleteSnapshot, Fingerprint, RevertSnapshot};
 pub(crate) use volume::{CreateVolume, DeleteVolume};
 
 /// Makes a step again from its name and its journal form, so that an operation of this engine can be finished after a
@@ -77,6 +79,9 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         ProveShared::NAME => read::<ProveShared>(name, data),
         Migrate::NAME => read::<Migrate>(name, data),
         LeaveSource::NAME => read::<LeaveSource>(name, data),
+        CreateSnapshot::NAME => read::<CreateSnapshot>(name, data),
+        RevertSnapshot::NAME => read::<RevertSnapshot>(name, data),
+        DeleteSnapshot::NAME => read::<DeleteSnapshot>(name, data),
         DefineNetwork::NAME => read::<DefineNetwork>(name, data),
         AutostartNetwork::NAME => read::<AutostartNetwork>(name, data),
         StartNetwork::NAME => read::<StartNetwork>(name, data),
@@ -226,7 +231,12 @@ mod tests {
         round_trip(&Undefine { id, name: name.clone() });
         round_trip(&SetAutostart { id, name: name.clone() });
         round_trip(&Start { id, name: name.clone(), paused: true });
-        round_trip(&PowerOff { id, name });
+        round_trip(&PowerOff { id, name: name.clone() });
+        let (snapshot, pools): (kvm_core::SnapshotName, _) = ("s".parse().unwrap(), vec!["default".parse().unwrap()]);
+        let spec = kvm_core::SnapshotSpec::internal(snapshot.clone());
+        round_trip(&CreateSnapshot { id, name: name.clone(), spec, pools });
+        let what = kvm_core::Remove::Everything;
+        round_trip(&DeleteSnapshot { id, name, snapshot, what, pools: vec![] });
         let (name, uuid) = (kvm_core::NetworkName::parse("lab").unwrap(), uuid::Uuid::from_u128(7));
         round_trip(&DefineNetwork { name: name.clone(), uuid, document: "<network/>".into() });
         round_trip(&AutostartNetwork { name: name.clone() });

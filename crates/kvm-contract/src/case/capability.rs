@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kvm_core::{AddressSource, ConsoleAccess, ErrorKind, Feature, PowerAction, Result};
+use kvm_core::{AddressSource, ConsoleAccess, ErrorKind, Feature, PowerAction, Result, SnapshotSpec};
 
 use crate::case::guest::ping;
 use crate::case::{Failure, cases, holds, same};
@@ -108,7 +108,7 @@ async fn works(cx: &Cx, feature: Feature) -> Result<bool, Failure> {
             None => return Ok(false),
         },
         Feature::Snapshots => match host.snapshots() {
-            Some(snapshots) => snapshots.create(&id, &cx.snapshot_name("first")?, None).await,
+            Some(snapshots) => snapshots.create(&id, &SnapshotSpec::internal(cx.snapshot_name("first")?)).await,
             None => return Ok(false),
         },
         Feature::Checkpoints => match host.checkpoints() {

@@ -1,7 +1,10 @@
 //! Names of all kinds, exactly as they were chosen.
 
 use kvm_core::inputs::{self, Verdict};
-use kvm_core::{Autostart, Existing, Keep, NetworkName, PoolName, SnapshotName, View, VmId, VmName, VmRef, VolumeName};
+use kvm_core::{
+    Autostart, Existing, Keep, NetworkName, PoolName, Remove, SnapshotName, SnapshotSpec, View, VmId, VmName, VmRef,
+    VolumeName,
+};
 use kvm_xml::volume::VolumeFormatType;
 
 use crate::case::{Failure, Outcome, cases, holds, same};
@@ -38,10 +41,10 @@ cases! { CASES in "names" on Cx;
         let id = cx.with_disk("a").await?.0;
         for text in chosen("snapshot_name") {
             let name = SnapshotName::parse(&text)?;
-            snapshots.create(&id, &name, None).await?;
+            snapshots.create(&id, &SnapshotSpec::internal(name.clone())).await?;
             let listed = snapshots.list(&id).await?.into_iter().map(|snapshot| snapshot.name).collect::<Vec<_>>();
             same("listed", listed, vec![name.clone()])?;
-            snapshots.delete(&id, &name).await?;
+            snapshots.delete(&id, &name, Remove::Everything).await?;
         }
         Ok(())
     }

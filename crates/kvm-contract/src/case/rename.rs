@@ -1,6 +1,6 @@
 //! New names.
 
-use kvm_core::{ErrorKind, View, VmRef, VmState};
+use kvm_core::{ErrorKind, SnapshotSpec, View, VmRef, VmState};
 
 use crate::case::{cases, refused, same};
 use crate::cx::Cx;
@@ -30,7 +30,7 @@ cases! { CASES in "rename" on Cx;
     async fn what_has_snapshots_is_not_renamed(cx) {
         let (id, _) = cx.with_disk("a").await?;
         let snapshots = cx.family("snapshots", cx.hypervisor().snapshots())?;
-        snapshots.create(&id, &cx.snapshot_name("first")?, None).await?;
+        snapshots.create(&id, &SnapshotSpec::internal(cx.snapshot_name("first")?)).await?;
         refused(cx.hypervisor().rename(&id, &cx.vm_name("b")?).await, ErrorKind::InvalidState)?;
         same("name", cx.find(&id).await?.name, cx.vm_name("a")?)
     }

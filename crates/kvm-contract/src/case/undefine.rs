@@ -1,6 +1,6 @@
 //! Forgetting machines.
 
-use kvm_core::{ErrorKind, Keep, PowerAction, VmState};
+use kvm_core::{ErrorKind, Keep, PowerAction, SnapshotSpec, VmState};
 
 use crate::case::{cases, refused, same};
 use crate::cx::Cx;
@@ -46,7 +46,7 @@ cases! { CASES in "undefine" on Cx;
     async fn snapshot_records_go_with_their_machine(cx) {
         let (id, _) = cx.with_disk("a").await?;
         let snapshots = cx.family("snapshots", cx.hypervisor().snapshots())?;
-        snapshots.create(&id, &cx.snapshot_name("first")?, None).await?;
+        snapshots.create(&id, &SnapshotSpec::internal(cx.snapshot_name("first")?)).await?;
         cx.hypervisor().undefine(&id, Keep::NOTHING).await?;
         cx.defined("a").await?;
         same("snapshots", snapshots.list(&id).await?, vec![])

@@ -1,20 +1,16 @@
 //! Checkpoints of a domain.
 
+use std::ffi::CString;
+
 use virt::domain::Domain;
 use virt::sys;
 
-use super::{check, copy_text, drain_array};
+use super::{check, copy_text, drain_array, error};
 use crate::error::LibvirtError;
 
-/// A checkpoint's name and its parent's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    pub(crate) name: String,
-    pub(crate) parent: Option<String>,
-}
-
-/// Lists a domain's checkpoints, parents before children: `virDomainListAllCheckpoints`.
-pub(crate) fn of_domain(domain: &Domain) -> Result<Vec<Checkpoint>, LibvirtError> {
+/// The documents of a domain's checkpoints, without the domain as it was, parents before children:
+/// `virDomainListAllCheckpoints`.
+pub(crate) fn of_domain(domain: &Domain) -> Result<Vec<String>, LibvirtError> {
     let mut checkpoints = std::ptr::null_mut();
     // SAFETY: the handle is valid; libvirt stores an array, or leaves the null there.
     let returned = unsafe {
@@ -25,30 +21,62 @@ pub(crate) fn of_domain(domain: &Domain) -> Result<Vec<Checkpoint>, LibvirtError
         )
     };
     let count = check(returned)?;
-    // SAFETY: the call gave `count` handles, each consumed here once, and the array came from `malloc`.
-    let all = unsafe { drain_array(checkpoints, count, |checkpoint| copy_checkpoint(checkpoint)) };
-    Ok(all.into_iter().flatten().collect())
+    // SAFETY: the call gave `count` handles, each owned here once, and the array came from `malloc`.
+    let all = unsafe { drain_array(checkpoints, count, Checkpoint) };
+    // Each may have gone in the meantime.
+    Ok(all.into_iter().filter_map(|checkpoint| checkpoint.document(0).ok()).collect())
 }
 
-/// Copies names and frees the handle.
-///
-/// # Safety
-///
-/// `checkpoint` is a valid handle that this call may consume.
-unsafe fn copy_checkpoint(checkpoint: sys::virDomainCheckpointPtr) -> Option<Checkpoint> {
-    // SAFETY: the handle is valid until it is freed, and the name is copied before. A parent is a handle of its own;
-    // null says that there is none.
-    unsafe {
-        let name = copy_text(sys::virDomainCheckpointGetName(checkpoint));
-        let above = sys::virDomainCheckpointGetParent(checkpoint, 0);
-        let parent = if above.is_null() {
-            None
-        } else {
-            let parent = copy_text(sys::virDomainCheckpointGetName(above));
-            sys::virDomainCheckpointFree(above);
-            parent
-        };
-        sys::virDomainCheckpointFree(checkpoint);
-        Some(Checkpoint { name: name?, parent })
+/// A checkpoint's handle.
+pub(crate) struct Checkpoint(sys::virDomainCheckpointPtr);
+
+impl Checkpoint {
+    /// `virDomainCheckpointLookupByName`.
+    pub(crate) fn find(domain: &Domain, name: &str) -> Result<Self, LibvirtError> {
+        let name = c_string(name)?;
+        // SAFETY: the handle is valid, and the name ends in NUL and outlives the call.
+        Self::new(unsafe { sys::virDomainCheckpointLookupByName(domain.as_ptr(), name.as_ptr(), 0) })
     }
+
+    /// `virDomainCheckpointCreateXML`.
+    pub(crate) fn create(domain: &Domain, document: &str, flags: u32) -> Result<Self, LibvirtError> {
+        let document = c_string(document)?;
+        // SAFETY: the handle is valid, and the document ends in NUL and outlives the call.
+        Self::new(unsafe { sys::virDomainCheckpointCreateXML(domain.as_ptr(), document.as_ptr(), flags) })
+    }
+
+    fn new(checkpoint: sys::virDomainCheckpointPtr) -> Result<Self, LibvirtError> {
+        if checkpoint.is_null() { Err(error::last()) } else { Ok(Self(checkpoint)) }
+    }
+
+    /// `virDomainCheckpointGetXMLDesc`, always without the domain as it was.
+    pub(crate) fn document(&self, flags: u32) -> Result<String, LibvirtError> {
+        // SAFETY: the handle is valid until it is dropped; libvirt gives a string from `malloc`, or null.
+        unsafe {
+            let text = sys::virDomainCheckpointGetXMLDesc(self.0, flags | sys::VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN);
+            let copy = copy_text(text);
+            // The error first: what follows may overwrite it.
+            let copy = copy.ok_or_else(error::last);
+            libc::free(text.cast());
+            copy
+        }
+    }
+
+    /// `virDomainCheckpointDelete`.
+    pub(crate) fn delete(&self, flags: u32) -> Result<(), LibvirtError> {
+        // SAFETY: the handle is valid until it is dropped.
+        check(unsafe { sys::virDomainCheckpointDelete(self.0, flags) }).map(drop)
+    }
+}
+
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        // SAFETY: the handle is owned, and this is its last use.
+        unsafe { sys::virDomainCheckpointFree(self.0) };
+    }
+}
+
+fn c_string(text: &str) -> Result<CString, LibvirtError> {
+    CString::new(text)
+        .map_err(|_| LibvirtError::new(sys::VIR_ERR_INVALID_ARG, sys::VIR_FROM_NONE, "the text has a NUL in it", None))
 }

@@ -1,7 +1,7 @@
 //! A machine of a scenario: from its entry to its document, and into its state.
 
 use jiff::{SignedDuration, Timestamp};
-use kvm_core::{CheckpointInfo, Error, Existing, MacAddr, PowerAction, Result, SnapshotInfo, VmId, VmNotes, VmState};
+use kvm_core::{CheckpointSpec, Error, Existing, MacAddr, PowerAction, Result, VmId, VmNotes, VmState};
 use kvm_xml::domain::{
     Channel, ChannelTarget, ChannelTargetType, CharType, CrashAction, Devices, Disk, DiskBus, DiskDevice, DiskDriver,
     DiskFormat, DiskSource, DiskTarget, DiskType, DomainMemory, DomainType, Graphics, GraphicsType, Interface,
@@ -38,15 +38,11 @@ pub(super) fn add(world: &mut World, entry: &MachineEntry, now: Timestamp) -> Re
         addresses: addresses.collect(),
         ..GuestModel::default()
     };
-    let mut parent = None;
     for name in &entry.snapshots {
-        let current = entry.snapshots.last() == Some(name);
-        let parent = parent.replace(name.clone());
-        machine.snapshots.push(SnapshotInfo { name: name.clone(), parent, current, description: None });
+        world.plant_snapshot(&id, name, now)?;
     }
-    let mut parent = None;
     for name in &entry.checkpoints {
-        machine.checkpoints.push(CheckpointInfo { name: name.clone(), parent: parent.replace(name.clone()) });
+        world.checkpoint(&id, &CheckpointSpec::new(name.clone()), now)?;
     }
     bring(world, &id, entry, now)
 }

@@ -250,6 +250,7 @@ fn path_of(found: Found) -> Result<Option<DiskPath>> {
     source(&disk).map(|path| DiskPath::adopt(&path)).transpose()
 }
 
+/// The file or device that a disk of a document names.
 pub(crate) fn source(disk: &XmlDisk) -> Option<String> {
     let source = disk.source.as_ref()?;
     source.file.clone().or_else(|| source.dev.clone())

@@ -19,5 +19,6 @@ mod network;
 mod package;
 mod pool;
 mod power;
+mod snapshot;
 mod support;
 mod volume;

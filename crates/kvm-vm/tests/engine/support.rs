@@ -134,6 +134,10 @@ async fn every_call_can_move_between_threads() {
     let volume: kvm_vm::VolumeRef = "default/free.qcow2".parse().unwrap();
     check(kvm_vm::resize_volume(host, &volume, kvm_core::Bytes::GIB, kvm_core::Resize::Grow));
     check(kvm_vm::wipe_volume(host, &volume, kvm_core::WipePattern::Zero));
+    let name = "a".parse().unwrap();
+    check(kvm_vm::plan_revert(host, &vm, &name, kvm_core::Revert::default()));
+    check(kvm_vm::plan_snapshot_delete(host, &vm, &name, kvm_vm::SnapshotScope::Branch));
+    check(kvm_vm::find_checkpoint(host, &vm, &name));
     check(kvm_vm::set_resources(host, &vm, kvm_vm::Resources::default(), None, kvm_vm::DETACH_TIMEOUT, clock));
     let (options, entropy) = (kvm_vm::migrate::MigrateOptions::default(), SeededEntropy::new(1));
     check(kvm_vm::migrate::preflight(host, host, &vm, &options, &entropy));

@@ -1,0 +1,228 @@
+//! Taking snapshots, going back to them and deleting them as part of a plan.
+
+use async_trait::async_trait;
+use kvm_core::op::{Already, Probe, Step, StepContext};
+use kvm_core::{
+    Error, ErrorKind, Host, PoolName, Progress, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName,
+    SnapshotPlace, SnapshotSpec, View, VmId, VmName, VmRef, VmState,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{to_json, unless_gone};
+use crate::snapshot::snapshots;
+
+/// Takes a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CreateSnapshot {
+    pub(crate) id: VmId,
+    pub(crate) name: VmName,
+    pub(crate) spec: SnapshotSpec,
+    /// The pools that get files of it behind their back.
+    pub(crate) pools: Vec<PoolName>,
+}
+
+impl CreateSnapshot {
+    pub(crate) const NAME: &'static str = "take-snapshot";
+
+    /// Whether the one that is there is as this step makes it.
+    fn made(&self, found: &SnapshotInfo) -> bool {
+        let is_described = found.description.as_deref().unwrap_or_default()
+            == self.spec.description.as_ref().map(|text| text.as_str()).unwrap_or_default();
+        let overlays = match &self.spec.place {
+            SnapshotPlace::Internal => Vec::new(),
+            SnapshotPlace::External { overlays, .. } => overlays.iter().map(|overlay| &overlay.path).collect(),
+        };
+        let theirs = found.disks.iter().filter_map(|disk| disk.overlay.as_ref());
+        is_described && theirs.eq(overlays)
+    }
+}
+
+#[async_trait]
+impl Step for CreateSnapshot {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("take snapshot {} of {}", self.spec.name, self.name)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Conflict
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        Ok(if find(cx, &self.id, &self.spec.name).await?.is_some() { Probe::Done } else { Probe::Pending })
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        snapshots(cx.host)?.create(&self.id, &self.spec).await?;
+        look_again(cx, &self.pools).await;
+        Ok(())
+    }
+
+    async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
+        let Some(found) = find(cx, &self.id, &self.spec.name).await? else { return Ok(()) };
+        if !self.made(&found) {
+            let message = format!(
+                "snapshot {} of {} stays: it is not the one that this operation made",
+                self.spec.name, self.name
+            );
+            return Err(Error::new(ErrorKind::InvalidState, message).on(resource(&self.name, &self.spec.name)));
+        }
+        unless_gone(snapshots(cx.host)?.delete(&self.id, &self.spec.name, Remove::Everything).await)?;
+        look_again(cx, &self.pools).await;
+        Ok(())
+    }
+}
+
+/// What a machine was before it went back, as far as that shows: afterwards it is another process, in other overlays, or
+/// at another snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fingerprint {
+    snapshot: Option<SnapshotName>,
+    state: VmState,
+    process: Option<u32>,
+    images: Vec<String>,
+}
+
+impl Fingerprint {
+    pub(crate) async fn read(host: &Host, id: &VmId) -> Result<Self> {
+        let all = snapshots(host)?.list(id).await?;
+        let document = host.hypervisor.definition(id, View::LIVE).await?;
+        let images = kvm_core::disks_to_keep(&document).filter_map(|(_, disk)| crate::device::source(disk));
+        Ok(Self {
+            snapshot: all.into_iter().find(|snapshot| snapshot.current).map(|snapshot| snapshot.name),
+            state: host.hypervisor.find(&VmRef::Id(*id)).await?.state,
+            process: document.id,
+            images: images.collect(),
+        })
+    }
+}
+
+/// Puts a machine back to a snapshot.
+///
+/// An internal snapshot of a machine that is off and was at it already leaves no trace of the revert: after a crash it
+/// counts as not happened, and doing it once more gives the same.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RevertSnapshot {
+    pub(crate) id: VmId,
+    pub(crate) name: VmName,
+    pub(crate) snapshot: SnapshotName,
+    pub(crate) how: Revert,
+    pub(crate) before: Fingerprint,
+    pub(crate) pools: Vec<PoolName>,
+}
+
+impl RevertSnapshot {
+    pub(crate) const NAME: &'static str = "revert-snapshot";
+}
+
+#[async_trait]
+impl Step for RevertSnapshot {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("revert {} to snapshot {}", self.name, self.snapshot)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Fine
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        let now = Fingerprint::read(cx.host, &self.id).await?;
+        let is_done = now.snapshot.as_ref() == Some(&self.snapshot) && now != self.before;
+        Ok(if is_done { Probe::Done } else { Probe::Pending })
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        snapshots(cx.host)?.revert(&self.id, &self.snapshot, self.how).await?;
+        look_again(cx, &self.pools).await;
+        Ok(())
+    }
+
+    async fn undo(&self, _: &StepContext<'_>) -> Result<()> {
+        Err(Error::internal("what a machine was before it went back cannot be brought back"))
+    }
+}
+
+/// Deletes a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeleteSnapshot {
+    pub(crate) id: VmId,
+    pub(crate) name: VmName,
+    pub(crate) snapshot: SnapshotName,
+    pub(crate) what: Remove,
+    pub(crate) pools: Vec<PoolName>,
+}
+
+impl DeleteSnapshot {
+    pub(crate) const NAME: &'static str = "delete-snapshot";
+}
+
+#[async_trait]
+impl Step for DeleteSnapshot {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("delete snapshot {} of {}", self.snapshot, self.name)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Fine
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        Ok(if find(cx, &self.id, &self.snapshot).await?.is_some() { Probe::Pending } else { Probe::Done })
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        unless_gone(snapshots(cx.host)?.delete(&self.id, &self.snapshot, self.what).await)?;
+        look_again(cx, &self.pools).await;
+        Ok(())
+    }
+
+    async fn undo(&self, _: &StepContext<'_>) -> Result<()> {
+        Err(Error::internal("a deleted snapshot cannot be brought back"))
+    }
+}
+
+async fn find(cx: &StepContext<'_>, id: &VmId, name: &SnapshotName) -> Result<Option<SnapshotInfo>> {
+    match snapshots(cx.host)?.list(id).await {
+        Ok(all) => Ok(all.into_iter().find(|snapshot| snapshot.name == *name)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Has pools see the files that came and went. Not worth failing for: the snapshot is what it is.
+async fn look_again(cx: &StepContext<'_>, pools: &[PoolName]) {
+    for pool in pools {
+        if let Err(e) = cx.host.storage.refresh_pool(pool).await {
+            let message = format!("pool {pool} could not look again: {e}");
+            cx.reporter.report(&Progress::Warning { message });
+        }
+    }
+}
+
+fn resource(vm: &VmName, name: &SnapshotName) -> Resource {
+    Resource::Snapshot(format!("{}/{}", vm.as_str(), name.as_str()))
+}
