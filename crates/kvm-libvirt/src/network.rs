@@ -61,7 +61,7 @@ impl Networks for Libvirt {
     }
 
     async fn configuration(&self, network: &NetworkName) -> Result<kvm_xml::Network> {
-        self.on_network("read the configuration of", network, |task, network| update::stored(task, network)).await
+        self.on_network("read the configuration of", network, update::stored).await
     }
 
     async fn redefine(&self, doc: &kvm_xml::Network) -> Result<()> {

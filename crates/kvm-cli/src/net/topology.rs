@@ -38,7 +38,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
 
 impl Outcome for Shown {
     fn text(&self, page: &mut Page<'_>) {
-        page.block(&text(&self.0));
+        page.block(text(&self.0));
     }
 }
 

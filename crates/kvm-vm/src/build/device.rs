@@ -9,7 +9,7 @@ use super::{Blueprint, BootOrder, Platform};
 use crate::create::{Disk, Nic};
 use crate::network::{MacvtapMode, PortProtocol, vlan};
 use crate::socket::AGENT;
-use crate::spec::{CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel, NicOptions, UserForward};
+use crate::spec::{BridgeName, CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel, NicOptions, UserForward};
 
 /// The SPICE agent's channel.
 const SPICE_AGENT: &str = "com.redhat.spice.0";
@@ -144,44 +144,45 @@ pub(super) fn interfaces(platform: &Platform<'_>, nics: &[Nic], boot: &BootOrder
     nics.iter().enumerate().map(with_turn).collect()
 }
 
+/// What a network device is plugged into: its type, source, and port of a virtual switch.
+pub(crate) fn plugged_into(link: &NicLink) -> (xml::InterfaceType, Option<xml::InterfaceSource>, Option<VirtualPort>) {
+    let bridge =
+        |name: &BridgeName| xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..Default::default() };
+    match link {
+        NicLink::Network(name) => {
+            let source = xml::InterfaceSource { network: Some(name.as_str().to_owned()), ..Default::default() };
+            (xml::InterfaceType::Network, Some(source), None)
+        }
+        NicLink::Bridge(name) => (xml::InterfaceType::Bridge, Some(bridge(name)), None),
+        NicLink::Ovs(name) => {
+            let port = VirtualPort { r#type: Some(VirtualPortType::Openvswitch), ..VirtualPort::default() };
+            (xml::InterfaceType::Bridge, Some(bridge(name)), Some(port))
+        }
+        NicLink::Interface(name, mode) => {
+            let mode = match mode {
+                MacvtapMode::Bridge => xml::InterfaceSourceMode::Bridge,
+                MacvtapMode::Private => xml::InterfaceSourceMode::Private,
+                MacvtapMode::Vepa => xml::InterfaceSourceMode::Vepa,
+                MacvtapMode::Passthrough => xml::InterfaceSourceMode::Passthrough,
+            };
+            let dev = Some(name.as_str().to_owned());
+            let source = xml::InterfaceSource { dev, mode: Some(mode), ..Default::default() };
+            (xml::InterfaceType::Direct, Some(source), None)
+        }
+        NicLink::User => (xml::InterfaceType::User, None, None),
+    }
+}
+
 /// A network device of this model.
 pub(crate) fn interface(nic: &Nic, model: &str) -> xml::Interface {
-    let (kind, source) = match &nic.link {
-        NicLink::Network(name) => (
-            xml::InterfaceType::Network,
-            Some(xml::InterfaceSource { network: Some(name.as_str().to_owned()), ..Default::default() }),
-        ),
-        NicLink::Bridge(name) => (
-            xml::InterfaceType::Bridge,
-            Some(xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..Default::default() }),
-        ),
-        NicLink::Ovs(name) => (
-            xml::InterfaceType::Bridge,
-            Some(xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..Default::default() }),
-        ),
-        NicLink::Interface(name, mode) => (
-            xml::InterfaceType::Direct,
-            Some(xml::InterfaceSource {
-                dev: Some(name.as_str().to_owned()),
-                mode: Some(match mode {
-                    MacvtapMode::Bridge => xml::InterfaceSourceMode::Bridge,
-                    MacvtapMode::Private => xml::InterfaceSourceMode::Private,
-                    MacvtapMode::Vepa => xml::InterfaceSourceMode::Vepa,
-                    MacvtapMode::Passthrough => xml::InterfaceSourceMode::Passthrough,
-                }),
-                ..Default::default()
-            }),
-        ),
-        NicLink::User => (xml::InterfaceType::User, None),
-    };
+    let (kind, source, virtualport) = plugged_into(&nic.link);
     let options = &nic.options;
     let group = options.portgroup.as_ref().map(ToString::to_string);
     let source = source.map(|source| xml::InterfaceSource { portgroup: group, ..source });
-    let openvswitch = || VirtualPort { r#type: Some(VirtualPortType::Openvswitch), ..VirtualPort::default() };
     let filter = |name: &FilterName| FilterRef { filter: Some(name.as_str().to_owned()), ..FilterRef::default() };
     let has_forwards = !options.forwards.0.is_empty();
     xml::Interface {
-        virtualport: matches!(nic.link, NicLink::Ovs(_)).then(openvswitch),
+        virtualport,
         vlan: vlan(&options.vlans.0),
         bandwidth: bandwidth(options),
         filterref: options.filter.as_ref().map(filter),

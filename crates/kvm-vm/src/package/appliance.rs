@@ -182,7 +182,7 @@ async fn nics(
             Adapter::E1000 => Some(NicModel::E1000),
             Adapter::E1000e => Some(NicModel::E1000e),
         };
-        nics.push(NicSpec { link, model, mac: None });
+        nics.push(NicSpec { model, ..NicSpec::new(link) });
     }
     Ok(nics)
 }

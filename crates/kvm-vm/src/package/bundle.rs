@@ -7,8 +7,9 @@ use kvm_xml::domain as xml;
 
 use super::PackageImport;
 use super::export::{hard_disks, target};
+use crate::build::device::plugged_into;
 use crate::create::Disk;
-use crate::spec::{DiskSource, DiskSpec, NicLink};
+use crate::spec::{DiskSource, DiskSpec};
 
 /// The disks of a bundle as they are asked for, in the order of its index. Every disk that the document plugs in has to be
 /// in the bundle, and the other way round.
@@ -72,17 +73,7 @@ pub(super) fn connect(document: &mut Domain, wanted: &PackageImport) {
         let source = interface.source.as_ref();
         let said = source.and_then(|source| source.network.as_deref().or(source.bridge.as_deref())).unwrap_or("user");
         let Some(link) = wanted.mapped(said) else { continue };
-        let source = xml::InterfaceSource::default();
-        (interface.r#type, interface.source) = match link {
-            NicLink::Network(name) => (
-                Some(xml::InterfaceType::Network),
-                Some(xml::InterfaceSource { network: Some(name.as_str().to_owned()), ..source }),
-            ),
-            NicLink::Bridge(name) => (
-                Some(xml::InterfaceType::Bridge),
-                Some(xml::InterfaceSource { bridge: Some(name.as_str().to_owned()), ..source }),
-            ),
-            NicLink::User => (Some(xml::InterfaceType::User), None),
-        };
+        let (kind, source, virtualport) = plugged_into(link);
+        *interface = xml::Interface { r#type: Some(kind), source, virtualport, ..std::mem::take(interface) };
     }
 }
