@@ -82,7 +82,7 @@ fn a_guest_gets_the_address_that_was_reserved_while_its_network_was_active() {
         eventually(BOOT, "the reserved address", leased).await;
         let name = async || {
             let (said, _) = eventually(BOOT, "an answer of the guest's agent", async || {
-                host.exec_in_guest(&vm, &["nslookup", "eight", "10.95.0.1"]).await
+                host.exec_in_guest(&vm, &["nslookup", "-type=a", "eight", "10.95.0.1"]).await
             })
             .await;
             said.contains("10.95.0.78").then_some(())

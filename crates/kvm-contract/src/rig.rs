@@ -63,7 +63,8 @@ pub trait Bench: Send + Sync {
     /// A document for a pool in a directory that is not there yet, another for each name.
     fn pool(&self, name: &PoolName) -> kvm_xml::StoragePool;
 
-    /// A document for an isolated network, with a DHCP server if the host has them.
+    /// A document for an isolated network with IPv4 addresses, with a DHCP server if the host has them. The last address of
+    /// a guest is in no range of it.
     fn network(&self, name: &NetworkName) -> kvm_xml::Network;
 
     /// The actions that random sequences may use: those that this backend knows, and that its guests obey.

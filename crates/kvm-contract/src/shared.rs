@@ -1,5 +1,6 @@
 //! One host that all cases share, and that is left as it was found.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use kvm_core::{
     Clock, ErrorKind, Host, Keep, NetworkName, PoolName, PowerAction, Result, SystemClock, VmFilter, VmId, VmName,
     VmRef,
 };
+use kvm_xml::network::{Dhcp, DhcpRange, NetworkIp};
 use kvm_xml::pool::{PoolTarget, PoolType};
 use kvm_xml::{Domain, Network, StoragePool};
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
@@ -207,7 +209,13 @@ impl Bench for SharedBench {
     }
 
     fn network(&self, name: &NetworkName) -> Network {
-        Network { name: Some(name.as_str().to_owned()), ..Network::default() }
+        // Another one for each name: two networks of a host cannot have the same addresses.
+        let [third, ..] = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_str().as_bytes()).into_bytes();
+        let address = |last| Some(IpAddr::from([10, 213, third, last]));
+        let range = DhcpRange { start: address(2), end: address(99), ..DhcpRange::default() };
+        let dhcp = Dhcp { range: vec![range], ..Dhcp::default() };
+        let ip = NetworkIp { address: address(1), prefix: Some(24), dhcp: Some(dhcp), ..NetworkIp::default() };
+        Network { name: Some(name.as_str().to_owned()), ip: vec![ip], ..Network::default() }
     }
 
     fn actions(&self) -> Vec<PowerAction> {

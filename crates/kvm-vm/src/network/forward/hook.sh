@@ -2,8 +2,10 @@
 # Port forwards of virtual networks: /etc/libvirt/hooks/network.d/kvm-manager, written by KVM Manager, the same on every
 # host. It does nothing for networks without forwards.
 #
-#   kvm-manager NETWORK started|stopped|... SUB EXTRA   run by libvirt, the network's document on standard input
-#   kvm-manager NETWORK apply FILE                      run by KVM Manager
+#   kvm-manager NETWORK started|stopped SUB EXTRA   run by libvirt, the network's document on standard input
+#   kvm-manager NETWORK apply FILE                  run by KVM Manager
+#
+# Other calls of libvirt change nothing: what an active network is may not have the rules that its configuration has.
 #
 # The rules are data in the network's document: the attribute `forwards` of the element `kvmm:network`, each rule
 # "PROTOCOL ADDRESS PORT GUEST GUEST-PORT MAC", commas in between. A rule that is not exactly of this form is left out.
@@ -16,7 +18,7 @@ LC_ALL=C
 export PATH LC_ALL
 
 case ${2:-} in
-started | updated | stopped) document=$(cat) ;;
+started | stopped) document=$(cat) ;;
 apply) document=$(cat -- "$3") ;;
 *) exit 0 ;;
 esac
@@ -48,9 +50,10 @@ read_document() {
     }
     /^kvmm:network[ \t\r\n]/ && match($0, /[ \t\r\n]forwards=["\047][^"\047]*["\047]/) {
       count = split(substr($0, RSTART + 11, RLENGTH - 12), rules, ",")
-      if (chain != "") for (i = 1; i <= count; i++) rule(rules[i])
     }
     END {
+      # The uuid may stand behind the rules.
+      if (chain != "") for (i = 1; i <= count; i++) rule(rules[i])
       if (what == "chain") printf "%s", chain
       else if (nat != "") printf "*nat\n:%s - [0:0]\n%sCOMMIT\n*filter\n:%s - [0:0]\n%sCOMMIT\n", chain, nat, chain, filter
     }'
