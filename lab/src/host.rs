@@ -250,7 +250,13 @@ impl LabHost {
             self.virsh(&[&["undefine", uuid], &everything[..]].concat()).await;
         }
         for pool in now.pools.difference(&self.found.pools) {
+            // What is in it and the directory go with an active one; another one has nothing to show.
+            let volumes = self.try_virsh(&["vol-list", pool]).await.stdout;
+            for volume in volumes.lines().skip(2).filter_map(|line| line.split_whitespace().next()) {
+                let _in_use = self.try_virsh(&["vol-delete", volume, pool]).await;
+            }
             let _inactive = self.try_virsh(&["pool-destroy", pool]).await;
+            let _not_empty = self.try_virsh(&["pool-delete", pool]).await;
             self.virsh(&["pool-undefine", pool]).await;
         }
         for network in now.networks.difference(&self.found.networks) {
