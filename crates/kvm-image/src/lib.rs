@@ -6,7 +6,7 @@
 //!   whatever its guest wrote into it: then [`inspect_as`] does not even look.
 //! - **Walk**: [`Chain`] follows backing files under a limit, [`qcow2::Map`] lists what is allocated, [`qcow2::verify`]
 //!   looks for references that would lose data.
-//! - **Copy**: [`Disk`] reads what the guest sees through a raw, qcow2 or VMDK image and those below it; [`write`] makes a
+//! - **Copy**: [`Disk`] reads what the guest sees through a raw, qcow2 or VMDK image and those below it; [`mod@write`] makes a
 //!   new image of it, as qcow2 or as the VMDK of an appliance. So an image from a stranger becomes one of ours without any
 //!   other program opening it.
 //! - **Who uses what**: [`graph`] knows machines, snapshots and images as one graph, and whether an image may be deleted,
