@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use kvm_xml::Document as _;
 use kvm_xml::Domain;
 use kvm_xml::domain::{Disk, Graphics, GraphicsType, Interface};
-use kvm_xml::value::DiskName;
+use kvm_xml::value::{CpuSet, DiskName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Error, MacAddr, Result, VcpuCount, VmId, Which};
+use crate::{Bytes, CpuLimits, Error, MacAddr, Result, VcpuCount, VmId, VmThread, Which};
 
 /// What of a machine can change without defining it anew.
 ///
@@ -53,6 +53,14 @@ pub trait Devices: fmt::Debug + Send + Sync {
     /// `InvalidState` when the machine is off, `NotFound` when it has no such disk, `InvalidInput` when the disk would
     /// not become larger: cutting off the end of a disk that is in use destroys what is there.
     async fn resize_disk(&self, vm: &VmId, disk: &DiskName, size: Bytes) -> Result<()>;
+
+    /// Says on which of the host's CPUs a thread may run. `InvalidInput` for a thread that one of the documents does not
+    /// have, and for CPUs that the host does not have ([`VmThread::check_pin`]).
+    async fn pin(&self, vm: &VmId, thread: VmThread, cpus: &CpuSet, impact: Impact) -> Result<()>;
+
+    /// Sets what a machine may use of the host's CPU time; what is left out stays. `Unsupported` when the host cannot
+    /// limit its machines, `InvalidInput` for a number that this host does not take.
+    async fn limit_cpu(&self, vm: &VmId, limits: &CpuLimits, impact: Impact) -> Result<()>;
 }
 
 /// Which of a machine's documents a change reaches.

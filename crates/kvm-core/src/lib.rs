@@ -44,6 +44,7 @@ mod storage;
 mod target;
 pub mod text;
 mod transport;
+mod tuning;
 mod unit;
 
 pub use agent::{AgentCommand, AgentReply};
@@ -83,4 +84,5 @@ pub use storage::{
 };
 pub use target::{ConnectOptions, MockWorld, Scope, Target, TestNode, Via};
 pub use transport::{Dial, Endpoint, FilePart, Output, Transport};
+pub use tuning::{CpuLimits, CpuPeriod, CpuQuota, CpuShares, VmThread};
 pub use unit::{Bandwidth, Bytes, MemoryUnit, VcpuCount, parse_duration, parse_memory, parse_memory_with, parse_size};

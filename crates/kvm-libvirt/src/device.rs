@@ -1,14 +1,18 @@
 //! Devices that come and go, virtual CPUs and memory.
 
 use async_trait::async_trait;
-use kvm_core::{Bytes, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Result, VcpuCount, VmId, Which};
+use kvm_core::{
+    Bytes, CpuLimits, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Result, VcpuCount, VmId, VmThread, Which,
+};
 use kvm_xml::domain::{Interface, InterfaceSource};
-use kvm_xml::value::DiskName;
+use kvm_xml::value::{CpuSet, DiskName};
 use kvm_xml::{Document as _, Domain};
+use virt::domain::{SchedBandwidth, SchedulerInfo};
 use virt::sys;
 
 use crate::document::{self, looked_again};
 use crate::error::LibvirtError;
+use crate::ffi::pin::pin_iothread;
 use crate::libvirt::{Libvirt, vm_resource};
 use crate::machine::Machine;
 use crate::task::{Failure, Task};
@@ -115,6 +119,78 @@ impl Devices for Libvirt {
             resized.map_err(|e| looked_again(e, || find_disk(task, &machine, &disk), |e| refused(task, e)))
         })
         .await
+    }
+
+    async fn pin(&self, vm: &VmId, thread: VmThread, cpus: &CpuSet, impact: Impact) -> Result<()> {
+        let (id, cpus) = (*vm, cpus.clone());
+        self.work("pin a thread of", vm_resource(&id), move |task| {
+            let machine = task.machine(&id)?;
+            let host_cpus = task.connection().node_info()?.cpus;
+            let check = || -> Result<(), Failure> {
+                for document in documents(task, &machine, impact)? {
+                    thread.check_pin(&document, &cpus, host_cpus)?;
+                }
+                Ok(())
+            };
+            check()?;
+            let (map, domain) = (cpu_map(&cpus, host_cpus), &machine.domain);
+            let pinned = match thread {
+                VmThread::Vcpu(number) => domain.pin_vcpu_flags(number, &map, flags(impact)).map_err(Into::into),
+                VmThread::Emulator => domain.pin_emulator(&map, flags(impact)).map_err(Into::into),
+                VmThread::IoThread(number) => pin_iothread(domain, number, &map, flags(impact)),
+            };
+            pinned.map_err(|e: LibvirtError| looked_again(e, check, |e| refused(task, e)))
+        })
+        .await
+    }
+
+    async fn limit_cpu(&self, vm: &VmId, limits: &CpuLimits, impact: Impact) -> Result<()> {
+        let (id, limits) = (*vm, *limits);
+        self.work("limit the CPU time of", vm_resource(&id), move |task| {
+            let machine = task.machine(&id)?;
+            let check = || documents(task, &machine, impact).map(drop);
+            check()?;
+            let set = machine.domain.set_scheduler_parameters_flags(&parameters(&limits), flags(impact));
+            set.map_err(|e| {
+                looked_again(e, check, |e| match e {
+                    // The host's control groups say which numbers they take.
+                    e if e.is(sys::VIR_ERR_INVALID_ARG) || e.os_error() == Some(libc::EINVAL) => {
+                        Error::invalid("cpu", "this host does not take these shares, this period or this quota")
+                            .with_source(e)
+                            .into()
+                    }
+                    e => refused(task, e),
+                })
+            })
+        })
+        .await
+    }
+}
+
+/// A bit for each of the host's CPUs, as libvirt wants them.
+fn cpu_map(cpus: &CpuSet, host_cpus: u32) -> Vec<u8> {
+    let mut map = vec![0_u8; host_cpus.div_ceil(8) as usize];
+    for cpu in cpus.iter(host_cpus) {
+        if let Some(byte) = map.get_mut(cpu as usize / 8) {
+            *byte |= 1 << (cpu % 8);
+        }
+    }
+    map
+}
+
+/// The limits under libvirt's names; what is left out stays.
+fn parameters(limits: &CpuLimits) -> SchedulerInfo {
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    // Any negative number lifts the limit.
+    let quota =
+        |quota: kvm_core::CpuQuota| quota.get().map_or(-1, |time| i64::try_from(micros(time)).unwrap_or(i64::MAX));
+    SchedulerInfo {
+        cpu_shares: limits.shares.map(|shares| shares.get().into()),
+        vcpu_bw: SchedBandwidth {
+            period: limits.period.map(|period| micros(period.get())),
+            quota: limits.quota.map(quota),
+        },
+        ..SchedulerInfo::default()
     }
 }
 

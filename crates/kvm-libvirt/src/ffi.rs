@@ -14,6 +14,7 @@ pub(crate) mod error;
 pub(crate) mod event_loop;
 pub(crate) mod lease;
 pub(crate) mod migrate;
+pub(crate) mod pin;
 pub(crate) mod pool_source;
 pub(crate) mod stats;
 pub(crate) mod stream;

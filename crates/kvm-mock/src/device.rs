@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Resource, Result, VcpuCount, VmChange, VmId, Which,
+    Bytes, CpuLimits, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Resource, Result, VcpuCount, VmChange,
+    VmId, VmThread, Which,
 };
 use kvm_xml::Domain;
-use kvm_xml::domain::{Disk, DiskBus, DiskDevice, InterfaceTarget};
-use kvm_xml::value::{DiskName, Memory, Unit};
+use kvm_xml::domain::{Disk, DiskBus, DiskDevice, InterfaceTarget, IothreadPin, VcpuPin};
+use kvm_xml::value::{CpuSet, DiskName, Memory, Unit};
 
 use crate::document;
 use crate::fault::Method;
@@ -132,6 +133,55 @@ impl Devices for Mock {
             Ok(())
         })
         .await
+    }
+
+    async fn pin(&self, vm: &VmId, thread: VmThread, cpus: &CpuSet, impact: Impact) -> Result<()> {
+        self.change(Method::Pin, vm, |world, _| {
+            for document in documents(world.machine(vm)?, impact)? {
+                thread.check_pin(document, cpus, world.host.cpus).map_err(|e| e.on(on(vm)))?;
+            }
+            change(world.machine_mut(vm)?, impact, |document| pin(document, thread, cpus))
+        })
+        .await
+    }
+
+    async fn limit_cpu(&self, vm: &VmId, limits: &CpuLimits, impact: Impact) -> Result<()> {
+        self.change(Method::LimitCpu, vm, |world, _| {
+            documents(world.machine(vm)?, impact)?;
+            change(world.machine_mut(vm)?, impact, |document| limit(document, limits))
+        })
+        .await
+    }
+}
+
+fn pin(document: &mut Domain, thread: VmThread, cpus: &CpuSet) {
+    let (tune, cpuset) = (document.cputune.get_or_insert_default(), Some(cpus.clone()));
+    match thread {
+        VmThread::Vcpu(number) => {
+            let vcpu = u16::try_from(number).ok();
+            tune.vcpupin.retain(|pin| pin.vcpu != vcpu);
+            tune.vcpupin.push(VcpuPin { vcpu, cpuset, ..VcpuPin::default() });
+            tune.vcpupin.sort_by_key(|pin| pin.vcpu);
+        }
+        VmThread::Emulator => tune.emulatorpin.get_or_insert_default().cpuset = cpuset,
+        VmThread::IoThread(number) => {
+            tune.iothreadpin.retain(|pin| pin.iothread != Some(number));
+            tune.iothreadpin.push(IothreadPin { iothread: Some(number), cpuset, ..IothreadPin::default() });
+            tune.iothreadpin.sort_by_key(|pin| pin.iothread);
+        }
+    }
+}
+
+fn limit(document: &mut Domain, limits: &CpuLimits) {
+    let tune = document.cputune.get_or_insert_default();
+    if let Some(shares) = limits.shares {
+        tune.shares = Some(shares.get());
+    }
+    if let Some(period) = limits.period {
+        tune.period = u64::try_from(period.get().as_micros()).ok();
+    }
+    if let Some(quota) = limits.quota {
+        tune.quota = Some(quota.get().map_or(-1, |quota| i64::try_from(quota.as_micros()).unwrap_or(i64::MAX)));
     }
 }
 

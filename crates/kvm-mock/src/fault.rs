@@ -72,6 +72,10 @@ methods! {
     SetMemory = "set_memory";
     /// `Devices::resize_disk`.
     ResizeDisk = "resize_disk";
+    /// `Devices::pin`.
+    Pin = "pin";
+    /// `Devices::limit_cpu`.
+    LimitCpu = "limit_cpu";
     /// `Guest::addresses`.
     Addresses = "addresses";
     /// `Guest::ping_agent`.

@@ -1,6 +1,6 @@
 //! From a specification to a machine's document: pure, no host is asked.
 
-use kvm_core::{GuestKind, Result, VcpuCount, VmId};
+use kvm_core::{Bytes, GuestKind, Result, VcpuCount, VmId};
 use kvm_xml::Domain;
 use kvm_xml::common::Arch;
 use kvm_xml::domain as xml;
@@ -9,7 +9,7 @@ use kvm_xml::value::{Memory, Unit, YesNo};
 
 use crate::create::{Disk, Nic};
 use crate::place::Image;
-use crate::spec::{BootDevice, CpuMode, CreateSpec, Firmware, OsHint};
+use crate::spec::{BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, OsHint};
 
 pub(crate) mod device;
 mod system;
@@ -20,6 +20,8 @@ pub(crate) struct Blueprint<'a> {
     pub(crate) id: VmId,
     pub(crate) guest: &'a GuestKind,
     pub(crate) vcpus: VcpuCount,
+    pub(crate) max_vcpus: VcpuCount,
+    pub(crate) max_memory: Bytes,
     pub(crate) disks: &'a [Disk],
     pub(crate) iso: Option<&'a Image>,
     pub(crate) nics: &'a [Nic],
@@ -99,16 +101,18 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
         r#type: Some(parsed(&blueprint.guest.virt_type)?),
         name: Some(spec.name.as_str().to_owned()),
         uuid: Some(blueprint.id.into()),
-        memory: Some(DomainMemory::new(spec.memory.kib(), Unit::KiB)),
+        memory: Some(DomainMemory::new(blueprint.max_memory.kib(), Unit::KiB)),
         current_memory: Some(Memory::new(spec.memory.kib(), Unit::KiB)),
+        memory_backing: spec.hugepages.map(memory_backing),
         vcpu: Some(xml::Vcpu {
             placement: Some(xml::VcpuPlacement::Static),
-            value: u16::try_from(blueprint.vcpus.get()).ok(),
+            current: u16::try_from(blueprint.vcpus.get()).ok().filter(|_| blueprint.vcpus < blueprint.max_vcpus),
+            value: u16::try_from(blueprint.max_vcpus.get()).ok(),
             ..xml::Vcpu::default()
         }),
         os: Some(os(spec, &platform)?),
         features: Some(system::features(&platform)),
-        cpu: cpu(spec.cpu.as_ref(), &platform),
+        cpu: arranged(cpu(spec.cpu.as_ref(), &platform), spec.topology),
         clock: Some(system::clock(&platform)),
         on_poweroff: Some(xml::LifecycleAction::Destroy),
         on_reboot: Some(xml::LifecycleAction::Restart),
@@ -163,6 +167,31 @@ fn firmware_features(secure: YesNo) -> xml::Firmware {
         feature: vec![feature(xml::FirmwareFeatureName::EnrolledKeys), feature(xml::FirmwareFeatureName::SecureBoot)],
         ..xml::Firmware::default()
     }
+}
+
+/// Large pages of the host.
+fn memory_backing(pages: HugePages) -> xml::MemoryBacking {
+    let page = match pages {
+        HugePages::Default => Vec::new(),
+        HugePages::Size(size) => {
+            vec![xml::Hugepage { size: Some(size.kib()), unit: Some(Unit::KiB), ..xml::Hugepage::default() }]
+        }
+    };
+    let hugepages = Some(xml::Hugepages { page, ..xml::Hugepages::default() });
+    xml::MemoryBacking { hugepages, ..xml::MemoryBacking::default() }
+}
+
+/// The CPU with its sockets, cores and threads. One that is only arranged is what the hypervisor prefers.
+fn arranged(cpu: Option<xml::Cpu>, topology: Option<CpuTopology>) -> Option<xml::Cpu> {
+    let Some(CpuTopology { sockets, dies, cores, threads }) = topology else { return cpu };
+    let topology = Some(xml::CpuTopology {
+        sockets: Some(sockets),
+        dies: Some(dies).filter(|dies| *dies > 1),
+        cores: Some(cores),
+        threads: Some(threads),
+        ..xml::CpuTopology::default()
+    });
+    Some(xml::Cpu { topology, ..cpu.unwrap_or_default() })
 }
 
 fn cpu(asked: Option<&CpuMode>, platform: &Platform<'_>) -> Option<xml::Cpu> {

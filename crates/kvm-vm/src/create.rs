@@ -13,7 +13,7 @@ use crate::package::Filling;
 use crate::place::{Places, known};
 use crate::policy::PlanContext;
 use crate::socket;
-use crate::spec::{Arch, CpuMode, CreateSpec, Firmware, Start};
+use crate::spec::{Arch, CpuMode, CpuTopology, CreateSpec, Firmware, Start};
 use crate::step::{Define, SetAutostart, Start as StartStep};
 
 pub(crate) mod disk;
@@ -86,8 +86,12 @@ pub(crate) async fn plan_new(
         None => VmId::from(cx.entropy.uuid()),
     };
     let guest = choose_guest(&host_info, spec.arch.as_ref())?;
-    let vcpus = check_vcpus(spec.vcpus, guest)?;
-    cx.policy.check_memory(spec.memory, &host_info)?;
+    let (vcpus, max_vcpus) = check_vcpus(spec, guest)?;
+    let max_memory = spec.max_memory.unwrap_or(spec.memory);
+    if max_memory < spec.memory {
+        return Err(Error::invalid("max-memory", format!("is less than the {} that it begins with", spec.memory)));
+    }
+    cx.policy.check_memory(max_memory, &host_info)?;
     check_choices(spec, &host_info, guest)?;
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
@@ -100,7 +104,8 @@ pub(crate) async fn plan_new(
     let kernel = kernel::resolve(spec.kernel.as_ref(), &places).await?;
     let nics = nic::resolve(host, spec.nics.as_deref(), spec.start, &usage, cx).await?;
 
-    let blueprint = Blueprint { id, guest, vcpus, disks: &disks, iso: iso.as_ref(), nics: &nics };
+    let blueprint =
+        Blueprint { id, guest, vcpus, max_vcpus, max_memory, disks: &disks, iso: iso.as_ref(), nics: &nics };
     let mut document = build(spec, &blueprint)?;
     let left_out = socket::leave_out_channels(&mut document, &spec.name, &host_info);
     notes(spec).apply_to(&mut document)?;
@@ -207,9 +212,18 @@ fn choose_guest<'a>(host: &'a Capabilities, arch: Option<&Arch>) -> Result<&'a G
     })
 }
 
-fn check_vcpus(asked: Option<VcpuCount>, guest: &GuestKind) -> Result<VcpuCount> {
-    let vcpus = asked.map_or_else(|| VcpuCount::new(2), Ok)?;
-    guest.max_vcpus.map_or(Ok(vcpus), |max| vcpus.within(max))
+/// How many virtual CPUs there are at first, and at most.
+fn check_vcpus(spec: &CreateSpec, guest: &GuestKind) -> Result<(VcpuCount, VcpuCount)> {
+    let arranged = spec.topology.map(CpuTopology::vcpus).transpose()?;
+    let vcpus = spec.vcpus.or(arranged).map_or_else(|| VcpuCount::new(2), Ok)?;
+    let most = spec.max_vcpus.or(arranged).unwrap_or(vcpus);
+    if vcpus > most {
+        return Err(Error::invalid("vcpus", format!("{vcpus} are more than the {most} that there can be")));
+    }
+    if let Some(arranged) = arranged.filter(|arranged| *arranged != most) {
+        return Err(Error::invalid("topology", format!("makes {arranged} virtual CPUs, not {most}")));
+    }
+    Ok((vcpus, guest.max_vcpus.map_or(Ok(most), |max| most.within(max))?))
 }
 
 /// Refuses what the host does not have.

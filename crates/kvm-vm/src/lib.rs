@@ -100,9 +100,9 @@ pub use snapshot::{
     snapshots,
 };
 pub use spec::{
-    Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CreateSpec, DiskBus, DiskSource, DiskSpec, Firmware,
-    Graphics, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions, NicSpec, OsHint, Start,
-    UserForward, UserForwards, VlanTags, VolumeFormat, VolumeRef,
+    Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CpuTopology, CreateSpec, DiskBus, DiskSource, DiskSpec,
+    Firmware, Graphics, HugePages, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions,
+    NicSpec, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeFormat, VolumeRef,
 };
 pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,

@@ -8,13 +8,14 @@ use kvm_core::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::text::{memory, refused, switch, text_serde, vcpus, words};
+use crate::text::{memory, optional_memory, refused, switch, text_serde, vcpus, words};
 
 mod choice;
 mod disk;
 mod nic;
 mod pairs;
 mod pool;
+mod topology;
 
 pub use choice::{BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeFormat};
 pub use disk::{DiskSource, DiskSpec, ImageRef, VolumeRef};
@@ -23,6 +24,7 @@ pub use pool::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
 };
+pub use topology::{CpuTopology, HugePages};
 
 /// What a new machine is to be like.
 ///
@@ -78,6 +80,18 @@ pub struct CreateSpec {
     /// Memory; 2 GiB if left out.
     #[serde(default = "two_gib", with = "memory")]
     pub memory: Bytes,
+    /// The most virtual CPUs that can be plugged in later; as many as there are if left out.
+    #[serde(default, deserialize_with = "vcpus", skip_serializing_if = "Option::is_none")]
+    pub max_vcpus: Option<VcpuCount>,
+    /// The most memory that its balloon can give it later; what it has if left out.
+    #[serde(default, with = "optional_memory", skip_serializing_if = "Option::is_none")]
+    pub max_memory: Option<Bytes>,
+    /// How its virtual CPUs are arranged; their product is the most that there can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<CpuTopology>,
+    /// Whether its memory is in large pages of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hugepages: Option<HugePages>,
     /// The system it is for; Linux if left out.
     #[serde(default = "linux")]
     pub os: OsHint,
@@ -249,6 +263,10 @@ impl CreateSpec {
             start: no(),
             vcpus: None,
             memory: two_gib(),
+            max_vcpus: None,
+            max_memory: None,
+            topology: None,
+            hugepages: None,
             os: linux(),
             arch: None,
             machine: None,

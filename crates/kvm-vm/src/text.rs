@@ -186,6 +186,22 @@ pub(crate) fn vcpus<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     scalar(deserializer, VcpuCount::parse).map(Some)
 }
 
+/// As [`memory`], or nothing.
+pub(crate) mod optional_memory {
+    use super::*;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
+        memory::deserialize(deserializer).map(Some)
+    }
+
+    pub(crate) fn serialize<S: Serializer>(memory: &Option<Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+        match memory {
+            Some(memory) => memory::serialize(memory, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
 /// Memory: a bare number is MiB.
 pub(crate) mod memory {
     use super::*;

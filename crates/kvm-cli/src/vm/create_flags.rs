@@ -2,8 +2,8 @@
 
 use kvm_core::{Autostart, Bytes, Description, DiskPath, Error, Protection, Result, Tag, Title, VcpuCount, VmId};
 use kvm_vm::{
-    Arch, BootDevice, CpuMode, CreateSpec, DiskSpec, Firmware, Graphics, ImageRef, KernelCmdline, KernelSpec,
-    MachineType, NicSpec, OsHint, Start,
+    Arch, BootDevice, CpuMode, CpuTopology, CreateSpec, DiskSpec, Firmware, Graphics, HugePages, ImageRef,
+    KernelCmdline, KernelSpec, MachineType, NicSpec, OsHint, Start,
 };
 
 use crate::args::one_of;
@@ -17,6 +17,18 @@ pub(super) struct Flags {
     /// Virtual CPUs.
     #[arg(long, value_name = "N", value_parser = VcpuCount::parse, help_heading = "Machine")]
     vcpus: Option<VcpuCount>,
+    /// The most virtual CPUs that can be plugged in later.
+    #[arg(long, value_name = "N", value_parser = VcpuCount::parse, help_heading = "Machine")]
+    max_vcpus: Option<VcpuCount>,
+    /// The most memory that it can be given later; without a unit in MiB.
+    #[arg(long, value_name = "SIZE", value_parser = kvm_core::parse_memory, help_heading = "Machine")]
+    max_memory: Option<Bytes>,
+    /// How its virtual CPUs are arranged, such as sockets=2,cores=4,threads=2.
+    #[arg(long, value_name = "TOPOLOGY", help_heading = "Machine")]
+    topology: Option<CpuTopology>,
+    /// Memory in large pages that the host has set aside: default, or their size, such as 2M or 1G.
+    #[arg(long, value_name = "SIZE", help_heading = "Machine")]
+    hugepages: Option<HugePages>,
     /// What it is for; decides the devices it finds.
     #[arg(long, value_parser = one_of!(OsHint), help_heading = "Machine")]
     os: Option<OsHint>,
@@ -145,6 +157,10 @@ impl Flags {
         set(&mut spec.os, self.os);
         set(&mut spec.graphics, self.graphics);
         set_some(&mut spec.vcpus, self.vcpus);
+        set_some(&mut spec.max_vcpus, self.max_vcpus);
+        set_some(&mut spec.max_memory, self.max_memory);
+        set_some(&mut spec.topology, self.topology);
+        set_some(&mut spec.hugepages, self.hugepages);
         set_some(&mut spec.firmware, self.firmware);
         set_some(&mut spec.cpu, self.cpu);
         set_some(&mut spec.arch, self.arch);

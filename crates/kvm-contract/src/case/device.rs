@@ -1,15 +1,15 @@
 //! Devices that come and go, virtual CPUs and memory.
 
 use kvm_core::{
-    Bytes, Device, DeviceRef, Devices, Error, ErrorKind, Existing, HypervisorExt as _, Impact, PowerAction, VcpuCount,
-    View, VmChange, VmId, VolumeInfo,
+    Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Device, DeviceRef, Devices, Error, ErrorKind, Existing,
+    HypervisorExt as _, Impact, PowerAction, VcpuCount, View, VmChange, VmId, VmThread, VolumeInfo,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
     Disk, DiskBus, DiskDevice, DiskDriver, DiskFormat, DiskSource, DiskTarget, DiskType, Graphics, GraphicsType,
     Interface, InterfaceMac, Link, LinkState, Vcpu,
 };
-use kvm_xml::value::{DiskName, MacAddr, YesNo};
+use kvm_xml::value::{CpuSet, DiskName, MacAddr, YesNo};
 use kvm_xml::volume::VolumeFormatType;
 
 use crate::case::{Failure, Outcome, cases, holds, refused, same};
@@ -255,6 +255,61 @@ cases! { CASES in "devices" on Cx;
         refused(facet(cx)?.set_vcpus(&id, VcpuCount::new(3)?, Impact::Both).await, ErrorKind::InvalidInput)
     }
 
+    /// A virtual CPU and the emulator are pinned to CPUs of the host in the documents that are meant, and no others.
+    async fn threads_are_pinned_where_it_is_meant(cx) {
+        let id = with_two_vcpus(cx).await?;
+        facet(cx)?.pin(&id, VmThread::Vcpu(1), &cpus("0")?, Impact::Config).await?;
+        facet(cx)?.pin(&id, VmThread::Emulator, &cpus("0")?, Impact::Config).await?;
+        same("stored pin", pinned(&document(cx, &id, View::CONFIG).await?, 1), Some("0".to_owned()))?;
+        same("stored pin of another", pinned(&document(cx, &id, View::CONFIG).await?, 0), None)?;
+        cx.power(&id, PowerAction::Start).await?;
+        facet(cx)?.pin(&id, VmThread::Vcpu(0), &cpus("0")?, Impact::Live).await?;
+        same("live pin", pinned(&document(cx, &id, View::LIVE).await?, 0), Some("0".to_owned()))?;
+        same("stored pin", pinned(&document(cx, &id, View::CONFIG).await?, 0), None)?;
+        let tune = document(cx, &id, View::CONFIG).await?.cputune;
+        holds("the emulator stays pinned", tune.is_some_and(|tune| tune.emulatorpin.is_some()))
+    }
+
+    /// Threads that a machine does not have and CPUs that the host does not have are refused, and nothing changes.
+    async fn what_cannot_be_pinned_is_refused(cx) {
+        let id = with_two_vcpus(cx).await?;
+        let host_cpus = cx.hypervisor().capabilities().await?.cpus.unwrap_or(1);
+        for (thread, set) in [
+            (VmThread::Vcpu(2), "0".to_owned()),
+            (VmThread::IoThread(1), "0".to_owned()),
+            (VmThread::Vcpu(0), host_cpus.to_string()),
+            (VmThread::Emulator, "0-4294967295".to_owned()),
+            (VmThread::Emulator, "0,^0".to_owned()),
+        ] {
+            refused(facet(cx)?.pin(&id, thread, &cpus(&set)?, Impact::Config).await, ErrorKind::InvalidInput)?;
+        }
+        holds("nothing is pinned", document(cx, &id, View::CONFIG).await?.cputune.is_none())?;
+        let absent = facet(cx)?.pin(&cx.id("absent"), VmThread::Emulator, &cpus("0")?, Impact::Config).await;
+        refused(absent, ErrorKind::NotFound)?;
+        let off = facet(cx)?.pin(&id, VmThread::Emulator, &cpus("0")?, Impact::Live).await;
+        refused(off, ErrorKind::InvalidState)
+    }
+
+    /// Shares, period and quota are set in the documents that are meant; what is left out stays.
+    async fn cpu_time_is_limited(cx) {
+        let id = with_two_vcpus(cx).await?;
+        let shares = CpuLimits { shares: Some(CpuShares::new(512)?), ..CpuLimits::default() };
+        facet(cx)?.limit_cpu(&id, &shares, Impact::Config).await?;
+        cx.power(&id, PowerAction::Start).await?;
+        let (period, quota) = (CpuPeriod::parse("100ms")?, CpuQuota::parse("50ms")?);
+        let time = CpuLimits { period: Some(period), quota: Some(quota), ..CpuLimits::default() };
+        facet(cx)?.limit_cpu(&id, &time, Impact::Both).await?;
+        for view in [View::LIVE, View::CONFIG] {
+            let tune = document(cx, &id, view).await?.cputune.unwrap_or_default();
+            same("shares, period, quota", (tune.shares, tune.period, tune.quota), (Some(512), Some(100_000), Some(50_000)))?;
+        }
+        let none = CpuLimits { quota: Some(CpuQuota::NONE), ..CpuLimits::default() };
+        facet(cx)?.limit_cpu(&id, &none, Impact::Live).await?;
+        let quotas = (document(cx, &id, View::LIVE).await?.cputune, document(cx, &id, View::CONFIG).await?.cputune);
+        holds("nothing limits it live", quotas.0.is_none_or(|tune| tune.quota.is_none_or(|quota| quota <= 0)))?;
+        same("stored quota", quotas.1.and_then(|tune| tune.quota), Some(50_000))
+    }
+
     /// Memory of a machine that is off is set in its document; more than it can have is refused.
     async fn memory_is_set_in_the_configuration(cx) {
         let id = cx.defined("a").await?;
@@ -429,4 +484,14 @@ fn nic(cx: &Cx, link: Option<Link>) -> kvm_core::Result<Device> {
     nic.mac = Some(InterfaceMac { address: Some(MAC), ..InterfaceMac::default() });
     nic.link = link.map(|state| LinkState { state: Some(state), ..LinkState::default() });
     Ok(Device::Interface(Box::new(Interface { alias: None, address: None, target: None, ..nic })))
+}
+
+fn cpus(text: &str) -> Result<CpuSet, Failure> {
+    Ok(text.parse::<CpuSet>()?)
+}
+
+/// The host's CPUs that a virtual CPU is pinned to.
+fn pinned(document: &Domain, vcpu: u16) -> Option<String> {
+    let pins = &document.cputune.as_ref()?.vcpupin;
+    pins.iter().find(|pin| pin.vcpu == Some(vcpu))?.cpuset.as_ref().map(|set| set.as_str().to_owned())
 }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use kvm_core::{Bytes, Clock, Error, ErrorKind, Host, Impact, Resource, Result, VcpuCount, View, VmSummary, Which};
+use kvm_core::{
+    Bytes, Clock, CpuLimits, Error, ErrorKind, Host, Impact, Resource, Result, VcpuCount, View, VmSummary, VmThread,
+    Which,
+};
 use kvm_xml::Domain;
+use kvm_xml::value::CpuSet;
 
 use super::{Subject, facet};
 
@@ -11,32 +15,49 @@ use super::{Subject, facet};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What a machine is to have. What is left out stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
     /// Virtual CPUs that are plugged in.
     pub vcpus: Option<VcpuCount>,
     /// Memory, through the balloon while it runs.
     pub memory: Option<Bytes>,
+    /// On which of the host's CPUs which thread may run.
+    pub pins: Vec<(VmThread, CpuSet)>,
+    /// What it may use of the host's CPU time.
+    pub limits: CpuLimits,
 }
 
-/// Sets virtual CPUs and memory of a machine; gives the documents that changed.
+/// Sets virtual CPUs and memory of a machine, and what its threads may use; gives the documents that changed.
 ///
-/// Both are checked against what the machine can have at most before either changes (`InvalidInput`). A running guest is
+/// All are checked against what the machine and its host have before any changes (`InvalidInput`). A running guest is
 /// waited for when it has to give up a virtual CPU: `Timeout` when it has not done so in time, and it may still obey. The
 /// balloon takes its time, and is not waited for. `InvalidState` when a document that is to change is not there.
 pub async fn set_resources(
     host: &Host,
     vm: &VmSummary,
-    wanted: Resources,
+    wanted: &Resources,
     impact: Option<Impact>,
     timeout: Duration,
     clock: &dyn Clock,
 ) -> Result<Impact> {
     let subject = Subject::read(host, vm, impact).await?;
     for which in subject.impact.documents() {
-        subject.reached(*which).map_or(Ok(()), |document| check(document, &wanted))?;
+        subject.reached(*which).map_or(Ok(()), |document| check(document, wanted))?;
+    }
+    if !wanted.pins.is_empty() {
+        let host_cpus = host.hypervisor.capabilities().await?.cpus.unwrap_or(u32::MAX);
+        let documents = subject.impact.documents().iter().filter_map(|which| subject.reached(*which));
+        for document in documents {
+            wanted.pins.iter().try_for_each(|(thread, cpus)| thread.check_pin(document, cpus, host_cpus))?;
+        }
     }
     let (devices, impact) = (facet(host)?, subject.impact);
+    if wanted.limits != CpuLimits::default() {
+        devices.limit_cpu(&vm.id, &wanted.limits, impact).await?;
+    }
+    for (thread, cpus) in &wanted.pins {
+        devices.pin(&vm.id, *thread, cpus, impact).await?;
+    }
     if let Some(memory) = wanted.memory {
         devices.set_memory(&vm.id, memory, impact).await?;
     }

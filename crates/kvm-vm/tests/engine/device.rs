@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
-use kvm_core::{Bytes, DeviceRef, Error, ErrorKind, Host, Impact, Result, VcpuCount, View};
+use kvm_core::{
+    Bytes, CpuLimits, CpuShares, DeviceRef, Error, ErrorKind, Host, Impact, Result, VcpuCount, View, VmThread,
+};
 use kvm_mock::Mock;
 use kvm_vm::{
     AttachPlan, DiskAttach, DiskDetach, NicAttach, NicDetach, Resources, ScreenPasswordChange, Volumes, eject, insert,
@@ -246,8 +248,9 @@ async fn virtual_cpus_and_memory_change_within_what_there_can_be() {
     let bench = Bench::new();
     let build = bench.vm("build-01").await;
     let set = async |vcpus: Option<u32>, memory: Option<Bytes>| {
-        let wanted = Resources { vcpus: vcpus.map(|n| VcpuCount::new(n).unwrap()), memory };
-        set_resources(&bench.host, &build, wanted, None, PATIENCE, &*bench.clock).await
+        let vcpus = vcpus.map(|n| VcpuCount::new(n).unwrap());
+        let wanted = Resources { vcpus, memory, ..Resources::default() };
+        set_resources(&bench.host, &build, &wanted, None, PATIENCE, &*bench.clock).await
     };
     assert_eq!(set(Some(2), Some(Bytes::from_gib(4))).await.unwrap(), Impact::Both);
     let now = bench.vm("build-01").await;
@@ -257,6 +260,33 @@ async fn virtual_cpus_and_memory_change_within_what_there_can_be() {
         assert_eq!(set(vcpus, memory).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
     assert_eq!(bench.vm("build-01").await, now);
+}
+
+#[tokio::test(start_paused = true)]
+async fn threads_are_pinned_and_limited_or_nothing_changes() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    let cpus = |text: &str| text.parse().unwrap();
+    let set = async |pins, limits| {
+        let wanted = Resources { pins, limits, ..Resources::default() };
+        set_resources(&bench.host, &build, &wanted, None, PATIENCE, &*bench.clock).await
+    };
+    let limits = CpuLimits { shares: Some(CpuShares::new(512).unwrap()), ..CpuLimits::default() };
+    let pins = vec![(VmThread::Vcpu(0), cpus("2-3")), (VmThread::Emulator, cpus("0"))];
+    assert_eq!(set(pins, limits).await.unwrap(), Impact::Both);
+    for view in [View::LIVE, View::CONFIG] {
+        let tune = bench.host.hypervisor.definition(&build.id, view).await.unwrap().cputune.unwrap();
+        assert_eq!((tune.shares, tune.vcpupin.len()), (Some(512), 1));
+        assert_eq!(tune.emulatorpin.unwrap().cpuset.unwrap().as_str(), "0");
+    }
+    // One pin is wrong, so nothing changes at all. The host has 16 CPUs.
+    let before = bench.picture().await;
+    for wrong in [(VmThread::Vcpu(4), "0"), (VmThread::IoThread(1), "0"), (VmThread::Emulator, "16")] {
+        let pins = vec![(VmThread::Vcpu(1), cpus("1")), (wrong.0, cpus(wrong.1))];
+        let more = CpuLimits { shares: Some(CpuShares::new(7).unwrap()), ..CpuLimits::default() };
+        assert_eq!(set(pins, more).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong:?}");
+    }
+    assert_eq!(bench.picture().await, before);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,9 +300,9 @@ async fn what_waits_for_the_next_start_is_named() {
     assert_eq!(changes().await, Vec::<String>::new());
     let wanted = DiskAttach { impact: Some(Impact::Config), ..disk("volume=default/free.qcow2") };
     bench.run(attach(&bench, "build-01", &wanted).await.unwrap().plan).await.unwrap();
-    let resources = Resources { vcpus: Some(VcpuCount::new(1).unwrap()), memory: None };
+    let resources = Resources { vcpus: Some(VcpuCount::new(1).unwrap()), ..Resources::default() };
     let config = Some(Impact::Config);
-    set_resources(&bench.host, &build, resources, config, PATIENCE, &*bench.clock).await.unwrap();
+    set_resources(&bench.host, &build, &resources, config, PATIENCE, &*bench.clock).await.unwrap();
     let found = changes().await;
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[0], "vcpu.current: added 1");

@@ -138,7 +138,8 @@ async fn every_call_can_move_between_threads() {
     check(kvm_vm::plan_revert(host, &vm, &name, kvm_core::Revert::default()));
     check(kvm_vm::plan_snapshot_delete(host, &vm, &name, kvm_vm::SnapshotScope::Branch));
     check(kvm_vm::find_checkpoint(host, &vm, &name));
-    check(kvm_vm::set_resources(host, &vm, kvm_vm::Resources::default(), None, kvm_vm::DETACH_TIMEOUT, clock));
+    let resources = kvm_vm::Resources::default();
+    check(kvm_vm::set_resources(host, &vm, &resources, None, kvm_vm::DETACH_TIMEOUT, clock));
     let (options, entropy) = (kvm_vm::migrate::MigrateOptions::default(), SeededEntropy::new(1));
     check(kvm_vm::migrate::preflight(host, host, &vm, &options, &entropy));
     let options = kvm_vm::ShutdownOptions { timeout: std::time::Duration::ZERO, then: kvm_vm::Then::Fail };

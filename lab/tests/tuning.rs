@@ -1,0 +1,54 @@
+//! Which of the host's CPUs a machine uses, and how much of them.
+
+use std::time::Duration;
+
+use kvm_lab::{eventually, on_a_host};
+
+/// A guest boots in seconds, and in half a minute on a busy machine without hardware acceleration.
+const BOOT: Duration = Duration::from_secs(180);
+
+#[test]
+fn threads_of_a_running_guest_are_pinned_and_limited() {
+    on_a_host(async |host| {
+        let before = host.stock().await;
+        let (kvmctl, vm) = (host.kvmctl(), host.unique("tuning"));
+        let disk = format!("volume={}", host.place_boot_disk(&vm).await);
+        let machine = ["--memory", "192M", "--max-memory", "256M", "--vcpus", "1", "--max-vcpus", "2"];
+        let rest = ["--topology", "cores=2", "--network", "user", "--start"];
+        kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk], &machine[..], &rest[..]].concat()).await;
+
+        // What libvirt says is what was asked for, in both documents.
+        let pins = ["--vcpu-pin", "0=0", "--emulator-pin", "0", "--cpu-shares", "512", "--cpu-quota", "50ms"];
+        kvmctl.ok(&[&["vm", "set", &vm], &pins[..]].concat()).await;
+        for which in ["--live", "--config"] {
+            let pinned = host.virsh(&["vcpupin", &vm, "0", which]).await;
+            assert!(pinned.split_whitespace().eq(["0", "0"]), "{which}: {pinned}");
+            let limits = host.virsh(&["schedinfo", &vm, which]).await;
+            let has =
+                |key: &str, value: &str| limits.lines().any(|line| line.split(':').map(str::trim).eq([key, value]));
+            assert!(has("cpu_shares", "512") && has("vcpu_quota", "50000"), "{which}: {limits}");
+        }
+        assert!(host.virsh(&["emulatorpin", &vm]).await.contains(" 0"));
+        assert_eq!(kvmctl.run(&["vm", "set", &vm, "--vcpu-pin", "0=4095"]).await.code, Some(2));
+        assert_eq!(kvmctl.run(&["vm", "set", &vm, "--vcpu-pin", "7=0"]).await.code, Some(2));
+
+        // There is room for a second virtual CPU and for more memory, without a new start.
+        let present = "/sys/devices/system/cpu/present";
+        let sees = async |wanted: &str| {
+            let seen = async || {
+                let said = host.exec_in_guest(&vm, &["cat", present]).await?;
+                (said.trim() == wanted).then_some(())
+            };
+            eventually(BOOT, &format!("{wanted} in {present}"), seen).await;
+        };
+        kvmctl.ok(&["vm", "set", &vm, "--cpu-quota", "none"]).await;
+        sees("0").await;
+        kvmctl.ok(&["vm", "set", &vm, "--vcpus", "2", "--memory", "256M"]).await;
+        sees("0-1").await;
+        let topology = host.virsh(&["dumpxml", &vm]).await;
+        assert!(topology.contains("cores='2'"), "{topology}");
+
+        kvmctl.ok(&["vm", "delete", &vm, "--power-off", "--delete-volumes", "--yes"]).await;
+        host.assert_as(&before).await;
+    });
+}
