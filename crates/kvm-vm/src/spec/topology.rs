@@ -49,7 +49,7 @@ impl CpuTopology {
     pub fn vcpus(self) -> Result<VcpuCount> {
         let product =
             [self.dies, self.cores, self.threads].iter().try_fold(self.sockets, |n, more| n.checked_mul(*more));
-        VcpuCount::new(product.unwrap_or(u32::MAX).into())
+        VcpuCount::new(product.unwrap_or(u32::MAX))
     }
 }
 
