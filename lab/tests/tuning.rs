@@ -28,7 +28,7 @@ fn threads_of_a_running_guest_are_pinned_and_limited() {
                 |key: &str, value: &str| limits.lines().any(|line| line.split(':').map(str::trim).eq([key, value]));
             assert!(has("cpu_shares", "512") && has("vcpu_quota", "50000"), "{which}: {limits}");
         }
-        assert!(host.virsh(&["emulatorpin", &vm]).await.contains(" 0"));
+        assert_eq!(host.virsh(&["emulatorpin", &vm]).await.trim(), "0");
         assert_eq!(kvmctl.run(&["vm", "set", &vm, "--vcpu-pin", "0=4095"]).await.code, Some(2));
         assert_eq!(kvmctl.run(&["vm", "set", &vm, "--vcpu-pin", "7=0"]).await.code, Some(2));
 
