@@ -10,13 +10,10 @@ use serde::Serialize;
 
 use super::{One, entry};
 use crate::device::Reach;
-use crate::list::{ListArgs, columns};
+use crate::list::ListArgs;
 use crate::op;
-use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
+use crate::printer::{Cell, Column, Printer};
 use crate::session::Session;
-
-const COLUMNS: [Column; 3] =
-    [Column::left("first", "FIRST"), Column::left("last", "LAST"), Column::left("documents", "WHERE")];
 
 /// Verbs for ranges of addresses that guests get.
 #[derive(Debug, Subcommand)]
@@ -93,7 +90,9 @@ pub(super) async fn run(command: Command, session: &Session, printer: &mut Print
             let removed = range(args.range);
             printer.show(&entry::change(args.one, NetworkUpdate::Remove(removed), args.reach, session).await?)
         }
-        Command::List(args) => op::answer(&list(args, session).await?, session, printer).await,
+        Command::List(args) => {
+            op::answer(&entry::list::<Row>(&args.one, args.list, session).await?, session, printer).await
+        }
     }
 }
 
@@ -108,46 +107,20 @@ struct Row {
     last: Option<IpAddr>,
 }
 
-#[derive(Debug, Serialize)]
-struct Placed {
-    #[serde(flatten)]
-    row: Row,
-    documents: &'static str,
-}
+impl entry::Row for Row {
+    const COLUMNS: &[Column] =
+        &[Column::left("first", "FIRST"), Column::left("last", "LAST"), Column::left("documents", "WHERE")];
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Listed {
-    rows: Vec<Placed>,
-    #[serde(skip)]
-    columns: Vec<Column>,
-    #[serde(skip)]
-    args: ListArgs,
-}
+    fn all(document: &Network) -> Vec<Self> {
+        let ranges = document.ip.iter().filter_map(|ip| ip.dhcp.as_ref()).flat_map(|dhcp| &dhcp.range);
+        ranges.map(|range| Row { first: range.start, last: range.end }).collect()
+    }
 
-async fn list(args: List, session: &Session) -> Result<Listed> {
-    let columns = columns(&COLUMNS, &args.list)?;
-    let rows = entry::rows(&args.one, session, rows).await?;
-    let rows = rows.into_iter().map(|(row, documents)| Placed { row, documents }).collect();
-    Ok(Listed { rows, columns, args: args.list })
-}
-
-fn rows(document: &Network) -> Vec<Row> {
-    let ranges = document.ip.iter().filter_map(|ip| ip.dhcp.as_ref()).flat_map(|dhcp| &dhcp.range);
-    ranges.map(|range| Row { first: range.start, last: range.end }).collect()
-}
-
-impl Outcome for Listed {
-    fn text(&self, page: &mut Page<'_>) {
-        let mut table = Table::new(&self.columns);
-        for Placed { row, documents } in &self.rows {
-            let cell = |column: &Column| match column.key {
-                "first" => Cell::maybe(row.first),
-                "last" => Cell::maybe(row.last),
-                _ => Cell::new(documents),
-            };
-            table.row(self.columns.iter().map(cell).collect());
-        }
-        page.table(&self.args.finish(table));
+    fn cell(&self, key: &str) -> Option<Cell> {
+        Some(match key {
+            "first" => Cell::maybe(self.first),
+            "last" => Cell::maybe(self.last),
+            _ => return None,
+        })
     }
 }

@@ -11,13 +11,10 @@ use serde::Serialize;
 
 use super::{One, entry};
 use crate::device::Reach;
-use crate::list::{ListArgs, columns};
+use crate::list::ListArgs;
 use crate::op;
-use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
+use crate::printer::{Cell, Column, Printer};
 use crate::session::Session;
-
-const COLUMNS: [Column; 3] =
-    [Column::left("address", "ADDRESS"), Column::left("names", "NAMES"), Column::left("documents", "WHERE")];
 
 /// Verbs for the names that a network's name server knows.
 #[derive(Debug, Subcommand)]
@@ -95,7 +92,9 @@ pub(super) async fn run(command: Command, session: &Session, printer: &mut Print
             let removed = NetworkEntry::DnsHost(Box::new(DnsHost { ip, ..DnsHost::default() }));
             printer.show(&entry::change(args.one, NetworkUpdate::Remove(removed), args.reach, session).await?)
         }
-        Command::List(args) => op::answer(&list(args, session).await?, session, printer).await,
+        Command::List(args) => {
+            op::answer(&entry::list::<Row>(&args.one, args.list, session).await?, session, printer).await
+        }
     }
 }
 
@@ -105,46 +104,20 @@ struct Row {
     names: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Placed {
-    #[serde(flatten)]
-    row: Row,
-    documents: &'static str,
-}
+impl entry::Row for Row {
+    const COLUMNS: &[Column] =
+        &[Column::left("address", "ADDRESS"), Column::left("names", "NAMES"), Column::left("documents", "WHERE")];
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Listed {
-    rows: Vec<Placed>,
-    #[serde(skip)]
-    columns: Vec<Column>,
-    #[serde(skip)]
-    args: ListArgs,
-}
+    fn all(document: &Network) -> Vec<Self> {
+        let hosts = document.dns.iter().flat_map(|dns| &dns.host);
+        hosts.map(|host| Row { address: host.ip, names: host.hostname.clone() }).collect()
+    }
 
-async fn list(args: List, session: &Session) -> Result<Listed> {
-    let columns = columns(&COLUMNS, &args.list)?;
-    let rows = entry::rows(&args.one, session, rows).await?;
-    let rows = rows.into_iter().map(|(row, documents)| Placed { row, documents }).collect();
-    Ok(Listed { rows, columns, args: args.list })
-}
-
-fn rows(document: &Network) -> Vec<Row> {
-    let hosts = document.dns.iter().flat_map(|dns| &dns.host);
-    hosts.map(|host| Row { address: host.ip, names: host.hostname.clone() }).collect()
-}
-
-impl Outcome for Listed {
-    fn text(&self, page: &mut Page<'_>) {
-        let mut table = Table::new(&self.columns);
-        for Placed { row, documents } in &self.rows {
-            let cell = |column: &Column| match column.key {
-                "address" => Cell::maybe(row.address),
-                "names" => Cell::new(row.names.join(", ")),
-                _ => Cell::new(documents),
-            };
-            table.row(self.columns.iter().map(cell).collect());
-        }
-        page.table(&self.args.finish(table));
+    fn cell(&self, key: &str) -> Option<Cell> {
+        Some(match key {
+            "address" => Cell::maybe(self.address),
+            "names" => Cell::new(self.names.join(", ")),
+            _ => return None,
+        })
     }
 }

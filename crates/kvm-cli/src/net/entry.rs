@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::One;
 use crate::device::{Reach, presence, when};
-use crate::printer::{Outcome, Page};
+use crate::list::{ListArgs, columns};
+use crate::printer::{Cell, Column, Outcome, Page, Table};
 use crate::session::Session;
 
 /// An entry that came or went.
@@ -34,23 +35,64 @@ pub(super) async fn change(one: One, update: NetworkUpdate, reach: Reach, sessio
     Ok(Changed { network: one.network, entry: entry.to_string(), action, documents })
 }
 
-/// The rows that a network's documents have, each with the documents that it is in.
-pub(super) async fn rows<T: PartialEq>(
-    one: &One,
-    session: &Session,
-    of: impl Fn(&Network) -> Vec<T>,
-) -> Result<Vec<(T, &'static str)>> {
+/// What a list shows of one entry.
+pub(super) trait Row: PartialEq + Serialize {
+    /// All there are, the last for the documents that an entry is in.
+    const COLUMNS: &[Column];
+
+    /// The entries of a document.
+    fn all(document: &Network) -> Vec<Self>
+    where
+        Self: Sized;
+
+    /// What stands in this column; `None` for the documents.
+    fn cell(&self, key: &str) -> Option<Cell>;
+}
+
+#[derive(Debug, Serialize)]
+struct Placed<R> {
+    #[serde(flatten)]
+    row: R,
+    documents: &'static str,
+}
+
+/// The entries of a network, each with the documents that it is in.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Listed<R> {
+    rows: Vec<Placed<R>>,
+    #[serde(skip)]
+    columns: Vec<Column>,
+    #[serde(skip)]
+    args: ListArgs,
+}
+
+/// Lists the entries of one kind that a network has.
+pub(super) async fn list<R: Row>(one: &One, args: ListArgs, session: &Session) -> Result<Listed<R>> {
+    let columns = columns(R::COLUMNS, &args)?;
     let connection = session.host().await?;
-    let mut rows: Vec<(T, Vec<Which>)> = Vec::new();
+    let mut found: Vec<(R, Vec<Which>)> = Vec::new();
     for (which, document) in documents(&connection.host, &one.network).await? {
-        for row in of(&document) {
-            match rows.iter_mut().find(|(other, _)| *other == row) {
+        for row in R::all(&document) {
+            match found.iter_mut().find(|(other, _)| *other == row) {
                 Some((_, there)) => there.push(which),
-                None => rows.push((row, vec![which])),
+                None => found.push((row, vec![which])),
             }
         }
     }
-    Ok(rows.into_iter().map(|(row, there)| (row, presence(&there))).collect())
+    let rows = found.into_iter().map(|(row, there)| Placed { row, documents: presence(&there) }).collect();
+    Ok(Listed { rows, columns, args })
+}
+
+impl<R: Row> Outcome for Listed<R> {
+    fn text(&self, page: &mut Page<'_>) {
+        let mut table = Table::new(&self.columns);
+        for Placed { row, documents } in &self.rows {
+            let cell = |column: &Column| row.cell(column.key).unwrap_or_else(|| Cell::new(documents));
+            table.row(self.columns.iter().map(cell).collect());
+        }
+        page.table(&self.args.finish(table));
+    }
 }
 
 /// The documents that a network has: what runs first, then what is configured.

@@ -11,17 +11,10 @@ use serde::Serialize;
 
 use super::{One, entry};
 use crate::device::Reach;
-use crate::list::{ListArgs, columns};
+use crate::list::ListArgs;
 use crate::op;
-use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
+use crate::printer::{Cell, Column, Printer};
 use crate::session::Session;
-
-const COLUMNS: [Column; 4] = [
-    Column::left("mac", "MAC"),
-    Column::left("address", "ADDRESS"),
-    Column::left("name", "NAME"),
-    Column::left("documents", "WHERE"),
-];
 
 /// Verbs for the fixed addresses of network devices.
 #[derive(Debug, Subcommand)]
@@ -106,7 +99,9 @@ pub(super) async fn run(command: Command, session: &Session, printer: &mut Print
             let removed = NetworkEntry::Lease(Box::new(DhcpHost { mac, ..DhcpHost::default() }));
             printer.show(&entry::change(args.one, NetworkUpdate::Remove(removed), args.reach, session).await?)
         }
-        Command::List(args) => op::answer(&list(args, session).await?, session, printer).await,
+        Command::List(args) => {
+            op::answer(&entry::list::<Row>(&args.one, args.list, session).await?, session, printer).await
+        }
     }
 }
 
@@ -117,49 +112,27 @@ struct Row {
     name: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Placed {
-    #[serde(flatten)]
-    row: Row,
-    documents: &'static str,
-}
+impl entry::Row for Row {
+    const COLUMNS: &[Column] = &[
+        Column::left("mac", "MAC"),
+        Column::left("address", "ADDRESS"),
+        Column::left("name", "NAME"),
+        Column::left("documents", "WHERE"),
+    ];
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Listed {
-    rows: Vec<Placed>,
-    #[serde(skip)]
-    columns: Vec<Column>,
-    #[serde(skip)]
-    args: ListArgs,
-}
+    fn all(document: &Network) -> Vec<Self> {
+        let hosts = document.ip.iter().filter_map(|ip| ip.dhcp.as_ref()).flat_map(|dhcp| &dhcp.host);
+        hosts
+            .map(|host| Row { mac: host.mac.map(|mac| mac.to_string()), address: host.ip, name: host.name.clone() })
+            .collect()
+    }
 
-async fn list(args: List, session: &Session) -> Result<Listed> {
-    let columns = columns(&COLUMNS, &args.list)?;
-    let rows = entry::rows(&args.one, session, rows).await?;
-    let rows = rows.into_iter().map(|(row, documents)| Placed { row, documents }).collect();
-    Ok(Listed { rows, columns, args: args.list })
-}
-
-fn rows(document: &Network) -> Vec<Row> {
-    let hosts = document.ip.iter().filter_map(|ip| ip.dhcp.as_ref()).flat_map(|dhcp| &dhcp.host);
-    hosts
-        .map(|host| Row { mac: host.mac.map(|mac| mac.to_string()), address: host.ip, name: host.name.clone() })
-        .collect()
-}
-
-impl Outcome for Listed {
-    fn text(&self, page: &mut Page<'_>) {
-        let mut table = Table::new(&self.columns);
-        for Placed { row, documents } in &self.rows {
-            let cell = |column: &Column| match column.key {
-                "mac" => Cell::maybe(row.mac.as_deref()),
-                "address" => Cell::maybe(row.address),
-                "name" => Cell::maybe(row.name.as_deref()),
-                _ => Cell::new(documents),
-            };
-            table.row(self.columns.iter().map(cell).collect());
-        }
-        page.table(&self.args.finish(table));
+    fn cell(&self, key: &str) -> Option<Cell> {
+        Some(match key {
+            "mac" => Cell::maybe(self.mac.as_deref()),
+            "address" => Cell::maybe(self.address),
+            "name" => Cell::maybe(self.name.as_deref()),
+            _ => return None,
+        })
     }
 }

@@ -10,17 +10,10 @@ use serde::Serialize;
 
 use super::{One, entry};
 use crate::device::Reach;
-use crate::list::{ListArgs, columns};
+use crate::list::ListArgs;
 use crate::op;
-use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
+use crate::printer::{Cell, Column, Printer};
 use crate::session::Session;
-
-const COLUMNS: [Column; 4] = [
-    Column::left("name", "NAME"),
-    Column::left("vlans", "VLANS"),
-    Column::left("default", "DEFAULT"),
-    Column::left("documents", "WHERE"),
-];
 
 /// Verbs for classes of network devices.
 #[derive(Debug, Subcommand)]
@@ -98,7 +91,9 @@ pub(super) async fn run(command: Command, session: &Session, printer: &mut Print
             let removed = NetworkEntry::PortGroup(Box::new(PortGroup { name, ..PortGroup::default() }));
             printer.show(&entry::change(args.one, NetworkUpdate::Remove(removed), args.reach, session).await?)
         }
-        Command::List(args) => op::answer(&list(args, session).await?, session, printer).await,
+        Command::List(args) => {
+            op::answer(&entry::list::<Row>(&args.one, args.list, session).await?, session, printer).await
+        }
     }
 }
 
@@ -109,55 +104,33 @@ struct Row {
     default: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Placed {
-    #[serde(flatten)]
-    row: Row,
-    documents: &'static str,
-}
+impl entry::Row for Row {
+    const COLUMNS: &[Column] = &[
+        Column::left("name", "NAME"),
+        Column::left("vlans", "VLANS"),
+        Column::left("default", "DEFAULT"),
+        Column::left("documents", "WHERE"),
+    ];
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Listed {
-    rows: Vec<Placed>,
-    #[serde(skip)]
-    columns: Vec<Column>,
-    #[serde(skip)]
-    args: ListArgs,
-}
+    fn all(document: &Network) -> Vec<Self> {
+        let vlans = |group: &PortGroup| group.vlan.iter().flat_map(|vlan| &vlan.tag).filter_map(|tag| tag.id).collect();
+        let row = |group: &PortGroup| Row {
+            name: group.name.clone(),
+            vlans: vlans(group),
+            default: group.default.is_some_and(YesNo::is_yes),
+        };
+        document.portgroup.iter().map(row).collect()
+    }
 
-async fn list(args: List, session: &Session) -> Result<Listed> {
-    let columns = columns(&COLUMNS, &args.list)?;
-    let rows = entry::rows(&args.one, session, rows).await?;
-    let rows = rows.into_iter().map(|(row, documents)| Placed { row, documents }).collect();
-    Ok(Listed { rows, columns, args: args.list })
-}
-
-fn rows(document: &Network) -> Vec<Row> {
-    let vlans = |group: &PortGroup| group.vlan.iter().flat_map(|vlan| &vlan.tag).filter_map(|tag| tag.id).collect();
-    let row = |group: &PortGroup| Row {
-        name: group.name.clone(),
-        vlans: vlans(group),
-        default: group.default.is_some_and(YesNo::is_yes),
-    };
-    document.portgroup.iter().map(row).collect()
-}
-
-impl Outcome for Listed {
-    fn text(&self, page: &mut Page<'_>) {
-        let mut table = Table::new(&self.columns);
-        for Placed { row, documents } in &self.rows {
-            let cell = |column: &Column| match column.key {
-                "name" => Cell::maybe(row.name.as_deref()),
-                "vlans" => {
-                    let tags: Vec<_> = row.vlans.iter().map(ToString::to_string).collect();
-                    Cell::maybe((!tags.is_empty()).then(|| tags.join(", ")))
-                }
-                "default" => Cell::new(if row.default { "yes" } else { "no" }),
-                _ => Cell::new(documents),
-            };
-            table.row(self.columns.iter().map(cell).collect());
-        }
-        page.table(&self.args.finish(table));
+    fn cell(&self, key: &str) -> Option<Cell> {
+        Some(match key {
+            "name" => Cell::maybe(self.name.as_deref()),
+            "vlans" => {
+                let tags: Vec<_> = self.vlans.iter().map(ToString::to_string).collect();
+                Cell::maybe((!tags.is_empty()).then(|| tags.join(", ")))
+            }
+            "default" => Cell::new(if self.default { "yes" } else { "no" }),
+            _ => return None,
+        })
     }
 }
