@@ -143,17 +143,12 @@ impl VolumeReader for Reader {
 
 /// Reads until there is a whole piece, a hole, or no more.
 fn receive(stream: &Stream, holes: Holes) -> Result<Option<Piece>, LibvirtError> {
-    let mut data = vec![0; PIECE];
-    let mut filled = 0;
-    while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        let arrived = match holes {
-            Holes::Keep => stream::receive_to_hole(stream, rest)?,
-            Holes::Fill => Arrived::Bytes(usize::try_from(stream.recv(rest)?).unwrap_or(0)),
-        };
-        match arrived {
+    let mut data = Vec::with_capacity(PIECE);
+    while data.len() < PIECE {
+        match stream::receive_more(stream, &mut data, PIECE, holes)? {
             Arrived::Bytes(0) => break,
-            Arrived::Bytes(count) => filled += count,
-            Arrived::Hole if filled == 0 => match stream::receive_hole(stream)? {
+            Arrived::Bytes(_) => {}
+            Arrived::Hole if data.is_empty() => match stream::receive_hole(stream)? {
                 0 => {}
                 length => return Ok(Some(Piece::Hole(Bytes::new(length)))),
             },
@@ -161,7 +156,6 @@ fn receive(stream: &Stream, holes: Holes) -> Result<Option<Piece>, LibvirtError>
             Arrived::Hole => break,
         }
     }
-    data.truncate(filled);
     Ok(Some(data).filter(|data| !data.is_empty()).map(Piece::Data))
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
+use kvm_core::Holes;
 use virt::stream::Stream;
 use virt::sys;
 
@@ -84,15 +85,27 @@ pub(crate) enum Arrived {
     Hole,
 }
 
-/// Waits for bytes, and stops at a hole: `virStreamRecvFlags`.
-pub(crate) fn receive_to_hole(stream: &Stream, buffer: &mut [u8]) -> Result<Arrived, LibvirtError> {
-    let flags = sys::VIR_STREAM_RECV_STOP_AT_HOLE;
-    // SAFETY: the handle is valid, and libvirt writes at most as many bytes as the buffer has.
-    let returned = unsafe { sys::virStreamRecvFlags(stream.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
-    match returned {
-        -3 => Ok(Arrived::Hole),
-        other => check(other).map(|count| Arrived::Bytes(usize::try_from(count).unwrap_or(0))),
+/// Waits for bytes and puts them behind what the buffer holds, up to `most` in all; stops at a hole unless holes come as
+/// zeros: `virStreamRecvFlags`.
+pub(crate) fn receive_more(
+    stream: &Stream,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    holes: Holes,
+) -> Result<Arrived, LibvirtError> {
+    let flags = if holes == Holes::Keep { sys::VIR_STREAM_RECV_STOP_AT_HOLE } else { 0 };
+    let wanted = most.saturating_sub(buffer.len());
+    buffer.reserve_exact(wanted);
+    let room = buffer.spare_capacity_mut().as_mut_ptr().cast();
+    // SAFETY: the handle is valid, libvirt writes at most as many bytes as are wanted, and there is room for them.
+    let returned = unsafe { sys::virStreamRecvFlags(stream.as_ptr(), room, wanted, flags) };
+    if returned == -3 {
+        return Ok(Arrived::Hole);
     }
+    let count = usize::try_from(check(returned)?).unwrap_or(0).min(wanted);
+    // SAFETY: libvirt has written this many bytes behind those that were there.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(Arrived::Bytes(count))
 }
 
 /// Takes the hole that the stream stands at: `virStreamRecvHole`.

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{TrySendError, sync_channel};
 
 use kvm_core::{Bytes, Error, ErrorKind, Holes, Piece, Resource, Result};
 use kvm_image::{Expect, Format, ReadAt as _};
@@ -15,6 +16,9 @@ use super::upload::ImageCheck;
 
 /// How many pieces may wait between a file and the network.
 const AHEAD: usize = 4;
+
+/// How many bytes may wait for the disk before it is told to write them.
+const SYNC_EVERY: usize = 32 << 20;
 
 /// A file that can be sent, as it was when it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +104,16 @@ fn next(file: &File, at: u64, length: u64, holes: Holes) -> io::Result<Piece> {
         }
     }
     let wanted = (end - at).min(Piece::DATA_MAX.get());
-    let mut data = vec![0; usize::try_from(wanted).unwrap_or(0)];
-    file.read_exact_at(&mut data, at)?;
+    let wanted = usize::try_from(wanted).unwrap_or(0);
+    let mut data = Vec::with_capacity(wanted);
+    while data.len() < wanted {
+        let place = at + data.len() as u64;
+        // Into memory that nobody has filled with zeros before.
+        if rustix::io::pread(file, rustix::buffer::spare_capacity(&mut data), place)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    data.truncate(wanted);
     Ok(Piece::Data(data))
 }
 
@@ -150,13 +162,29 @@ impl Sink {
 }
 
 fn write(file: &File, mut from: mpsc::Receiver<Piece>) -> io::Result<()> {
-    let mut at = 0;
-    while let Some(piece) = from.blocking_recv() {
-        if let Piece::Data(data) = &piece {
-            file.write_all_at(data, at)?;
+    let (mut at, mut unsynced) = (0, 0);
+    std::thread::scope(|scope| {
+        // The disk writes while more arrives. An error is told once, to whoever waits for the disk then.
+        let (due, is_due) = sync_channel(1);
+        let syncing = scope.spawn(move || is_due.into_iter().try_for_each(|()| file.sync_data()));
+        while let Some(piece) = from.blocking_recv() {
+            if let Piece::Data(data) = &piece {
+                file.write_all_at(data, at)?;
+                unsynced += data.len();
+            }
+            at += piece.length().get();
+            if unsynced >= SYNC_EVERY {
+                match due.try_send(()) {
+                    Ok(()) => unsynced = 0,
+                    // The disk is slower than what arrives.
+                    Err(TrySendError::Full(())) => {}
+                    Err(TrySendError::Disconnected(())) => break,
+                }
+            }
         }
-        at += piece.length().get();
-    }
+        drop(due);
+        syncing.join().map_err(|_| io::Error::other("the thread that waits for the disk panicked"))?
+    })?;
     file.set_len(at)?;
     file.sync_all()
 }
