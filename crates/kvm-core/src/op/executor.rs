@@ -581,3 +581,19 @@ impl Run<'_> {
 fn died() -> Error {
     Error::new(ErrorKind::Internal, "the process died here (injected)")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That it compiles is the test.
+    #[test]
+    fn a_server_can_spawn_what_runs_an_operation() {
+        fn spawnable(_: impl Send) {}
+        fn futures(executor: &Executor, plan: Plan, id: &OpId, cx: RunContext<'_>) {
+            spawnable(executor.run(plan, cx));
+            spawnable(executor.finish(id, Direction::Back, cx));
+        }
+        let _ = futures;
+    }
+}

@@ -43,8 +43,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 }
 
 /// One operation's journal, held by its owner.
+///
+/// `Sync` so that the future of a run is `Send`: a server spawns it.
 #[async_trait]
-pub trait Journal: fmt::Debug + Send {
+pub trait Journal: fmt::Debug + Send + Sync {
     /// Adds a line; it survives a power cut when this returns.
     async fn append(&mut self, entry: &Entry) -> Result<()>;
 
