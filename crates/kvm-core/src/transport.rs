@@ -36,6 +36,9 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// part. `mode` is the Unix permission bits of the new file. `Denied`, `NoSpace`, `NotFound` when the directory
     /// does not exist.
     async fn write_file(&self, path: &Path, data: &[u8], mode: u32) -> Result<()>;
+
+    /// Removes a file durably; of a symbolic link the link alone. `NotFound`, `Denied`; `InvalidInput` for a directory.
+    async fn remove_file(&self, path: &Path) -> Result<()>;
 }
 
 /// A part of a file.

@@ -170,4 +170,8 @@ impl Transport for Nowhere {
     async fn write_file(&self, _: &std::path::Path, _: &[u8], _: u32) -> Result<()> {
         Err(nowhere())
     }
+
+    async fn remove_file(&self, _: &std::path::Path) -> Result<()> {
+        Err(nowhere())
+    }
 }

@@ -226,6 +226,8 @@ methods! {
     ReadPart = "read_part";
     /// `Transport::write_file`.
     WriteFile = "write_file";
+    /// `Transport::remove_file`.
+    RemoveFile = "remove_file";
 }
 
 impl fmt::Display for Method {

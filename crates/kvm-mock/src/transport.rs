@@ -186,6 +186,16 @@ impl Transport for Mock {
         })
         .await
     }
+
+    async fn remove_file(&self, path: &Path) -> Result<()> {
+        self.change(Method::RemoveFile, path.display(), |world, _| {
+            if is_directory(world, path) {
+                return Err(Error::invalid("path", "is a directory").on(Resource::File(text(path)?)));
+            }
+            world.files.remove(&text(path)?).map(drop).ok_or_else(|| no_such_file(path))
+        })
+        .await
+    }
 }
 
 /// The path as the world's files are named.

@@ -49,4 +49,8 @@ impl Transport for LocalTransport {
     async fn write_file(&self, path: &Path, data: &[u8], mode: u32) -> Result<()> {
         file::write(path, data, mode).await
     }
+
+    async fn remove_file(&self, path: &Path) -> Result<()> {
+        file::remove(path).await
+    }
 }

@@ -57,6 +57,10 @@ impl Transport for NoTransport {
     async fn write_file(&self, _: &Path, _: &[u8], _: u32) -> Result<()> {
         self.refused()
     }
+
+    async fn remove_file(&self, _: &Path) -> Result<()> {
+        self.refused()
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +76,7 @@ mod tests {
         let e = there.write_file(&file, b"x", 0o600).await.unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Unsupported);
         assert!(e.message().contains("kvm1") && !file.exists(), "{e}");
+        assert_eq!(there.remove_file(dir.path()).await.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(there.run(&["true"], Duration::ZERO).await.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(there.read_file(&file, Bytes::KIB).await.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(there.dial(&Dial::Unix(file)).await.err().unwrap().kind(), ErrorKind::Unsupported);

@@ -138,4 +138,9 @@ impl Transport for SshTransport {
         sftp::checked(path)?;
         Sftp::open(&*self.control().await?).await?.write(path, data, mode, &*self.entropy).await
     }
+
+    async fn remove_file(&self, path: &Path) -> Result<()> {
+        sftp::checked(path)?;
+        Sftp::open(&*self.control().await?).await?.remove(path).await
+    }
 }

@@ -110,7 +110,7 @@ fn document<D: Document>(xml: &str) -> Result<D> {
 }
 
 /// `NotFound` is good news for whoever removes something.
-fn unless_gone(result: Result<()>) -> Result<()> {
+pub(crate) fn unless_gone(result: Result<()>) -> Result<()> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

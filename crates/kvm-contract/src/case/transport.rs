@@ -67,6 +67,25 @@ cases! { CASES in "transport" on TransportBench;
         refused(bench.transport.write_file(&path, b"", 0o600).await, ErrorKind::NotFound)
     }
 
+    /// A file that is removed is not found any more; one that is not there is not removed.
+    async fn a_removed_file_is_not_found(bench) {
+        let (path, other) = (bench.directory.join("a file to go"), bench.directory.join("a file to stay"));
+        bench.transport.write_file(&path, b"gone soon", 0o600).await?;
+        bench.transport.write_file(&other, b"stays", 0o600).await?;
+        bench.transport.remove_file(&path).await?;
+        refused(bench.transport.read_file(&path, LIMIT).await, ErrorKind::NotFound)?;
+        refused(bench.transport.remove_file(&path).await, ErrorKind::NotFound)?;
+        same("the other file", bench.transport.read_file(&other, LIMIT).await?, b"stays".to_vec())
+    }
+
+    /// A directory is not removed as if it were a file, nor is anything in it.
+    async fn a_directory_is_not_removed_as_a_file(bench) {
+        let path = bench.directory.join("file");
+        bench.transport.write_file(&path, b"whole", 0o600).await?;
+        refused(bench.transport.remove_file(&bench.directory).await, ErrorKind::InvalidInput)?;
+        same("content", bench.transport.read_file(&path, LIMIT).await?, b"whole".to_vec())
+    }
+
     /// A program that ends with a status other than zero is an answer, not an error.
     async fn a_failing_program_is_an_answer(bench) {
         let argv: Vec<_> = bench.failing.iter().map(String::as_str).collect();

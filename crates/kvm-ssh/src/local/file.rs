@@ -28,6 +28,11 @@ pub(crate) async fn write(path: &Path, data: &[u8], mode: u32) -> Result<()> {
     blocking(move || write_now(&path, &data, mode)).await
 }
 
+pub(crate) async fn remove(path: &Path) -> Result<()> {
+    let path = path.to_owned();
+    blocking(move || remove_now(&path)).await
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("file work did not finish").with_source(e))?
 }
@@ -74,10 +79,7 @@ fn open(path: &Path) -> Result<(File, FileType)> {
 
 fn write_now(path: &Path, data: &[u8], mode: u32) -> Result<()> {
     let name = path.file_name().ok_or_else(|| refused(path, "does not name a file"))?;
-    let dir = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let dir = directory(path);
     let permissions = Permissions::from_mode(mode & 0o7777);
     let mut file = tempfile::Builder::new()
         .prefix(PREFIX)
@@ -93,6 +95,20 @@ fn write_now(path: &Path, data: &[u8], mode: u32) -> Result<()> {
     let path = dir.join(name);
     file.persist(&path).map_err(|e| file_error("replace", &path, e.error))?;
     sync_dir(dir)
+}
+
+fn remove_now(path: &Path) -> Result<()> {
+    // The kernel itself refuses a directory.
+    fs::remove_file(path).map_err(|e| file_error("remove", path, e))?;
+    sync_dir(directory(path))
+}
+
+/// Where the file's name stands.
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn sync_dir(dir: &Path) -> Result<()> {
@@ -175,6 +191,18 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"old");
         assert_eq!(fs::read(&link).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    }
+
+    #[tokio::test]
+    async fn of_a_link_the_link_alone_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        remove(&link).await.unwrap();
+        assert!(fs::symlink_metadata(&link).is_err() && target.is_dir());
+        assert_eq!(remove(&target).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(target.is_dir());
     }
 
     #[tokio::test]

@@ -129,16 +129,10 @@ impl<'a> Sftp<'a> {
             Some(dir) if path.file_name().is_some() && !name.ends_with('/') => dir,
             _ => return Err(invalid(path, "does not name a file")),
         };
-        if !(self.can_sync && self.can_rename) {
-            let text = "cannot write files durably: its file server is not OpenSSH's";
-            return Err(host_error(ErrorKind::Unsupported, self.connection.shown(), text));
-        }
         if self.session.lstat(name).await.is_ok_and(|found| found.attrs.is_dir()) {
             return Err(invalid(path, "is a directory"));
         }
-        // The directory first: if the server does not open one, its entry could not be made durable in the end.
-        let opened = self.session.open(dir, OpenFlags::READ, FileAttributes::empty()).await;
-        let dir_handle = opened.map_err(|e| self.trouble("open", Path::new(dir), e))?.handle;
+        let dir_handle = self.durable(dir).await?;
         let id = entropy.uuid().simple();
         let unfinished = format!("{}/{PREFIX}{id}", dir.trim_end_matches('/'));
         let written = self.write_unfinished(&unfinished, name, path, data, mode).await;
@@ -155,6 +149,30 @@ impl<'a> Sftp<'a> {
             Err(e) => Err(e),
             Ok(()) => self.session.fsync(dir_handle).await.map(drop).map_err(|e| self.trouble("sync", path, e)),
         }
+    }
+
+    pub(super) async fn remove(&self, path: &Path) -> Result<()> {
+        let name = checked(path)?;
+        let trouble = |e| self.trouble("remove", path, e);
+        let dir = path.parent().and_then(Path::to_str).ok_or_else(|| invalid(path, "does not name a file"))?;
+        // OpenSSH's server has no word for it when it is asked to remove one.
+        if self.session.lstat(name).await.map_err(trouble)?.attrs.is_dir() {
+            return Err(invalid(path, "is a directory"));
+        }
+        let dir_handle = self.durable(dir).await?;
+        self.session.remove(name).await.map_err(trouble)?;
+        self.session.fsync(dir_handle).await.map(drop).map_err(|e| self.trouble("sync", path, e))
+    }
+
+    /// Opens a directory in which an entry is to change, so that the change can be made durable in the end. Before it
+    /// happens: a server that cannot do that is not asked for the change either.
+    async fn durable(&self, dir: &str) -> Result<String> {
+        if !(self.can_sync && self.can_rename) {
+            let text = "cannot change files durably: its file server is not OpenSSH's";
+            return Err(host_error(ErrorKind::Unsupported, self.connection.shown(), text));
+        }
+        let opened = self.session.open(dir, OpenFlags::READ, FileAttributes::empty()).await;
+        Ok(opened.map_err(|e| self.trouble("open", Path::new(dir), e))?.handle)
     }
 
     async fn write_unfinished(&self, unfinished: &str, name: &str, path: &Path, data: &[u8], mode: u32) -> Result<()> {

@@ -42,8 +42,6 @@ async fn bench() -> Bench {
         (&ss("--tcp"), "LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\nLISTEN 0 5 127.0.0.1:631 0.0.0.0:*\n"),
         (&ss("--udp"), ""),
         (&["mkdir", "-p", "--", "/etc/libvirt/hooks/network.d"], ""),
-        (&["rm", "-f", "--", &file], ""),
-        (&["rm", "-f", "--", HOOK], ""),
         (&[HOOK, "default", "apply", &file], ""),
     ] {
         bench.mock.add_program(Script::printing(argv, printed));

@@ -6,6 +6,8 @@ use std::time::Duration;
 use kvm_core::{Bytes, Error, ErrorKind, Host, NetworkName, Output, Resource, Result};
 use kvm_xml::{Document as _, Network};
 
+use crate::step::unless_gone;
+
 /// The program, the same for every host and network.
 const PROGRAM: &str = include_str!("hook.sh");
 const DIRECTORY: &str = "/etc/libvirt/hooks/network.d";
@@ -84,7 +86,7 @@ pub(crate) async fn apply(host: &Host, network: &NetworkName, document: &Network
 
 /// Removes a file of the host; one that is not there is gone already.
 pub(crate) async fn remove_file(host: &Host, path: &str) -> Result<()> {
-    run(host, &["rm", "-f", "--", path]).await.map(drop)
+    unless_gone(host.transport.remove_file(Path::new(path)).await)
 }
 
 /// Runs a program that has to succeed.
