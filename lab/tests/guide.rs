@@ -1,7 +1,7 @@
 //! The guide is run as it is written, by somebody who has two empty hosts.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,21 +36,13 @@ fn a_day_with_kvmctl() {
         let before = [one.stock().await, two.stock().await];
         let kvmctl = Kvmctl::new([""; 0]);
         kvmctl.give("config/kvm-manager/hosts.toml", hosts([("kvm1", one), ("kvm2", two)]));
-        // The guide's names are known to kvmctl by the file above, and to others by these.
+        // The guide's names are known to kvmctl by the file above, and to others by this.
         kvmctl.give(".curlrc", format!("connect-to = kvm1:8080:{}:8080\n", one.address()));
-        let lab = one.lab().dir().display();
-        let ssh = format!("#!/bin/sh\nexec /usr/bin/ssh -F {lab}/ssh_config -o HostName={} \"$@\"\n", one.address());
-        let ssh = kvmctl.give("bin/ssh", ssh);
-        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
         let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/a-day-with-kvmctl.md");
         let script = kvmctl.give("day.sh", script(&fs::read_to_string(guide).unwrap()));
         let image = one.lab().dir().join("guest/boot.qcow2");
         symlink(image, kvmctl.home().join("boot.qcow2")).unwrap();
-        let run = format!(
-            "cd {home} && PATH={home}/bin:$PATH exec bash {}",
-            script.display(),
-            home = kvmctl.home().display()
-        );
+        let run = format!("cd {} && exec bash {}", kvmctl.home().display(), script.display());
         let day = kvmctl.beside(["bash", "-c", &run]).within(DAY).run().await;
         assert_eq!(day.code, Some(0), "{day}");
         one.assert_as(&before[0]).await;

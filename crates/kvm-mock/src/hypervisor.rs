@@ -355,7 +355,7 @@ fn save_path(machine: &Machine) -> String {
     format!("/var/lib/libvirt/qemu/save/{}.save", machine.name.as_str())
 }
 
-fn tpm_path(id: &VmId) -> String {
+pub(crate) fn tpm_path(id: &VmId) -> String {
     format!("/var/lib/libvirt/swtpm/{id}/tpm2/tpm2-00.permall")
 }
 

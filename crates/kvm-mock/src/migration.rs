@@ -21,7 +21,7 @@ use crate::clock::elapsed;
 use crate::document;
 use crate::fault::Method;
 use crate::file::SparseFile;
-use crate::hypervisor::state_files;
+use crate::hypervisor::{state_files, tpm_path};
 use crate::image;
 use crate::machine::Machine;
 use crate::mock::{Access, Mock, locked};
@@ -387,9 +387,8 @@ impl World {
             self.happened(vm, moved, now);
             return Ok(());
         }
-        for path in state_files(vm, &self.machine(vm)?.config) {
-            self.files.remove(&path);
-        }
+        // As libvirt does: the firmware's variables may lie where the other host uses them now.
+        self.files.remove(&tpm_path(vm));
         let forgotten = self.machine(vm)?.persistent.then_some(VmChange::Undefined);
         self.happened(vm, moved.into_iter().chain(forgotten), now);
         self.machines.remove(vm);

@@ -11,16 +11,18 @@ use kvm_core::{
 use kvm_xml::value::DiskName;
 use serde::{Deserialize, Serialize};
 
-use crate::step::{AtPeer, Ends, LeaveSource, Migrate, SetAutostart};
+use crate::step::{AtPeer, Ends, LeaveSource, Migrate, ProveApart, RemoveVariables, SetAutostart};
 
 mod finding;
 mod machine;
 mod network;
 mod route;
 mod storage;
+mod variables;
 
 pub use finding::{Check, Finding, Verdict};
 use storage::Storage;
+use variables::Variables;
 
 /// What was under way when a preflight refused, so that a surface can say how to see all of it.
 pub(crate) const PREFLIGHT: &str = "preflight";
@@ -134,6 +136,7 @@ struct Draft {
     spec: MigrationSpec,
     timeout: Option<MigrationTimeout>,
     storage: Storage,
+    variables: Option<Variables>,
 }
 
 /// The family of a host. `Unsupported` when it has none.
@@ -190,7 +193,9 @@ pub async fn preflight(
         post_copy: options.timeout.is_some_and(|timeout| timeout.then == AtTimeout::PostCopy),
         connections: options.connections,
     };
-    let draft = Draft { vm: vm.clone(), spec, timeout: options.timeout, storage, source: here, destination: there };
+    let variables = variables::check(&subject).await?;
+    let (vm, timeout) = (vm.clone(), options.timeout);
+    let draft = Draft { vm, spec, timeout, storage, variables, source: here, destination: there };
     Ok(Preflight { findings, draft })
 }
 
@@ -214,7 +219,7 @@ impl Preflight {
     /// `InvalidState` when something stands in the way.
     pub fn into_plan(self) -> Result<Plan> {
         let refusals: Vec<_> = self.refusals().map(Finding::sentence).collect();
-        let Draft { vm, source, destination, spec, timeout, storage } = self.draft;
+        let Draft { vm, source, destination, spec, timeout, storage, variables } = self.draft;
         if !refusals.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidState,
@@ -238,6 +243,10 @@ impl Preflight {
             lines.push(PlanLine::new("prove", "pool", mark.pool.as_str()).note(note));
             steps.push(Box::new(mark.between(ends.clone())));
         }
+        let proved = variables.as_ref().filter(|variables| variables.kept.is_none()).map(|apart| apart.path.clone());
+        if let Some(path) = &proved {
+            steps.push(Box::new(ProveApart { ends: ends.clone(), path: path.clone() }));
+        }
         let reversible = steps.len();
         lines.push(PlanLine::new("move", "domain", vm.name.as_str()).note(how(&spec, timeout)));
         let (id, name, place) = (vm.id, vm.name.clone(), spec.definition);
@@ -255,6 +264,14 @@ impl Preflight {
         if vm.autostart == Some(true) && place == DefinitionPlace::Destination {
             lines.push(PlanLine::new("change", "domain", name.as_str()).note(format!("starts when {peer} boots")));
             steps.push(Box::new(AtPeer::new(peer.clone(), SetAutostart { id, name: name.clone() })));
+        }
+        if let Some(path) = proved {
+            steps.push(Box::new(RemoveVariables { ends: ends.clone(), id, name: name.clone(), path }));
+        }
+        if let Some(Variables { path, kept }) = variables {
+            let apart = || format!("the UEFI variables, from this host; {peer} has no such file yet");
+            let action = if kept.is_some() { "keep" } else { "remove" };
+            lines.push(PlanLine::new(action, "nvram", path.as_str()).note(kept.unwrap_or_else(apart)));
         }
         for old in storage.left_behind {
             lines.push(PlanLine::new("keep", "volume", old).note("the old image stays on this host"));

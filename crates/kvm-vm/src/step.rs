@@ -14,6 +14,7 @@ mod forward;
 mod machine;
 mod migrate;
 mod network;
+mod nvram;
 mod package;
 mod peer;
 mod pool;
@@ -28,6 +29,7 @@ pub(crate) use forward::{AddNetworkEntry, InstallHook, SetForwards};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
 pub(crate) use network::{AutostartNetwork, DefineNetwork, StartNetwork};
+pub(crate) use nvram::{ProveApart, RemoveVariables};
 pub(crate) use package::{FillVolume, PackedDisk, WritePackage};
 pub(crate) use peer::AtPeer;
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
@@ -79,6 +81,8 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         ProveShared::NAME => read::<ProveShared>(name, data),
         Migrate::NAME => read::<Migrate>(name, data),
         LeaveSource::NAME => read::<LeaveSource>(name, data),
+        ProveApart::NAME => read::<ProveApart>(name, data),
+        RemoveVariables::NAME => read::<RemoveVariables>(name, data),
         CreateSnapshot::NAME => read::<CreateSnapshot>(name, data),
         RevertSnapshot::NAME => read::<RevertSnapshot>(name, data),
         DeleteSnapshot::NAME => read::<DeleteSnapshot>(name, data),
@@ -274,6 +278,9 @@ mod tests {
         let timeout =
             Some(MigrationTimeout { after: std::time::Duration::from_millis(1500), then: AtTimeout::PostCopy });
         round_trip(&Migrate { ends: ends.clone(), id, name: name.clone(), spec, timeout });
+        let path = kvm_core::DiskPath::parse("/nvram/web_VARS.fd").unwrap();
+        round_trip(&ProveApart { ends: ends.clone(), path: path.clone() });
+        round_trip(&RemoveVariables { ends: ends.clone(), id, name: name.clone(), path });
         round_trip(&LeaveSource { ends, id, name, place: kvm_core::DefinitionPlace::Destination });
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    async fn open(&self, cx: &StepContext<'_>) -> Result<(Host, Host)> {
+    pub(super) async fn open(&self, cx: &StepContext<'_>) -> Result<(Host, Host)> {
         Ok((cx.peer(&self.source).await?, cx.peer(&self.destination).await?))
     }
 }

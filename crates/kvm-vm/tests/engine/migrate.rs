@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Direction, Executor, MemoryStore, OpStatus, Peer, Peers, Plan, Store as _};
 use kvm_core::{
-    Autostart, Bandwidth, DefinitionPlace, Error, ErrorKind, Host, MockWorld, PoolName, Progress, Reporter, Result,
-    SeededEntropy, VmRef, VmState, VmSummary,
+    Autostart, Bandwidth, DefinitionPlace, Error, ErrorKind, Host, MigrationSpec, MockWorld, PoolName, PowerAction,
+    Progress, Reporter, Result, SeededEntropy, VmRef, VmState, VmSummary,
 };
 use kvm_mock::{Fault, Method, Mock, TokioClock};
 use kvm_vm::migrate::{
@@ -165,6 +165,85 @@ async fn a_machine_moves_with_the_content_of_its_disk() {
     assert!(pair.source.files().unwrap().contains_key(DISK), "the old image is nobody's to delete");
 }
 
+const VARIABLES: &str = "/var/lib/libvirt/qemu/nvram/modest_VARS.fd";
+
+/// `modest` has UEFI, and therefore a file of variables as soon as it runs.
+async fn boot_modest(pair: &Pair) {
+    pair.here.hypervisor.power(&pair.vm("modest").await.id, PowerAction::Start).await.unwrap();
+    assert!(pair.source.files().unwrap().contains_key(VARIABLES));
+}
+
+#[tokio::test(start_paused = true)]
+async fn uefi_variables_do_not_stay_where_the_machine_was() {
+    let pair = Pair::new().await.unwrap();
+    boot_modest(&pair).await;
+    let plan = pair.plan("modest", &MigrateOptions::default()).await;
+    assert!(plan.to_string().contains(&format!("remove  nvram   {VARIABLES}")), "{plan}");
+    pair.run(plan).await.unwrap();
+    assert!(!pair.source.files().unwrap().contains_key(VARIABLES));
+    assert!(pair.destination.files().unwrap().contains_key(VARIABLES));
+}
+
+#[tokio::test(start_paused = true)]
+async fn uefi_variables_stay_where_they_may_be_those_that_the_destination_uses() {
+    // On shared storage.
+    let pair = Pair::new().await.unwrap();
+    pair.source.share_directory(&pair.destination, "/var/lib/libvirt/qemu/nvram").unwrap();
+    boot_modest(&pair).await;
+    let plan = pair.plan("modest", &MigrateOptions::default()).await;
+    assert!(plan.to_string().contains(&format!("keep    nvram   {VARIABLES}")), "{plan}");
+    pair.run(plan).await.unwrap();
+    assert!(pair.destination.files().unwrap().contains_key(VARIABLES));
+
+    // Shared between the plan and the move: nothing moves.
+    let pair = Pair::new().await.unwrap();
+    boot_modest(&pair).await;
+    let plan = pair.plan("modest", &MigrateOptions::default()).await;
+    pair.source.share_directory(&pair.destination, "/var/lib/libvirt/qemu/nvram").unwrap();
+    assert_eq!(pair.run(plan).await.unwrap_err().kind(), ErrorKind::InvalidState);
+    assert!(pair.source.files().unwrap().contains_key(VARIABLES));
+    assert!(!pair.source.calls().iter().any(|call| call.method == Method::Migrate), "it moved all the same");
+
+    // Nobody can look.
+    let pair = Pair::new().await.unwrap();
+    boot_modest(&pair).await;
+    pair.destination.inject(Fault::next(Method::ReadPart, ErrorKind::Denied));
+    let plan = pair.plan("modest", &MigrateOptions::default()).await;
+    assert!(plan.to_string().contains(&format!("keep    nvram   {VARIABLES}")), "{plan}");
+    pair.run(plan).await.unwrap();
+    assert!(pair.source.files().unwrap().contains_key(VARIABLES));
+
+    // The definition stays, and needs them.
+    let pair = Pair::new().await.unwrap();
+    boot_modest(&pair).await;
+    let options = MigrateOptions { definition: DefinitionPlace::Source, ..MigrateOptions::default() };
+    let plan = pair.plan("modest", &options).await;
+    assert!(!plan.to_string().contains("nvram"), "{plan}");
+    pair.run(plan).await.unwrap();
+    assert!(pair.source.files().unwrap().contains_key(VARIABLES));
+}
+
+#[tokio::test(start_paused = true)]
+async fn uefi_variables_of_a_machine_that_is_back_are_not_removed_by_an_old_operation() {
+    let pair = Pair::new().await.unwrap();
+    boot_modest(&pair).await;
+    let plan = pair.plan("modest", &MigrateOptions::default()).await;
+    pair.source.inject(Fault::next(Method::RemoveFile, ErrorKind::Unavailable));
+    assert_eq!(pair.run(plan).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let open = pair.store.unfinished().await.unwrap();
+    assert!(matches!(open[..], [ref one] if one.status == OpStatus::NeedsAttention), "{open:?}");
+    // Back by hand, and without this program.
+    let id = kvm_vm::resolve(&pair.there, "modest").await.unwrap().id;
+    let (from, to) = (pair.there.hypervisor.migration().unwrap(), pair.here.hypervisor.migration().unwrap());
+    from.migrate(&id, to, &MigrationSpec::live()).await.unwrap();
+
+    let cancel = CancellationToken::new();
+    let op = open[0].header.id.clone();
+    let done = pair.executor().finish(&op, Direction::Forward, context(&pair.here, &cancel)).await.unwrap();
+    assert_eq!(done.status, OpStatus::Succeeded);
+    assert!(pair.source.files().unwrap().contains_key(VARIABLES));
+}
+
 #[tokio::test(start_paused = true)]
 async fn shared_storage_is_proved_by_a_marker_that_leaves_nothing_behind() {
     let pair = Pair::sharing().await.unwrap();
@@ -238,12 +317,12 @@ async fn the_same_host_under_its_own_target_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_is_off_moves_on_shared_storage() {
     let pair = Pair::sharing().await.unwrap();
-    pair.here.hypervisor.power(&pair.vm("web").await.id, kvm_core::PowerAction::PowerOff).await.unwrap();
+    pair.here.hypervisor.power(&pair.vm("web").await.id, PowerAction::PowerOff).await.unwrap();
     let plan = pair.plan("web", &MigrateOptions::default()).await;
     pair.run(plan).await.unwrap();
     assert_eq!((pair.state(&pair.here).await, pair.state(&pair.there).await), (None, Some(VmState::Off)));
     let pair = Pair::with_pool().await.unwrap();
-    pair.here.hypervisor.power(&pair.vm("web").await.id, kvm_core::PowerAction::PowerOff).await.unwrap();
+    pair.here.hypervisor.power(&pair.vm("web").await.id, PowerAction::PowerOff).await.unwrap();
     assert_eq!(complaints(&pair.look("web", &copying()).await), ["storage: refusal"]);
 }
 
@@ -374,6 +453,7 @@ async fn a_source_that_is_lost_leaves_the_operation_open_until_it_can_be_asked()
 }
 
 struct Moving {
+    vm: &'static str,
     options: MigrateOptions,
     shared: bool,
     /// The other host of the run under way.
@@ -381,8 +461,8 @@ struct Moving {
 }
 
 impl Moving {
-    fn new(options: MigrateOptions, shared: bool) -> Self {
-        Self { options, shared, there: Mutex::default() }
+    fn new(vm: &'static str, options: MigrateOptions, shared: bool) -> Self {
+        Self { vm, options, shared, there: Mutex::default() }
     }
 
     fn mocks(&self) -> Result<(Mock, Mock)> {
@@ -395,7 +475,10 @@ impl Moving {
 impl Scenario for Moving {
     async fn begin(&self) -> Result<(Host, Plan)> {
         let pair = if self.shared { Pair::sharing().await? } else { Pair::with_pool().await? };
-        let plan = pair.look("web", &self.options).await.into_plan()?;
+        if self.vm == "modest" {
+            boot_modest(&pair).await;
+        }
+        let plan = pair.look(self.vm, &self.options).await.into_plan()?;
         // The source does not hear that the machine has arrived, so that letting go of it is a step with work to do.
         pair.source.inject(Fault::next(Method::ConfirmMigration, ErrorKind::Unavailable));
         *self.there.lock().unwrap_or_else(PoisonError::into_inner) = Some((pair.source, pair.destination));
@@ -416,12 +499,18 @@ impl Scenario for Moving {
 
 #[tokio::test(start_paused = true)]
 async fn a_copied_machine_survives_a_failure_at_every_step() {
-    let coverage = check(&Moving::new(copying(), false)).await.unwrap();
+    let coverage = check(&Moving::new("web", copying(), false)).await.unwrap();
     assert_eq!(coverage.steps, 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shared_machine_survives_a_failure_at_every_step() {
-    let coverage = check(&Moving::new(MigrateOptions::default(), true)).await.unwrap();
+    let coverage = check(&Moving::new("web", MigrateOptions::default(), true)).await.unwrap();
+    assert_eq!(coverage.steps, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_with_uefi_survives_a_failure_at_every_step() {
+    let coverage = check(&Moving::new("modest", MigrateOptions::default(), false)).await.unwrap();
     assert_eq!(coverage.steps, 4);
 }
