@@ -200,6 +200,59 @@ fn a_disk_moves_between_pools_while_the_guest_writes() {
 }
 
 #[test]
+fn a_disk_moves_while_its_machine_is_off_and_the_guest_finds_what_it_wrote() {
+    on_a_host_within(LIMIT, async |host| {
+        let before = host.stock().await;
+        let (kvmctl, vm) = (host.kvmctl(), host.unique("rest"));
+        let disk = format!("volume={}", host.place_boot_disk(&vm).await);
+        let machine = ["--memory", "256M", "--vcpus", "1", "--network", "user", "--start"];
+        let data = format!("64M,name={vm}-data.qcow2");
+        kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk, "--disk", &data], &machine[..]].concat()).await;
+        let fill = "dd if=/dev/urandom of=/dev/vdb bs=1M count=24 conv=fsync 2>/dev/null; sync; \
+                    dd if=/dev/vdb bs=1M count=24 2>/dev/null | sha256sum";
+        let digest = sh(host, &vm, fill).await;
+        let pool = host.unique("cold");
+        let target = format!("/var/lib/libvirt/{pool}");
+        kvmctl.ok(&["pool", "create", &pool, "--target", &target]).await;
+
+        // What it wrote since stands in an overlay: the copy holds both.
+        let overlay = format!("/var/lib/libvirt/images/{vm}-top.qcow2");
+        let diskspec = format!("vdb,file={overlay}");
+        let take = ["snapshot-create-as", &vm, "--disk-only", "--no-metadata", "--diskspec", "vda,snapshot=no"];
+        host.virsh(&[&take[..], &["--diskspec", &diskspec]].concat()).await;
+        kvmctl.ok(&["pool", "refresh", "default"]).await;
+        sh(host, &vm, "echo above | dd of=/dev/vdb bs=512 seek=60000 conv=notrunc,fsync 2>/dev/null").await;
+        kvmctl.ok(&["vm", "power-off", &vm]).await;
+        let plan = kvmctl.ok(&["disk", "move", &vm, "vdb", "--pool", &pool, "--dry-run"]).await;
+        assert!(plan.contains("with all that it lies upon"), "{plan}");
+        kvmctl.ok(&["disk", "move", &vm, "vdb", "--pool", &pool, "--yes"]).await;
+        let disks = host.virsh(&["domblklist", &vm, "--inactive"]).await;
+        assert!(disks.contains(&target) && !disks.contains(&overlay), "{disks}");
+        assert_ne!(host.exec(&["test", "-e", &overlay]).await.code, Some(0), "the old image is gone");
+        let image = disks.split_whitespace().find(|word| word.starts_with(&target)).unwrap_or_default().to_owned();
+        let info = host.exec(&["qemu-img", "info", "--output=json", &image]).await.succeeded();
+        assert!(!info.contains("backing-filename"), "{info}");
+
+        kvmctl.ok(&["vm", "start", &vm]).await;
+        let read = "dd if=/dev/vdb bs=1M count=24 2>/dev/null | sha256sum; dd if=/dev/vdb bs=512 skip=60000 count=1 2>/dev/null | tr -d '\\0'";
+        let found = sh(host, &vm, read).await;
+        assert!(found.starts_with(&digest) && found.ends_with("above"), "{found}, not {digest}");
+        kvmctl.ok(&["vm", "power-off", &vm]).await;
+
+        // And back.
+        kvmctl.ok(&["disk", "move", &vm, "vdb", "--pool", "default", "--yes"]).await;
+        kvmctl.ok(&["pool", "stop", &pool]).await;
+        kvmctl.ok(&["pool", "delete", &pool, "--yes"]).await;
+        host.exec(&["rmdir", &target]).await.succeeded();
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+        // What the overlay lay upon belonged to no machine any more.
+        let base = format!("default/{vm}-data.qcow2");
+        kvmctl.ok(&["vol", "delete", &base, "--yes"]).await;
+        host.assert_as(&before).await;
+    });
+}
+
+#[test]
 fn a_move_goes_on_over_a_restart_of_libvirtd() {
     on_a_host_within(LIMIT, async |host| {
         let before = host.stock().await;

@@ -77,6 +77,10 @@ impl Programs {
         if let Some(script) = scripts.iter().rev().find(|s| s.argv == argv) {
             return Ok(script.clone());
         }
+        if *program == "sync" {
+            // What is in memory is all that there is of this host's disks.
+            return Ok(Script::printing(argv, ""));
+        }
         if scripts.iter().any(|s| s.argv.first().is_some_and(|p| p == program)) {
             // As programs do with arguments that they do not know.
             let output = Output { status: Some(2), stdout: Vec::new(), stderr: b"unknown arguments\n".to_vec() };

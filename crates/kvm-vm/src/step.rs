@@ -19,6 +19,7 @@ mod package;
 mod peer;
 mod pool;
 mod power;
+mod relocate;
 mod snapshot;
 mod volume;
 
@@ -34,6 +35,7 @@ pub(crate) use package::{FillVolume, PackedDisk, WritePackage};
 pub(crate) use peer::AtPeer;
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
 pub(crate) use power::{PowerOff, Start};
+pub(crate) use relocate::{CopyImage, UseImage};
 pub(crate) use snapshot::{CreateSnapshot, DeleteSnapshot, Fingerprint, RevertSnapshot};
 pub(crate) use volume::{CreateVolume, DeleteVolume};
 
@@ -72,6 +74,8 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         Mirror::NAME => read::<Mirror>(name, data),
         Pivot::NAME => read::<Pivot>(name, data),
         PullImage::NAME => read::<PullImage>(name, data),
+        CopyImage::NAME => read::<CopyImage>(name, data),
+        UseImage::NAME => read::<UseImage>(name, data),
         Define::NAME => read::<Define>(name, data),
         Undefine::NAME => read::<Undefine>(name, data),
         SetAutostart::NAME => read::<SetAutostart>(name, data),
@@ -229,7 +233,13 @@ mod tests {
         let to = Place { path: image.clone(), format: "qcow2".into(), is_block: false };
         let speed = kvm_core::Bandwidth::parse("1M").unwrap();
         round_trip(&Mirror { disk: disk.clone(), from: image.clone(), to: to.clone(), is_commit: true, speed });
-        round_trip(&Pivot { disk: disk.clone(), from: image.clone(), to });
+        round_trip(&Pivot { disk: disk.clone(), from: image.clone(), to: to.clone() });
+        let (from, volume): (crate::VolumeRef, _) =
+            ("default/a.qcow2".parse().unwrap(), "fast/a.qcow2".parse().unwrap());
+        let copy = CopyVolume { from, volume, size: Bytes::GIB, document: "<volume/>".into(), sharing };
+        let (original, new) = (copy.from.clone(), copy.volume.clone());
+        round_trip(&CopyImage { disk: disk.clone(), copy });
+        round_trip(&UseImage { disk: disk.clone(), original, from: image.clone(), copy: new, to });
         round_trip(&PullImage { disk, image: image.clone(), base: Some(image), speed });
         round_trip(&Define { id, name: name.clone(), document: "<domain/>".into(), keep: kvm_core::Keep::STATE });
         round_trip(&Undefine { id, name: name.clone() });

@@ -18,7 +18,8 @@ use crate::vms::One;
         kvmctl disk move web vda --pool fast --format raw --dry-run",
     after_long_help = "Of a running VM the disk is copied while its guest goes on, and the VM goes over to the copy when that has \
         everything. The copy is complete: it does not lie upon other images. The old volume is deleted last, unless it is to be \
-        kept or somebody else uses it. Ctrl-C before the end takes everything back.\n\n\
+        kept or somebody else uses it. Ctrl-C before the end takes everything back. Of a VM that is off the host makes the copy by \
+        itself, as fast as it can; then the VM is configured to use it.\n\n\
         Library: kvm_vm::plan_disk_move, kvm_core::op::Executor::run"
 )]
 pub struct Args {
@@ -39,7 +40,7 @@ pub struct Args {
     /// Keep the old volume.
     #[arg(long)]
     keep: bool,
-    /// How fast it may go, such as 100M/s.
+    /// How fast it may go while the VM runs, such as 100M/s.
     #[arg(long, value_name = "RATE", default_value = "0", hide_default_value = true)]
     speed: Bandwidth,
     /// Let the new volume promise more than its pool has.

@@ -41,9 +41,9 @@ pub(crate) struct Place {
 }
 
 /// What is true of a disk now.
-struct Seen {
-    disk: Disk,
-    image: Option<String>,
+pub(super) struct Seen {
+    pub(super) disk: Disk,
+    pub(super) image: Option<String>,
     /// The image that a job fills, and whether it has everything.
     mirror: Option<(String, bool)>,
 }
@@ -56,7 +56,7 @@ impl Subject {
         }
     }
 
-    async fn see(&self, cx: &StepContext<'_>, view: View) -> Result<Seen> {
+    pub(super) async fn see(&self, cx: &StepContext<'_>, view: View) -> Result<Seen> {
         let document = cx.host.hypervisor.definition(&self.id, view).await?;
         let Some(Device::Disk(disk)) = self.device.find(&document) else {
             return Err(
@@ -78,7 +78,7 @@ impl Subject {
         facet(cx.host)?.job(&self.id, self.disk()?).await
     }
 
-    fn vm(&self) -> Resource {
+    pub(super) fn vm(&self) -> Resource {
         Resource::Vm(self.name.as_str().to_owned())
     }
 
@@ -340,7 +340,7 @@ impl Step for PullImage {
 }
 
 /// The disk with its image elsewhere.
-fn at(mut disk: Disk, place: &Place) -> Result<Disk> {
+pub(super) fn at(mut disk: Disk, place: &Place) -> Result<Disk> {
     let path = Some(place.path.as_str().to_owned());
     let format: DiskFormat = place.format.parse().map_err(|e: kvm_xml::XmlError| {
         Error::invalid("format", format!("a disk cannot be of format {}", place.format)).with_source(e)

@@ -1,4 +1,4 @@
-//! Images that are merged, completed and moved while their machine runs.
+//! Images that are merged, completed and moved, most of them while their machine runs.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,11 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Direction, Plan, Store as _};
-use kvm_core::{Bandwidth, Clock as _, ErrorKind, Host, PowerAction, Result, View};
+use kvm_core::{Bandwidth, Clock as _, ErrorKind, Existing, Host, PowerAction, Result, View};
 use kvm_mock::{Fault, Mock};
 use kvm_vm::{
-    DiskCommit, DiskMove, DiskPull, OldImages, disk_graph, inventory, plan_disk_commit, plan_disk_move, plan_disk_pull,
+    DiskCommit, DiskMove, DiskPull, OldImages, VolumeFormat, disk_graph, inventory, plan_disk_commit, plan_disk_move,
+    plan_disk_pull,
 };
+use kvm_xml::domain::DiskFormat;
 use kvm_xml::{Document as _, StorageVolume};
 use tokio_util::sync::CancellationToken;
 
@@ -157,6 +159,77 @@ async fn a_disk_moves_to_another_pool_while_its_machine_runs() {
     assert!(after.volumes.contains_key("default/free.qcow2"), "what was below stays");
 }
 
+/// The same host with the machine off.
+async fn at_rest() -> Bench {
+    let bench = bench().await;
+    bench.host.hypervisor.power(&bench.vm("solo").await.id, PowerAction::PowerOff).await.unwrap();
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_of_a_machine_that_is_off_moves_as_a_complete_copy() {
+    let bench = at_rest().await;
+    let plan = relocate(&bench, "solo", &to_iso()).await.unwrap();
+    assert_eq!(
+        shown(&plan),
+        "create volume iso/solo.qcow2 5 GiB, qcow2\ncopy disk vda from volume default/solo.qcow2, with all that it lies upon\n\
+         remove volume default/solo.qcow2 192.0 KiB on disk\n"
+    );
+    bench.run(plan).await.unwrap();
+    bench.assert_nothing_open().await;
+    assert_eq!(images(&bench, "solo").await, ["/iso/solo.qcow2"; 2]);
+    let after = inventory(&bench.host).await.unwrap();
+    assert!(!after.volumes.contains_key("default/solo.qcow2") && after.volumes.contains_key("default/free.qcow2"));
+    assert_eq!(after.volumes["iso/solo.qcow2"].backing, None);
+    // And back, as plain bytes under another name, with what it was before left where it is.
+    let back = DiskMove {
+        format: Some(VolumeFormat::Raw),
+        old: OldImages::Keep,
+        ..DiskMove::new(vda(), "default".parse().unwrap())
+    };
+    bench.run(relocate(&bench, "solo", &back).await.unwrap()).await.unwrap();
+    let now = images(&bench, "solo").await;
+    assert!(now[1].starts_with("/images/solo") && now[1] != "/images/solo.qcow2", "{now:?}");
+    let document = bench.host.hypervisor.definition(&bench.vm("solo").await.id, View::CONFIG).await.unwrap();
+    assert_eq!(document.devices.unwrap().disk[0].driver.clone().unwrap().r#type, Some(DiskFormat::Raw));
+    assert!(inventory(&bench.host).await.unwrap().volumes.contains_key("iso/solo.qcow2"), "it was to be kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_at_rest_is_refused_where_a_copy_would_be_wrong() {
+    let bench = at_rest().await;
+    let id = bench.vm("solo").await.id;
+    let slow = DiskMove { speed: Bandwidth::parse("1M").unwrap(), ..to_iso() };
+    let e = relocate(&bench, "solo", &slow).await.unwrap_err();
+    assert!(said(&e).starts_with("invalid_input [field speed]"), "{}", said(&e));
+    // Another machine uses the image, too.
+    let shared =
+        relocate(&bench, "db", &DiskMove::new("vdb".parse().unwrap(), "iso".parse().unwrap())).await.unwrap_err();
+    assert!(said(&shared).contains("disk vdc of VM build-01"), "{}", said(&shared));
+    bench.host.hypervisor.power(&id, PowerAction::Start).await.unwrap();
+    bench.host.hypervisor.power(&id, PowerAction::Save).await.unwrap();
+    let e = relocate(&bench, "solo", &to_iso()).await.unwrap_err();
+    assert!(said(&e).starts_with("invalid_state") && said(&e).contains("saved state"), "{}", said(&e));
+    // For the machine it is plain bytes: its guest wrote that header, and a copy would go by it.
+    bench.host.hypervisor.power(&id, PowerAction::DiscardSaved).await.unwrap();
+    let mut document = bench.host.hypervisor.definition(&id, View::CONFIG).await.unwrap();
+    document.devices.as_mut().unwrap().disk[0].driver.as_mut().unwrap().r#type = Some(DiskFormat::Raw);
+    bench.host.hypervisor.define(&document, Existing::Replace).await.unwrap();
+    let e = relocate(&bench, "solo", &to_iso()).await.unwrap_err();
+    assert!(said(&e).contains("is raw for VM solo, and qcow2 for its pool"), "{}", said(&e));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_starts_after_the_plan_keeps_its_image() {
+    let bench = at_rest().await;
+    let plan = relocate(&bench, "solo", &to_iso()).await.unwrap();
+    bench.host.hypervisor.power(&bench.vm("solo").await.id, PowerAction::Start).await.unwrap();
+    let before = bench.picture().await;
+    assert_eq!(bench.run(plan).await.unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(bench.picture().await, before);
+    bench.assert_nothing_open().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_move_leaves_nobody_behind() {
     let bench = bench().await;
@@ -243,8 +316,13 @@ async fn a_move_that_fails_in_any_call_is_taken_back_or_finished_by_resuming() {
     failing_in_any_call(2).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_move_at_rest_that_fails_in_any_call_is_taken_back_or_finished_by_resuming() {
+    failing_in_any_call(3).await;
+}
+
 async fn failing_in_any_call(kind: usize) {
-    let reference = bench().await;
+    let reference = begin(kind).await;
     let before = reference.picture().await;
     let plan = planned(kind, &reference).await.unwrap();
     reference.mock.forget_calls();
@@ -253,7 +331,7 @@ async fn failing_in_any_call(kind: usize) {
     let after = reference.picture().await;
     for call in 1..=calls {
         for fault in [Fault::nth(call, ErrorKind::Busy), Fault::nth(call, ErrorKind::Timeout).after_effect()] {
-            let bench = bench().await;
+            let bench = begin(kind).await;
             let plan = planned(kind, &bench).await.unwrap();
             bench.mock.inject(fault.clone());
             let result = bench.run(plan).await;
@@ -280,6 +358,10 @@ fn visible(kind: usize, picture: &str) -> String {
     picture.lines().filter(|line| kind != 1 || !line.contains("\"backing\"")).collect::<Vec<_>>().join("\n")
 }
 
+async fn begin(kind: usize) -> Bench {
+    if kind == 3 { at_rest().await } else { bench().await }
+}
+
 async fn planned(kind: usize, bench: &Bench) -> Result<Plan> {
     match kind {
         0 => commit(bench, "solo", &DiskCommit::new(vda())).await,
@@ -296,7 +378,7 @@ struct Template {
 #[async_trait]
 impl Scenario for Template {
     async fn begin(&self) -> Result<(Host, Plan)> {
-        let bench = bench().await;
+        let bench = begin(self.kind).await;
         let plan = planned(self.kind, &bench).await?;
         *self.mock.lock().unwrap() = Some(bench.mock.clone());
         Ok((bench.host, plan))
@@ -315,7 +397,7 @@ impl Scenario for Template {
 #[tokio::test(start_paused = true)]
 async fn commits_and_moves_end_before_or_after_whatever_fails_at_whatever_step() {
     // A pull is one step that changes nothing that anybody sees; above, each of its calls fails.
-    for (kind, steps) in [(0, 3), (2, 4)] {
+    for (kind, steps) in [(0, 3), (2, 4), (3, 3)] {
         let coverage = check(&Template { mock: Mutex::new(None), kind }).await.unwrap();
         assert_eq!(coverage.steps, steps, "{kind}");
     }
