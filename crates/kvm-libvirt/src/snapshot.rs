@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_core::{
-    AfterRevert, DiskPath, ErrorKind, Quiesce, Remove, Resource, Result, Revert, Risk, SnapshotInfo, SnapshotName,
-    SnapshotPlace, SnapshotSpec, Snapshots, VmId,
+    AfterRevert, Clock as _, DiskPath, ErrorKind, Quiesce, Remove, Resource, Result, Revert, Risk, SnapshotInfo,
+    SnapshotName, SnapshotPlace, SnapshotSpec, Snapshots, SystemClock, VmId,
 };
 use kvm_xml::{Document as _, Domain, DomainSnapshot};
 use virt::domain_snapshot::DomainSnapshot as Handle;
@@ -70,7 +70,8 @@ impl Snapshots for Libvirt {
         };
         match go_back().await {
             Err(e) if e.kind() == ErrorKind::Unsupported && was_reverted_just_now(self, vm).await => {
-                tokio::time::sleep(NEXT_NAME).await;
+                // The second that counts is one of the real clock, whatever clock an engine has.
+                SystemClock.sleep(NEXT_NAME).await;
                 go_back().await
             }
             result => result,
@@ -150,7 +151,7 @@ fn is_volume(task: &Task<'_>, path: &DiskPath) -> Result<bool, LibvirtError> {
 
 /// Whether the machine writes to an overlay that a revert made within this second: the name says when.
 async fn was_reverted_just_now(libvirt: &Libvirt, vm: &VmId) -> bool {
-    use kvm_core::{Clock as _, Hypervisor, SystemClock, View};
+    use kvm_core::{Hypervisor, View};
     let Ok(document) = Hypervisor::definition(libvirt, vm, View::LIVE).await else { return false };
     let now = SystemClock.now().as_second();
     let made = |file: &str| file.rsplit('.').next().and_then(|end| end.parse::<i64>().ok());
