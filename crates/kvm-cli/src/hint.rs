@@ -105,6 +105,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
              foreign_images = \"accept\" in section [policy] of config.toml"
                 .to_owned(),
         ),
+        (ErrorKind::InvalidInput, "complete-network", Some(Resource::Field(field))) => {
+            Some(format!("say it with --{field}, or choose another --mode; kvmctl net create --help begins with examples"))
+        }
         (ErrorKind::InvalidInput, "read-arguments", _) => {
             Some("--help behind a command explains it; kvmctl help lists the commands".to_owned())
         }

@@ -57,7 +57,8 @@ impl NetworkSpec {
             ("uplink", on_card && self.uplink.is_none(), "the name of a network card of the host"),
         ];
         if let Some((field, _, what)) = needs.into_iter().find(|(_, is_missing, _)| *is_missing) {
-            return Err(Error::invalid(field, format!("a network of mode {mode} needs {what}")));
+            let message = format!("a network of mode {mode} needs {what}");
+            return Err(Error::invalid(field, message).during("complete-network"));
         }
         let wrong = [
             ("cidr", !has_addresses && !self.subnets.is_empty()),
