@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kvm_lab::{LabHost, eventually, on_a_host};
+use kvm_lab::{LabHost, eventually, on_a_host, on_a_host_within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 const CONFLICT: i32 = 4;
@@ -12,6 +12,8 @@ const CONFLICT: i32 = 4;
 const BOOT: Duration = Duration::from_secs(180);
 /// What a guest does at once, with patience for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
+/// For a test with a guest whose network restarts.
+const LIMIT: Duration = Duration::from_secs(420);
 /// How long a connection may take that leads nowhere.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -118,9 +120,36 @@ async fn filter(host: &LabHost) -> String {
     nat + &host.exec(&["iptables", "-S"]).await.succeeded()
 }
 
+/// How many datagrams the guest got for which no program waits.
+async fn datagrams(host: &LabHost, vm: &str) -> u64 {
+    let counter = ["sed", "-n", "s/^Udp: [0-9]* \\([0-9]*\\) .*/\\1/p", "/proc/net/snmp"];
+    let (said, _) = eventually(BOOT, "an answer of the agent", async || host.exec_in_guest(vm, &counter).await).await;
+    said.trim().parse().unwrap_or_else(|e| panic!("{e}: {said}"))
+}
+
+/// Sends a datagram to this port of the host until the guest has got one.
+async fn send_datagrams(host: &LabHost, vm: &str, port: u16) {
+    let (before, socket) = (datagrams(host, vm).await, UdpSocket::bind("0.0.0.0:0").await.unwrap());
+    let arrived = async || {
+        socket.send_to(b"anybody there?", (host.address(), port)).await.unwrap();
+        (datagrams(host, vm).await > before).then_some(())
+    };
+    eventually(SOON, "a datagram in the guest", arrived).await;
+}
+
+/// Takes away what a reboot takes away of libvirt's networks: bridge, DHCP server, rules and what libvirtd remembers of them.
+async fn forget_networks(host: &LabHost) {
+    host.fault(&["kill", "libvirtd"]).await;
+    let script = "kill $(cat /run/libvirt/network/default.pid); rm -r /run/libvirt/network/*; ip link delete virbr0; \
+                  for table in filter nat mangle; do iptables -t $table -F; iptables -t $table -X; done";
+    host.exec(&["sh", "-c", script]).await.succeeded();
+    assert!(!filter(host).await.contains("kvmm_"));
+    host.fault(&["start", "libvirtd"]).await;
+}
+
 #[test]
 fn a_port_of_the_host_leads_to_a_guest_over_a_restart_of_its_network() {
-    on_a_host(async |host| {
+    on_a_host_within(LIMIT, async |host| {
         let (before, filter_before) = (host.stock().await, filter(host).await);
         let (kvmctl, vm) = (host.kvmctl(), host.unique("forward"));
         let disk = format!("volume={}", host.place_boot_disk(&vm).await);
@@ -157,16 +186,25 @@ fn a_port_of_the_host_leads_to_a_guest_over_a_restart_of_its_network() {
         let with_forwards = filter(host).await;
         assert!(with_forwards.contains("-p udp") && with_forwards.contains("--dport 15353"), "{with_forwards}");
 
+        send_datagrams(host, &vm, 15353).await;
+
         // The network stops, and the rules with it; it starts, and they are back.
         kvmctl.ok(&["net", "stop", "default"]).await;
         assert!(!filter(host).await.contains("kvmm_"));
-        kvmctl.ok(&["net", "start", "default"]).await;
+        let started = kvmctl.json(&["net", "start", "default"]).await;
         assert_eq!(filter(host).await, with_forwards);
-        // libvirt leaves the guest's cable unplugged when a network goes.
-        let nics = kvmctl.json(&["nic", "list", &vm]).await;
-        let tap = nics[0]["device"].as_str().unwrap_or_else(|| panic!("{nics}"));
-        host.exec(&["ip", "link", "set", tap, "master", "virbr0"]).await.succeeded();
+        // libvirt leaves the guest's cable unplugged when a network goes; kvmctl plugs it in again.
+        let guest = &started["guests"][0];
+        assert_eq!((&guest["vm"], &guest["mac"]), (&vm.as_str().into(), &mac.into()), "{started}");
+        assert!(guest["trouble"].is_null() && started["guests"][1].is_null(), "{started}");
         eventually(SOON, "the guest behind the port again", async || fetch(host, 18080).await).await;
+
+        // A reboot, as far as networks and rules are concerned; libvirtd plugs the guest in by itself when it begins.
+        forget_networks(host).await;
+        let filtered = async || (filter(host).await == with_forwards).then_some(());
+        eventually(SOON, "the rules that there were", filtered).await;
+        eventually(SOON, "the guest behind the port after a reboot", async || fetch(host, 18080).await).await;
+        send_datagrams(host, &vm, 15353).await;
 
         kvmctl.ok(&["net", "forward", "remove", "default", "18080"]).await;
         kvmctl.ok(&["net", "forward", "remove", "default", "15353", "--protocol", "udp"]).await;

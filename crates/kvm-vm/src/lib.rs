@@ -85,8 +85,8 @@ pub use import::{Identity, ImportOptions, Trust, export, plan_import};
 pub use inventory::{Inventory, inventory};
 pub use network::{
     DhcpChoice, DnsEntry, ForwardAdd, ForwardInfo, ForwardPlan, ForwardRemove, MacvtapMode, MtuSize, NetworkMode,
-    NetworkPlan, NetworkSpec, PortForward, PortGroup, PortGroupName, PortProtocol, StaticLease, VlanId, change_network,
-    plan_forward_add, plan_forward_remove, plan_network_create, port_forwards,
+    NetworkPlan, NetworkSpec, PortForward, PortGroup, PortGroupName, PortProtocol, StaticLease, Unplugged, VlanId,
+    change_network, plan_forward_add, plan_forward_remove, plan_network_create, port_forwards, start_network,
 };
 pub use notes::{NotesChange, change_notes, notes};
 pub use package::{NetworkMap, PackageExport, PackageForm, PackageImport, plan_package_export, plan_package_import};

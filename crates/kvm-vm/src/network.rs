@@ -5,6 +5,7 @@ mod create;
 mod entry;
 pub(crate) mod forward;
 mod links;
+mod replug;
 mod spec;
 
 pub use create::{NetworkPlan, plan_network_create};
@@ -13,6 +14,7 @@ pub use forward::{
     ForwardAdd, ForwardInfo, ForwardPlan, ForwardRemove, PortForward, PortProtocol, plan_forward_add,
     plan_forward_remove, port_forwards,
 };
+pub use replug::{Unplugged, start_network};
 pub(crate) use spec::vlan;
 pub use spec::{
     DhcpChoice, DnsEntry, MacvtapMode, MtuSize, NetworkMode, NetworkSpec, PortGroup, PortGroupName, StaticLease, VlanId,

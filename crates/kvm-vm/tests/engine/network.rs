@@ -5,9 +5,11 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
-use kvm_core::{Autostart, ErrorKind, Host, Impact, NetworkName, NetworkUpdate, Result};
+use kvm_core::{Autostart, ErrorKind, Host, Impact, NetworkName, NetworkUpdate, Result, View};
 use kvm_mock::{Fault, Method, Mock, Script};
-use kvm_vm::{NetworkMode, NetworkPlan, NetworkSpec, StaticLease, change_network, plan_network_create};
+use kvm_vm::{
+    NetworkMode, NetworkPlan, NetworkSpec, StaticLease, Unplugged, change_network, plan_network_create, start_network,
+};
 use kvm_xml::{Document as _, Network};
 
 use crate::support::{Bench, catalogue, picture, said};
@@ -178,4 +180,54 @@ async fn the_topology_says_who_is_plugged_into_what() {
     ] {
         assert!(dot.contains(line), "{line} in {dot}");
     }
+}
+
+/// The host's end of the cable of `build-01`, which runs on the network `default`.
+async fn cable(bench: &Bench) -> String {
+    let vm = bench.vm("build-01").await;
+    let document = bench.host.hypervisor.definition(&vm.id, View::LIVE).await.unwrap();
+    let nic = document.devices.into_iter().flat_map(|devices| devices.interface).next().unwrap();
+    nic.target.unwrap().dev.unwrap()
+}
+
+/// What the host says of that cable, with the given last octet of its address and its bridge.
+fn cable_of(device: &str, octet: &str, bridge: &str) -> Script {
+    let links =
+        format!(r#"[{{"ifname": "virbr0"}}, {{"ifname": "{device}", "address": "fe:54:00:00:00:{octet}"{bridge}}}]"#);
+    Script::printing(&["ip", "-json", "address", "show"], &links)
+}
+
+#[tokio::test(start_paused = true)]
+async fn guests_that_ran_on_are_plugged_in_again_when_their_network_starts() {
+    let bench = Bench::new();
+    let device = cable(&bench).await;
+    let networks = &bench.host.networks;
+    let restart = async || {
+        networks.stop(&name("default")).await.unwrap();
+        let unplugged = start_network(&bench.host, &name("default")).await.unwrap();
+        assert!(networks.find(&name("default")).await.unwrap().active);
+        unplugged.into_iter().filter(|one| one.vm.as_str() == "build-01").collect::<Vec<_>>()
+    };
+    let plugging = || {
+        let calls = bench.mock.calls().into_iter().filter(|call| call.method == Method::Run);
+        calls.filter(|call| call.subject.contains("master")).count()
+    };
+
+    // Nobody can look at the host: the guest is named all the same.
+    assert!(matches!(&restart().await[..], [Unplugged { device: d, trouble: Some(_), .. }] if *d == device));
+    // Another host, with a device of the same name.
+    bench.mock.add_program(cable_of(&device, "99", ""));
+    assert!(matches!(&restart().await[..], [Unplugged { trouble: Some(_), .. }]));
+    assert_eq!(plugging(), 0);
+    // Its own host.
+    bench.mock.add_program(cable_of(&device, "01", ""));
+    bench.mock.add_program(Script::printing(&["ip", "link", "set", "dev", &device, "master", "virbr0"], ""));
+    assert!(matches!(&restart().await[..], [Unplugged { trouble: None, .. }]));
+    assert_eq!(plugging(), 1);
+    // One that is plugged in is left alone.
+    bench.mock.add_program(cable_of(&device, "01", r#", "master": "virbr0""#));
+    assert!(matches!(&restart().await[..], [Unplugged { trouble: None, .. }]));
+    assert_eq!(plugging(), 1);
+    // One that is active has nobody unplugged.
+    assert_eq!(start_network(&bench.host, &name("default")).await.unwrap_err().kind(), ErrorKind::InvalidState);
 }
