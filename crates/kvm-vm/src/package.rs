@@ -18,12 +18,14 @@ mod appliance;
 mod bundle;
 mod export;
 mod import;
+mod told;
 
 pub(crate) use appliance::describe;
 pub use export::plan_package_export;
 pub(crate) use export::refuse_used;
 pub(crate) use import::judge;
 pub use import::plan_package_import;
+pub(crate) use told::told;
 
 choices! {
     /// The form of a package.

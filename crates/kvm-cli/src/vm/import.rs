@@ -150,5 +150,9 @@ async fn package(args: Args, session: &Session) -> Result<CreatePlan> {
         ..PackageImport::new(file, staging)
     };
     let connection = session.host().await?;
-    kvm_vm::plan_package_import(&connection.host, &wanted, &session.plan_context()).await
+    let (host, cx) = (&connection.host, session.plan_context());
+    let plan = kvm_vm::plan_package_import(host, &wanted, &cx, &session.progress, &session.cancel).await;
+    // The plan is shown, and perhaps a question asked, where the moving line was.
+    session.progress.over();
+    plan
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use kvm_archive::{ApplianceDisk, Machine, MemberName, Package, unwatched};
+use kvm_archive::{ApplianceDisk, Machine, MemberName, Package};
 use kvm_core::op::PlanLine;
-use kvm_core::{Bytes, Error, ErrorKind, Host, Resource, Result};
+use kvm_core::{Bytes, Error, ErrorKind, Host, Reporter, Resource, Result};
 use kvm_image::{Expect, Format};
 use kvm_xml::{Document as _, Domain};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
-use super::{Filling, PackageImport, Source, appliance, bundle};
+use super::{Filling, PackageImport, Source, appliance, bundle, told};
 use crate::chain::disk_graph;
 use crate::create::{CreatePlan, Disk, NewMachine, check_free_name, disk, plan_new};
 use crate::import::{ImportOptions, Moved, Trust, plan_document, unreadable};
@@ -25,12 +26,18 @@ use crate::volume::content;
 /// [`plan_import`](crate::plan_import) lets a stranger's have.
 ///
 /// Errors are those of these two, and: `Corrupt` when the package is damaged, `InvalidInput` when it has what no package
-/// may have, `Unsupported` for what is not read.
-pub async fn plan_package_import(host: &Host, wanted: &PackageImport, cx: &PlanContext<'_>) -> Result<CreatePlan> {
+/// may have, `Unsupported` for what is not read. `Cancelled` when that is asked for while it is read.
+pub async fn plan_package_import(
+    host: &Host,
+    wanted: &PackageImport,
+    cx: &PlanContext<'_>,
+    reporter: &dyn Reporter,
+    cancel: &CancellationToken,
+) -> Result<CreatePlan> {
     content(host)?;
     let (file, staging) = (wanted.file.clone(), wanted.staging.clone());
-    let opened = spawn_blocking(move || Package::open(&file, &staging, &mut unwatched)).await;
-    let package = Arc::new(opened.map_err(|e| Error::internal("a package was not read").with_source(e))??);
+    let package = told("verify", reporter, cancel, move |watch| Package::open(&file, &staging, watch)).await?;
+    let package = Arc::new(package);
     let source =
         Source { file: wanted.file.clone(), staging: wanted.staging.clone(), open: Some(Arc::clone(&package)) };
     let note =

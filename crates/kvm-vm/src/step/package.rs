@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kvm_archive::{BundleImage, MemberName, Package, unwatched, write_bundle, write_ova};
+use kvm_archive::{BundleImage, MemberName, Package, write_bundle, write_ova};
 use kvm_core::op::{Already, Probe, Step, StepContext};
 use kvm_core::{
     Bytes, DiskPath, Error, ErrorKind, Holes, Piece, Progress, Resource, Result, Secrets, View, VmId, VmName, VmRef,
@@ -21,15 +21,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::to_json;
-use crate::package::{PackageForm, Source, describe, judge, refuse_used};
+use crate::package::{PackageForm, Source, describe, judge, refuse_used, told};
 use crate::spec::{VolumeFormat, VolumeRef};
 use crate::volume::pump::{Told, Way, unless_cancelled};
 use crate::volume::{Verify, content, local};
 
 /// How many pieces may wait between a package and the network.
 const AHEAD: usize = 4;
-/// Progress is told that often, in bytes.
-const TELL: u64 = 16 << 20;
 
 /// Writes a machine with its disks into a file that has not got its name yet.
 #[derive(Debug, Serialize, Deserialize)]
@@ -133,30 +131,7 @@ impl Step for WritePackage {
         let secrets = if self.shows_secrets { Secrets::Show } else { Secrets::Hide };
         let document = cx.host.hypervisor.definition(&self.id, View { secrets, ..View::CONFIG }).await?;
         let (form, partial, stem) = (self.form, self.partial.clone(), stem(&self.name));
-        let stop = cx.cancel.child_token();
-        // Whoever does not wait any longer does not want it any longer.
-        let _guard = stop.clone().drop_guard();
-        let (told, mut news) = mpsc::unbounded_channel();
-        let task = spawn_blocking(move || {
-            let mut last = 0;
-            let mut watch = |name: &MemberName, done: Bytes, total: Bytes| {
-                if stop.is_cancelled() {
-                    return Err(Error::new(ErrorKind::Cancelled, "the export was cancelled"));
-                }
-                if done.get() < last || done.get() >= last + TELL {
-                    last = done.get();
-                    // Nobody has to listen.
-                    let _gone = told.send((name.to_string(), done, total));
-                }
-                Ok(())
-            };
-            write(form, &partial, &stem, &document, &disks, &mut watch)
-        });
-        while let Some((name, done, total)) = news.recv().await {
-            let title = format!("write {name}");
-            cx.reporter.report(&Progress::Moved { title, done, total: total.max(done) });
-        }
-        task.await.map_err(|e| Error::internal("a package was not written").with_source(e))?
+        told("write", cx.reporter, cx.cancel, move |watch| write(form, &partial, &stem, &document, &disks, watch)).await
     }
 
     async fn undo(&self, _: &StepContext<'_>) -> Result<()> {
@@ -230,17 +205,16 @@ pub(crate) struct FillVolume {
 impl FillVolume {
     pub(crate) const NAME: &'static str = "fill-volume";
 
-    async fn open(&self) -> Result<Arc<Package>> {
+    async fn open(&self, cx: &StepContext<'_>) -> Result<Arc<Package>> {
         if let Some(open) = &self.source.open {
             return Ok(Arc::clone(open));
         }
         let Source { file, staging, .. } = self.source.clone();
-        let opened = spawn_blocking(move || Package::open(&file, &staging, &mut unwatched)).await;
-        Ok(Arc::new(opened.map_err(|e| Error::internal("a package was not read").with_source(e))??))
+        told("verify", cx.reporter, cx.cancel, move |watch| Package::open(&file, &staging, watch)).await.map(Arc::new)
     }
 
     async fn fill(&self, cx: &StepContext<'_>) -> Result<()> {
-        let (package, member) = (self.open().await?, MemberName::parse(&self.member)?);
+        let (package, member) = (self.open(cx).await?, MemberName::parse(&self.member)?);
         let (from, to, size) = (self.from, self.to, self.size);
         let (to_pieces, mut pieces) = mpsc::channel(AHEAD);
         let (to_length, length) = oneshot::channel();

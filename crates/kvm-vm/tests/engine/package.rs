@@ -9,15 +9,16 @@ use kvm_archive::{BundleImage, Package, unwatched, write_bundle};
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
 use kvm_core::{
-    Bytes, ErrorKind, Existing, Holes, Host, Piece, PoolName, Result, Secrets, View, VmSummary, VolumeName,
+    Bytes, ErrorKind, Existing, Holes, Host, Piece, PoolName, Result, Secrets, Silent, View, VmSummary, VolumeName,
 };
 use kvm_image::{Disk, Format};
 use kvm_mock::Mock;
 use kvm_vm::{
-    Identity, NetworkMap, NicLink, PackageExport, PackageForm, PackageImport, VolumeFormat, plan_create,
+    CreatePlan, Identity, NetworkMap, NicLink, PackageExport, PackageForm, PackageImport, VolumeFormat, plan_create,
     plan_package_export, plan_package_import,
 };
 use kvm_xml::{Document as _, StorageVolume};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Bench, catalogue, picture, said, spec};
 
@@ -108,7 +109,7 @@ async fn an_appliance_comes_back_as_another_machine() {
         networks: vec!["default=idle".parse().unwrap()],
         ..PackageImport::new(file.clone(), dir.path().to_owned())
     };
-    let plan = plan_package_import(&bench.host, &import, &bench.cx()).await.unwrap();
+    let plan = planned(&bench, &import).await.unwrap();
     let text = plan.plan.to_string();
     for line in ["all its digests hold", "default/shop-2.qcow2", "3 MiB, qcow2", "idle"] {
         assert!(text.contains(line), "{line}: {text}");
@@ -132,7 +133,7 @@ async fn a_bundle_comes_back_as_it_was_or_as_a_copy() {
     let file = dir.path().join("shop.tar.zst");
     export(&bench, &file, PackageForm::Bundle).await;
     let same = PackageImport::new(file.clone(), dir.path().to_owned());
-    let e = plan_package_import(&bench.host, &same, &bench.cx()).await.unwrap_err();
+    let e = planned(&bench, &same).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::AlreadyExists, "{e}");
     let copy = PackageImport {
         name: Some("copy".parse().unwrap()),
@@ -141,7 +142,7 @@ async fn a_bundle_comes_back_as_it_was_or_as_a_copy() {
         networks: vec!["user".parse().unwrap()],
         ..same
     };
-    let plan = plan_package_import(&bench.host, &copy, &bench.cx()).await.unwrap();
+    let plan = planned(&bench, &copy).await.unwrap();
     bench.run(plan.plan).await.unwrap();
     let vm = bench.vm("copy").await;
     let document = bench.host.hypervisor.definition(&vm.id, View::CONFIG).await.unwrap().to_xml();
@@ -154,7 +155,7 @@ async fn a_bundle_comes_back_as_it_was_or_as_a_copy() {
     // On a host that does not know it, it is the same machine.
     let elsewhere = Bench::new();
     let same = PackageImport::new(file, dir.path().to_owned());
-    let plan = plan_package_import(&elsewhere.host, &same, &elsewhere.cx()).await.unwrap();
+    let plan = planned(&elsewhere, &same).await.unwrap();
     elsewhere.run(plan.plan).await.unwrap();
     let there = elsewhere.vm("shop").await;
     assert_eq!(there.id, bench.vm("shop").await.id);
@@ -210,7 +211,7 @@ async fn the_document_of_a_bundle_may_only_have_what_a_stranger_may() {
     ] {
         let file = bundle(dir.path(), &document(devices), &bytes);
         let import = PackageImport::new(file, dir.path().to_owned());
-        let e = plan_package_import(&bench.host, &import, &bench.cx()).await.unwrap_err();
+        let e = planned(&bench, &import).await.unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput, "{part}: {e}");
         assert!(said(&e).contains(part), "{part}: {}", said(&e));
     }
@@ -218,14 +219,19 @@ async fn the_document_of_a_bundle_may_only_have_what_a_stranger_may() {
     let more = "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/etc/shadow'/>\
          <target dev='vdb' bus='virtio'/></disk>";
     let import = PackageImport::new(bundle(dir.path(), &document(more), &bytes), dir.path().to_owned());
-    let e = plan_package_import(&bench.host, &import, &bench.cx()).await.unwrap_err();
+    let e = planned(&bench, &import).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");
     // What it says of places on another host means nothing.
     let import = PackageImport::new(bundle(dir.path(), &document(""), &bytes), dir.path().to_owned());
-    let plan = plan_package_import(&bench.host, &import, &bench.cx()).await.unwrap();
+    let plan = planned(&bench, &import).await.unwrap();
     let xml = plan.document.to_xml();
     assert!(xml.contains("/images/x.qcow2") && !xml.contains("shadow"), "{xml}");
     assert_eq!(bench.picture().await, before);
+}
+
+/// Plans without telling anybody.
+async fn planned(bench: &Bench, import: &PackageImport) -> Result<CreatePlan> {
+    plan_package_import(&bench.host, import, &bench.cx(), &Silent, &CancellationToken::new()).await
 }
 
 /// A server moves its futures between threads.
@@ -234,7 +240,7 @@ async fn planning_a_package_can_move_between_threads() {
     fn check<T: Send>(_: T) {}
     let bench = Bench::new();
     let (vm, import) = (bench.vm("db").await, PackageImport::new("/x".into(), "/".into()));
-    check(plan_package_import(&bench.host, &import, &bench.cx()));
+    check(planned(&bench, &import));
     check(plan_package_export(&bench.host, &vm, &wanted(Path::new("/x"), PackageForm::Ova)));
 }
 
@@ -281,7 +287,7 @@ impl Scenario for Template {
         *self.mock.lock().unwrap() = Some(bench.mock.clone());
         if let Some(package) = &self.package {
             let import = PackageImport::new(package.clone(), self.dir.path().to_owned());
-            let plan = plan_package_import(&bench.host, &import, &bench.cx()).await?.plan;
+            let plan = planned(&bench, &import).await?.plan;
             return Ok((bench.host, plan));
         }
         if file.exists() {
