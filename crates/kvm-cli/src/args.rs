@@ -8,8 +8,8 @@ use kvm_core::{Error, ErrorKind, Selector};
 
 use crate::printer::Printer;
 use crate::{
-    checkpoint, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, pool, snap, vm,
-    vol,
+    checkpoint, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral, pool,
+    snap, vm, vol,
 };
 
 const EXAMPLES: &str = "\
@@ -213,6 +213,9 @@ pub enum Command {
     /// Network devices of VMs.
     #[command(subcommand)]
     Nic(nic::Command),
+    /// Other devices of VMs: shared directories, watchdogs, sound, controllers…
+    #[command(subcommand)]
+    Device(peripheral::Command),
     /// What runs inside of VMs: programs, files, users, clock.
     #[command(subcommand)]
     Guest(guest::Command),

@@ -34,8 +34,9 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         }
         (ErrorKind::NotFound, "find-device", Some(Resource::Vm(name))) => {
             let name = word(name);
-            Some(format!("kvmctl disk list {name} and kvmctl nic list {name} show what it has"))
+            Some(format!("kvmctl disk list {name}, kvmctl nic list {name} and kvmctl device list {name} show what it has"))
         }
+        (_, "plug-live", _) => Some("--only config changes the configuration, from the next start".to_owned()),
         (_, "check-images", Some(Resource::Vm(name))) => {
             Some(format!("kvmctl disk graph {} shows who uses which image", word(name)))
         }

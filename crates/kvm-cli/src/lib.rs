@@ -33,6 +33,7 @@ mod nic;
 mod op;
 mod operation;
 mod peers;
+mod peripheral;
 mod picture;
 mod pool;
 mod printer;

@@ -7,7 +7,8 @@ use crate::interrupt::Requests;
 use crate::printer::{Failure, Printer};
 use crate::session::Session;
 use crate::{
-    checkpoint, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, pool, snap, vm, vol,
+    checkpoint, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, peripheral, pool,
+    snap, vm, vol,
 };
 
 /// Does what was asked, prints what came of it, and gives the exit code.
@@ -51,6 +52,7 @@ async fn command(command: Command, session: &Session, printer: &mut Printer) -> 
         Command::Vm(verb) => vm::run(verb, session, printer).await,
         Command::Disk(verb) => disk::run(verb, session, printer).await,
         Command::Nic(verb) => nic::run(verb, session, printer).await,
+        Command::Device(verb) => peripheral::run(verb, session, printer).await,
         Command::Guest(verb) => return guest::run(verb, session, printer).await,
         Command::Snap(verb) => snap::run(verb, session, printer).await,
         Command::Checkpoint(verb) => checkpoint::run(verb, session, printer).await,

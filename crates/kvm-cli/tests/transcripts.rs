@@ -71,6 +71,7 @@ transcripts! {
     operations
     output
     packages
+    peripherals
     pools_and_volumes
     selectors
     several

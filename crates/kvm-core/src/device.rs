@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bytes, CpuLimits, Error, MacAddr, Result, VcpuCount, VmId, VmThread, Which};
 
+mod peripheral;
+
+pub use peripheral::{Peripheral, PeripheralKind, PeripheralName, PeripheralRef};
+
 /// What of a machine can change without defining it anew.
 ///
 /// Every method takes an [`Impact`]. Each document that it names has to be there, else nothing changes and the error is
@@ -119,6 +123,8 @@ pub enum Device {
     Interface(Box<Interface>),
     /// A screen, which is neither plugged into a running machine nor out of it.
     Graphics(Box<Graphics>),
+    /// Any other.
+    Peripheral(Peripheral),
 }
 
 impl Device {
@@ -136,6 +142,7 @@ impl Device {
                 .r#type
                 .map(DeviceRef::Graphics)
                 .ok_or_else(|| Error::invalid("type", "the screen's document has no type such as vnc")),
+            Self::Peripheral(device) => Ok(DeviceRef::Peripheral(device.key())),
         }
     }
 
@@ -148,6 +155,7 @@ impl Device {
             Self::Disk(disk) => put(&mut devices.disk, disk, |other| disk_name(other) == disk_name(disk)),
             Self::Interface(interface) => put(&mut devices.interface, interface, |other| mac(other) == mac(interface)),
             Self::Graphics(graphics) => put(&mut devices.graphics, graphics, |other| other.r#type == graphics.r#type),
+            Self::Peripheral(device) => device.put_into(devices),
         }
         Ok(())
     }
@@ -159,6 +167,7 @@ impl Device {
             Self::Disk(disk) => disk.to_xml(),
             Self::Interface(interface) => interface.to_xml(),
             Self::Graphics(graphics) => graphics.to_xml(),
+            Self::Peripheral(device) => device.to_xml(),
         }
     }
 }
@@ -174,6 +183,8 @@ pub enum DeviceRef {
     Nic(MacAddr),
     /// The first screen of this kind.
     Graphics(GraphicsType),
+    /// Any other device.
+    Peripheral(PeripheralRef),
 }
 
 impl DeviceRef {
@@ -197,6 +208,7 @@ impl DeviceRef {
                 .iter()
                 .find(|graphics| graphics.r#type == Some(*kind))
                 .map(|graphics| Device::Graphics(Box::new(graphics.clone()))),
+            Self::Peripheral(wanted) => wanted.candidates(devices).into_iter().next().map(Device::Peripheral),
         }
     }
 
@@ -208,6 +220,7 @@ impl DeviceRef {
             Self::Disk(name) => devices.disk.retain(|disk| disk_name(disk).as_ref() != Some(name)),
             Self::Nic(wanted) => devices.interface.retain(|interface| mac(interface) != Some(wanted.octets())),
             Self::Graphics(kind) => devices.graphics.retain(|graphics| graphics.r#type != Some(*kind)),
+            Self::Peripheral(wanted) => return wanted.take_out(devices),
         }
         before != (devices.disk.len(), devices.interface.len(), devices.graphics.len())
     }
@@ -219,6 +232,7 @@ impl fmt::Display for DeviceRef {
             Self::Disk(name) => write!(f, "disk {name}"),
             Self::Nic(mac) => write!(f, "network device {mac}"),
             Self::Graphics(kind) => write!(f, "{} screen", kind.as_str()),
+            Self::Peripheral(device) => device.fmt(f),
         }
     }
 }
@@ -237,6 +251,7 @@ enum Form {
     Disk(String),
     Nic(MacAddr),
     Graphics(String),
+    Peripheral(PeripheralRef),
 }
 
 impl From<DeviceRef> for Form {
@@ -245,6 +260,7 @@ impl From<DeviceRef> for Form {
             DeviceRef::Disk(name) => Self::Disk(name.as_str().to_owned()),
             DeviceRef::Nic(mac) => Self::Nic(mac),
             DeviceRef::Graphics(kind) => Self::Graphics(kind.as_str().to_owned()),
+            DeviceRef::Peripheral(device) => Self::Peripheral(device),
         }
     }
 }
@@ -257,6 +273,7 @@ impl TryFrom<Form> for DeviceRef {
             Form::Disk(name) => Self::Disk(name.parse()?),
             Form::Nic(mac) => Self::Nic(mac),
             Form::Graphics(kind) => Self::Graphics(kind.parse()?),
+            Form::Peripheral(device) => Self::Peripheral(device),
         })
     }
 }
@@ -304,6 +321,8 @@ mod tests {
             DeviceRef::Disk("vdb".parse().unwrap()),
             DeviceRef::Nic("52:54:0:0:0:1".parse().unwrap()),
             DeviceRef::Graphics(GraphicsType::Spice),
+            DeviceRef::Peripheral("share:a:b".parse().unwrap()),
+            DeviceRef::Peripheral("vsock".parse().unwrap()),
         ];
         for key in keys {
             let text = serde_json::to_string(&key).unwrap();

@@ -53,7 +53,7 @@ pub use capability::{Capabilities, Feature, GuestKind, HostKey};
 pub use checkpoint::{CheckpointInfo, CheckpointSpec, Checkpoints, DiskChange};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};
-pub use device::{Device, DeviceRef, Devices, Impact};
+pub use device::{Device, DeviceRef, Devices, Impact, Peripheral, PeripheralKind, PeripheralName, PeripheralRef};
 pub use error::{Error, ErrorKind, Resource, Result};
 pub use event::{Event, EventStream, VmChange, VmEvent};
 pub use ext::{HypervisorExt, NetworksExt};
@@ -71,7 +71,7 @@ pub use name::{Description, FilterName, NetworkName, PoolName, SnapshotName, Tag
 pub use net::{AddressRange, DnsName, HostName, MacAddr, Port, SshUser, Subnet};
 pub use network::{Lease, NetworkEntry, NetworkInfo, NetworkUpdate, Networks};
 pub use notes::{METADATA_NAMESPACE, Protection, VmNotes};
-pub use path::{DiskPath, DiskRoot};
+pub use path::{DiskPath, DiskRoot, ShareDir};
 pub use report::{Progress, Reporter, Silent, StepOutcome};
 pub use select::Selector;
 pub use snapshot::{

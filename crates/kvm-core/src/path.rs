@@ -122,6 +122,56 @@ impl DiskRoot {
     }
 }
 
+/// A directory of a host that a machine shares with it.
+///
+/// As with a [`DiskPath`], the syntax alone does not make it safe: [`within`](Self::within) says whether somebody allowed it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShareDir(Box<str>);
+
+impl ShareDir {
+    /// Takes an absolute, normalised directory, neither one of the system nor below one. `InvalidInput` says what is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        let refuse = |why: &str| Err(refused("share", "directory", text, why));
+        match check_syntax(text) {
+            Err(why) => refuse(why),
+            Ok(()) if FORBIDDEN.iter().any(|root| is_or_below(text, root)) => {
+                refuse("is a directory of the system; share one of your own")
+            }
+            Ok(()) => Ok(Self(text.into())),
+        }
+    }
+
+    /// The exact path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path for calls that take one.
+    #[must_use]
+    pub fn as_path(&self) -> &Path {
+        Path::new(&*self.0)
+    }
+
+    /// Checks that it is one of these directories, or below one. `InvalidInput` listing them when it is not. Symbolic links
+    /// are not looked at.
+    pub fn within(&self, roots: &[DiskRoot]) -> Result<()> {
+        if roots.iter().any(|root| is_or_below(&self.0, root.as_str())) {
+            return Ok(());
+        }
+        let list: Vec<_> = roots.iter().map(ToString::to_string).collect();
+        let allowed =
+            if list.is_empty() { "there is no allowed path".into() } else { format!("allowed: {}", list.join(", ")) };
+        Err(refused("share", "directory", &self.0, "is below no allowed path").with_detail(allowed))
+    }
+
+    /// Whether one of the two lies in the other, or they are the same.
+    #[must_use]
+    pub fn overlaps(&self, root: &DiskRoot) -> bool {
+        is_or_below(&self.0, root.as_str()) || is_or_below(root.as_str(), &self.0)
+    }
+}
+
 /// Absolute, normalised, no characters that hide or fake: the syntax that disks and their directories share.
 fn check_syntax(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
@@ -156,6 +206,10 @@ fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
     path.strip_prefix(root)?.strip_prefix('/').filter(|rest| !rest.is_empty())
 }
 
+fn is_or_below(path: &str, root: &str) -> bool {
+    path == root || below(path, root).is_some()
+}
+
 macro_rules! paths {
     ($($name:ident, $expecting:literal, $read:path;)*) => {$(
         impl fmt::Display for $name {
@@ -185,6 +239,7 @@ macro_rules! paths {
 paths! {
     DiskPath, "an absolute path", DiskPath::adopt;
     DiskRoot, "an absolute directory", DiskRoot::parse;
+    ShareDir, "an absolute directory", ShareDir::parse;
 }
 
 #[cfg(test)]
@@ -226,5 +281,34 @@ mod tests {
     fn the_file_name_is_the_last_component() {
         assert_eq!(DiskPath::parse("/a/b.img").unwrap().file_name(), "b.img");
         assert_eq!(DiskPath::adopt("/").unwrap().file_name(), "");
+    }
+
+    #[test]
+    fn a_shared_directory_is_nobody_elses() {
+        for text in ["/srv/data", "/home/u/a b", "/etcetera"] {
+            assert_eq!(ShareDir::parse(text).unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            "/",
+            "srv",
+            "/etc",
+            "/etc/ssh",
+            "/proc",
+            "/srv/../etc",
+            "/srv/",
+            "/srv//a",
+            "/srv/a\nb",
+            "json:{}",
+            "/a\u{202e}b",
+        ] {
+            let e = ShareDir::parse(text).unwrap_err();
+            assert_eq!(e.resource(), Some(&crate::Resource::Field("share".into())), "{text:?}");
+        }
+        let (share, roots) = (ShareDir::parse("/srv/data").unwrap(), roots(&["/srv/data", "/srv/da"]));
+        assert!(share.within(&roots[..1]).is_ok() && share.within(&roots[1..]).is_err() && share.within(&[]).is_err());
+        for (root, overlaps) in [("/srv", true), ("/srv/data", true), ("/srv/data/a", true), ("/srv/database", false)] {
+            assert_eq!(share.overlaps(&DiskRoot::parse(root).unwrap()), overlaps, "{root}");
+        }
     }
 }

@@ -3,11 +3,13 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, CpuLimits, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Resource, Result, VcpuCount, VmChange,
-    VmId, VmThread, Which,
+    Bytes, CpuLimits, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Peripheral, Resource, Result, VcpuCount,
+    VmChange, VmId, VmThread, Which,
 };
 use kvm_xml::Domain;
-use kvm_xml::domain::{Disk, DiskBus, DiskDevice, InterfaceTarget, IothreadPin, VcpuPin};
+use kvm_xml::domain::{
+    ControllerType, Disk, DiskBus, DiskDevice, InterfaceTarget, IothreadPin, VcpuPin, WatchdogModel,
+};
 use kvm_xml::value::{CpuSet, DiskName, Memory, Unit};
 
 use crate::document;
@@ -40,8 +42,8 @@ impl Devices for Mock {
     async fn detach(&self, vm: &VmId, device: &DeviceRef, impact: Impact) -> Result<()> {
         self.change(Method::DetachDevice, vm, |world, now| {
             for present in find(world.machine(vm)?, vm, device, impact)? {
-                if impact.reaches(Which::Live) && matches!(present, Device::Graphics(_)) {
-                    let text = "a screen cannot be taken out of a running machine";
+                if impact.reaches(Which::Live) && is_wired(&present) {
+                    let text = "this device cannot be taken out of a running machine";
                     return Err(Error::new(ErrorKind::Unsupported, text).on(on(vm)));
                 }
             }
@@ -251,10 +253,20 @@ fn find(machine: &Machine, vm: &VmId, device: &DeviceRef, impact: Impact) -> Res
     documents(machine, impact)?.into_iter().map(found).collect()
 }
 
-/// Whether QEMU plugs such a device into a running machine: some buses are wired for good, and so are screens.
+/// What QEMU wires for good when it starts.
+fn is_wired(device: &Device) -> bool {
+    match device {
+        Device::Graphics(_) | Device::Peripheral(Peripheral::Sound(_)) => true,
+        Device::Peripheral(Peripheral::Controller(controller)) => controller.r#type != Some(ControllerType::Scsi),
+        Device::Peripheral(Peripheral::Watchdog(watchdog)) => watchdog.model != Some(WatchdogModel::I6300esb),
+        _ => false,
+    }
+}
+
+/// Whether QEMU plugs such a device into a running machine: some buses are wired for good, and so are some devices.
 fn can_plug(device: &Device) -> Result<()> {
-    if matches!(device, Device::Graphics(_)) {
-        return Err(Error::new(ErrorKind::Unsupported, "a screen cannot be plugged into a running machine"));
+    if is_wired(device) {
+        return Err(Error::new(ErrorKind::Unsupported, "this device cannot be plugged into a running machine"));
     }
     let Device::Disk(disk) = device else { return Ok(()) };
     match disk.bus() {

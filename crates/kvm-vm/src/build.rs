@@ -9,9 +9,10 @@ use kvm_xml::value::{Memory, Unit, YesNo};
 
 use crate::create::{Disk, Nic};
 use crate::place::Image;
-use crate::spec::{BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, OsHint};
+use crate::spec::{BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, OsHint, RngSource};
 
 pub(crate) mod device;
+pub(crate) mod peripheral;
 mod system;
 
 /// What a document is built from, beside its specification: everything that was looked up or chosen.
@@ -93,7 +94,7 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
         tpm: device::tpm(&platform, spec.tpm),
         graphics: device::graphics(spec.graphics),
         video: device::video(&platform, spec.graphics),
-        rng: vec![device::rng()],
+        rng: vec![peripheral::rng(RngSource::Urandom)],
         memballoon: Some(device::balloon()),
         ..Devices::default()
     };

@@ -2,18 +2,20 @@
 
 use kvm_core::op::{LockKey, Plan, PlanLine, Step};
 use kvm_core::{
-    Autostart, Capabilities, Error, ErrorKind, Feature, GuestKind, Host, Keep, Resource, Result, VcpuCount, VmId,
-    VmName, VmNotes, VmRef, check_definition,
+    Autostart, Capabilities, Device, DeviceRef, Error, ErrorKind, Feature, GuestKind, Host, Keep, Resource, Result,
+    VcpuCount, VmId, VmName, VmNotes, VmRef, check_definition,
 };
 use kvm_xml::{Document as _, Domain};
 
+use crate::build::peripheral::{peripheral, share_memory, taken};
 use crate::build::{Blueprint, build};
 use crate::chain::disk_graph;
+use crate::device::about;
 use crate::package::Filling;
 use crate::place::{Places, known};
 use crate::policy::PlanContext;
 use crate::socket;
-use crate::spec::{Arch, CpuMode, CpuTopology, CreateSpec, Firmware, Start};
+use crate::spec::{Arch, CpuMode, CpuTopology, CreateSpec, DeviceSpec, Firmware, Start};
 use crate::step::{Define, SetAutostart, Start as StartStep};
 
 pub(crate) mod disk;
@@ -107,6 +109,7 @@ pub(crate) async fn plan_new(
     let blueprint =
         Blueprint { id, guest, vcpus, max_vcpus, max_memory, disks: &disks, iso: iso.as_ref(), nics: &nics };
     let mut document = build(spec, &blueprint)?;
+    let peripherals = peripherals(spec, &mut document, &places).await?;
     let left_out = socket::leave_out_channels(&mut document, &spec.name, &host_info);
     notes(spec).apply_to(&mut document)?;
     check_definition(&document)?;
@@ -118,6 +121,7 @@ pub(crate) async fn plan_new(
     let shape = format!("{vcpus} vCPUs, {}, {} ({})", spec.memory, guest.arch, guest.virt_type);
     lines.push(PlanLine::new("define", "domain", spec.name.as_str()).note(shape));
     lines.extend(nics.iter().map(nic::Nic::line));
+    lines.extend(peripherals);
     lines.extend(left_out);
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
     let mut fillings = new.fillings.into_iter();
@@ -131,6 +135,29 @@ pub(crate) async fn plan_new(
     let machine = Machine { id, name: &spec.name, autostart: spec.autostart, start: spec.start };
     let plan = assemble(new.kind, new.verb, &host_info, &machine, &document, (lines, steps));
     Ok(CreatePlan { plan, document, id })
+}
+
+/// Puts the devices that a specification names into the document; gives what the plan says of them.
+async fn peripherals(spec: &CreateSpec, document: &mut Domain, places: &Places<'_>) -> Result<Vec<PlanLine>> {
+    let mut lines = Vec::new();
+    for wanted in &spec.devices {
+        let new = peripheral(wanted, &[document])?;
+        let key = DeviceRef::Peripheral(new.key());
+        match (wanted, key.find(document)) {
+            // A SPICE screen brings it along.
+            (DeviceSpec::Clipboard(_), Some(_)) => continue,
+            (_, Some(_)) => return Err(taken(&new, spec.name.as_str())),
+            (DeviceSpec::Share(share), None) => {
+                places.share(&share.share).await?;
+                share_memory(document)?;
+            }
+            (_, None) => {}
+        }
+        Device::Peripheral(new).put_into(document)?;
+        let (line, about) = (PlanLine::new("attach", "device", key.to_string()), about(wanted));
+        lines.push(if about.is_empty() { line } else { line.note(about) });
+    }
+    Ok(lines)
 }
 
 /// What the last steps of a plan need to know of the machine.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kvm_core::op::{LockKey, Plan, PlanLine, Step};
 use kvm_core::{
-    Capabilities, Device, DeviceRef, Devices, Error, ErrorKind, Host, Impact, Resource, Result, View, VmSummary, Which,
+    Capabilities, Device, DeviceRef, Devices, Error, ErrorKind, Host, Impact, Peripheral, Resource, Result, View,
+    VmSummary, Which,
 };
 use kvm_xml::Domain;
 
@@ -13,6 +14,7 @@ use crate::step::DetachDevice;
 mod disk;
 mod media;
 mod nic;
+mod peripheral;
 mod resource;
 mod screen;
 
@@ -20,6 +22,8 @@ pub(crate) use disk::source;
 pub use disk::{DiskAttach, DiskDetach, plan_disk_attach, plan_disk_detach, resize_disk};
 pub use media::{MediaChange, eject, insert};
 pub use nic::{NicAttach, NicDetach, plan_nic_attach, plan_nic_detach, set_link};
+pub(crate) use peripheral::about;
+pub use peripheral::{DeviceAttach, DeviceDetach, plan_device_attach, plan_device_detach};
 pub use resource::{Resources, set_resources};
 pub use screen::{ScreenPassword, ScreenPasswordChange, set_screen_password};
 
@@ -38,6 +42,15 @@ pub struct AttachPlan {
     pub device: DeviceRef,
     /// Its document.
     pub document: Device,
+}
+
+/// A device that could be taken out.
+#[derive(Debug)]
+pub struct DetachPlan {
+    /// What would happen; its `Display` is the dry run.
+    pub plan: Plan,
+    /// What tells it apart from the machine's others.
+    pub device: DeviceRef,
 }
 
 /// The host's family of devices. `Unsupported` when it has none.
@@ -204,6 +217,12 @@ fn portable(device: Device) -> Device {
                 }
             }
             Device::Interface(interface)
+        }
+        Device::Peripheral(Peripheral::Channel(mut channel)) => {
+            if let Some(target) = &mut channel.target {
+                target.state = None;
+            }
+            Device::Peripheral(Peripheral::Channel(channel))
         }
         other => other,
     }

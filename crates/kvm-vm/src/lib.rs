@@ -78,6 +78,7 @@ pub use device::{
     AttachPlan, DETACH_TIMEOUT, DiskAttach, DiskDetach, MediaChange, NicAttach, NicDetach, Resources, eject, insert,
     plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link, set_resources,
 };
+pub use device::{DetachPlan, DeviceAttach, DeviceDetach, plan_device_attach, plan_device_detach};
 pub use device::{ScreenPassword, ScreenPasswordChange, set_screen_password};
 pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
 pub use find::{resolve, select};
@@ -103,6 +104,10 @@ pub use spec::{
     Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CpuTopology, CreateSpec, DiskBus, DiskSource, DiskSpec,
     Firmware, Graphics, HugePages, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions,
     NicSpec, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeFormat, VolumeRef,
+};
+pub use spec::{
+    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, RedirectSpec, RngSource, RngSpec, ShareSpec,
+    ShareTag, SoundSpec, VsockCid, VsockSpec, WatchdogSpec,
 };
 pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,

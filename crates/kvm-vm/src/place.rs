@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kvm_core::{DiskPath, DiskRoot, Error, ErrorKind, Host, PoolInfo, Resource, Result, VolumeInfo, VolumeName};
+use kvm_core::{
+    DiskPath, DiskRoot, Error, ErrorKind, Host, PoolInfo, Resource, Result, ShareDir, VolumeInfo, VolumeName,
+};
 
 use crate::spec::{ImageRef, VolumeRef};
 
@@ -166,21 +168,41 @@ impl<'a> Places<'a> {
             let roots: Vec<_> = self.allowed.iter().cloned().chain(pools).collect();
             return path.within(&roots).map_err(|e| e.during(CHECK_PLACE));
         }
-        let argv = ["realpath", "--canonicalize-existing", "--zero", "--", path.as_str()];
+        self.check_real(path.as_str(), "disk_path", "disk path").await
+    }
+
+    /// A directory that may be shared with a machine. `InvalidInput` when nobody allowed it, when a link leads there, or
+    /// when a pool keeps its volumes there: whoever writes there changes other machines.
+    pub(crate) async fn share(&self, dir: &ShareDir) -> Result<()> {
+        dir.within(self.allowed).map_err(|e| e.during(CHECK_PLACE))?;
+        let keeps = |pool: &&PoolInfo| {
+            let target = pool.target.as_ref().and_then(|t| DiskRoot::parse(t.as_str().trim_end_matches('/')).ok());
+            target.is_some_and(|target| dir.overlaps(&target))
+        };
+        if let Some(pool) = self.pools.iter().find(keeps) {
+            let message =
+                format!("directory \"{dir}\" is where pool {} keeps its volumes; share another one", pool.name);
+            return Err(Error::invalid("share", message));
+        }
+        self.check_real(dir.as_str(), "share", "directory").await
+    }
+
+    /// Refuses a path that is not there, or that leads elsewhere by a link.
+    async fn check_real(&self, path: &str, field: &str, noun: &str) -> Result<()> {
+        let shown = kvm_core::text::printable(path);
+        let argv = ["realpath", "--canonicalize-existing", "--zero", "--", path];
         let output = self.host.transport.run(&argv, LOOK).await.map_err(|e| {
-            Error::new(e.kind(), format!("it cannot be seen where {path} leads"))
-                .on(Resource::File(path.as_str().to_owned()))
+            Error::new(e.kind(), format!("it cannot be seen where {shown} leads"))
+                .on(Resource::File(path.to_owned()))
                 .with_source(e)
         })?;
         if !output.success() {
-            return Err(
-                Error::new(ErrorKind::NotFound, format!("no file {path}")).on(Resource::File(path.as_str().to_owned()))
-            );
+            return Err(Error::new(ErrorKind::NotFound, format!("no file {shown}")).on(Resource::File(path.to_owned())));
         }
         let real = output.stdout.strip_suffix(b"\0").unwrap_or(&output.stdout);
-        if real != path.as_str().as_bytes() {
-            let message = format!("disk path \"{path}\" goes through a symbolic link; name the file itself");
-            return Err(Error::invalid("disk_path", message));
+        if real != path.as_bytes() {
+            let message = format!("{noun} \"{shown}\" goes through a symbolic link; name what it leads to");
+            return Err(Error::invalid(field, message));
         }
         Ok(())
     }

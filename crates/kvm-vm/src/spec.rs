@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::text::{memory, optional_memory, refused, switch, text_serde, vcpus, words};
 
 mod choice;
+mod device;
 mod disk;
 mod nic;
 mod pairs;
@@ -18,6 +19,10 @@ mod pool;
 mod topology;
 
 pub use choice::{BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeFormat};
+pub use device::{
+    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, RedirectSpec, RngSource, RngSpec, ShareSpec,
+    ShareTag, SoundSpec, VsockCid, VsockSpec, WatchdogSpec,
+};
 pub use disk::{DiskSource, DiskSpec, ImageRef, VolumeRef};
 pub use nic::{BridgeName, NicLink, NicOptions, NicSpec, UserForward, UserForwards, VlanTags};
 pub use pool::{
@@ -134,6 +139,9 @@ pub struct CreateSpec {
     /// Its screen; VNC if left out.
     #[serde(default = "vnc")]
     pub graphics: Graphics,
+    /// Its other devices, beside those that every machine gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceSpec>,
     /// Whether new volumes may be larger than what their pools have left; they grow as they are written.
     #[serde(default, with = "switch")]
     pub allow_overcommit: bool,
@@ -280,6 +288,7 @@ impl CreateSpec {
             kernel: None,
             nics: None,
             graphics: vnc(),
+            devices: Vec::new(),
             allow_overcommit: false,
         }
     }

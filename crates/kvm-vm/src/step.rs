@@ -12,6 +12,7 @@ mod content;
 mod device;
 mod forward;
 mod machine;
+mod memory;
 mod migrate;
 mod network;
 mod nvram;
@@ -28,6 +29,7 @@ pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, Rese
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use forward::{AddNetworkEntry, InstallHook, SetForwards};
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
+pub(crate) use memory::ShareMemory;
 pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
 pub(crate) use network::{AutostartNetwork, DefineNetwork, StartNetwork};
 pub(crate) use nvram::{ProveApart, RemoveVariables};
@@ -71,6 +73,7 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         FillVolume::NAME => read::<FillVolume>(name, data),
         AttachDevice::NAME => read::<AttachDevice>(name, data),
         DetachDevice::NAME => read::<DetachDevice>(name, data),
+        ShareMemory::NAME => read::<ShareMemory>(name, data),
         Mirror::NAME => read::<Mirror>(name, data),
         Pivot::NAME => read::<Pivot>(name, data),
         PullImage::NAME => read::<PullImage>(name, data),
@@ -228,6 +231,8 @@ mod tests {
             config: None,
             timeout: std::time::Duration::from_secs(60),
         });
+        let none = kvm_xml::Domain::default();
+        round_trip(&ShareMemory::new(id, name.clone(), &none, &none));
         let disk = StepSubject { id, name: name.clone(), device: kvm_core::DeviceRef::Disk("vda".parse().unwrap()) };
         let image = kvm_core::DiskPath::parse("/pool/a.qcow2").unwrap();
         let to = Place { path: image.clone(), format: "qcow2".into(), is_block: false };

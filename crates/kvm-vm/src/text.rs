@@ -263,6 +263,36 @@ impl Switch for Protection {
     const OFF: Self = Self::Off;
 }
 
+/// A choice that may be left open: `auto`.
+pub(crate) mod auto {
+    use super::*;
+
+    pub(crate) fn deserialize<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        scalar(deserializer, |text| match text {
+            "auto" => Ok(None),
+            text => match text.parse::<T>() {
+                Ok(value) => Ok(Some(value)),
+                Err(e) => Err(Error::new(kvm_core::ErrorKind::InvalidInput, e.to_string())),
+            },
+        })
+    }
+
+    pub(crate) fn serialize<S: Serializer, T: fmt::Display>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_str("auto"),
+        }
+    }
+}
+
 /// Settings of yes or no; `on` and `off` are read, too.
 pub(crate) mod switch {
     use super::*;

@@ -2,7 +2,7 @@
 
 use kvm_core::{Autostart, Bytes, Description, DiskPath, Error, Protection, Result, Tag, Title, VcpuCount, VmId};
 use kvm_vm::{
-    Arch, BootDevice, CpuMode, CpuTopology, CreateSpec, DiskSpec, Firmware, Graphics, HugePages, ImageRef,
+    Arch, BootDevice, CpuMode, CpuTopology, CreateSpec, DeviceSpec, DiskSpec, Firmware, Graphics, HugePages, ImageRef,
     KernelCmdline, KernelSpec, MachineType, NicSpec, OsHint, Start,
 };
 
@@ -67,6 +67,10 @@ pub(super) struct Flags {
     /// Network device: NETWORK, bridge=NAME, user[,model=…][,mac=…], or none; may be repeated.
     #[arg(long, value_name = "NIC", help_heading = "Network", value_parser = nic)]
     network: Vec<Nic>,
+
+    /// Other device: rng, vsock, watchdog, share=DIR,tag=TAG, sound, redirect, clipboard, controller=BUS; may be repeated.
+    #[arg(long, value_name = "DEVICE", help_heading = "Devices")]
+    device: Vec<DeviceSpec>,
 
     /// What it boots from, in order.
     #[arg(long, value_name = "DEVICE", value_delimiter = ',', value_parser = one_of!(BootDevice), help_heading = "Boot")]
@@ -173,6 +177,7 @@ impl Flags {
         spec.boot_menu |= self.boot_menu;
         spec.allow_overcommit |= self.allow_overcommit;
         spec.disks.extend(self.disk);
+        spec.devices.extend(self.device);
         spec.tags.extend(self.tag);
         if !self.boot.is_empty() {
             spec.boot = self.boot;

@@ -3,7 +3,7 @@
 use kvm_core::{Bytes, GuestAddress, Protection, Result, View, VmFilter, VmNotes, VmStats, VmSummary};
 use serde::Serialize;
 
-use super::show_devices::{Disk, Graphics, Nic};
+use super::show_devices::{Disk, Graphics, Nic, Other};
 use crate::printer::{Outcome, Page};
 use crate::session::Session;
 use crate::vms::One;
@@ -33,6 +33,7 @@ pub(super) struct Shown {
     disks: Vec<Disk>,
     nics: Vec<Nic>,
     graphics: Vec<Graphics>,
+    devices: Vec<Other>,
     /// Only of a VM that is active.
     stats: Option<VmStats>,
 }
@@ -62,6 +63,7 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<Shown> {
         disks: Disk::of(host, &document).await,
         nics: Nic::of(&document),
         graphics: Graphics::of(&document),
+        devices: Other::of(&document),
         stats,
         summary: vm,
     })
@@ -115,6 +117,7 @@ impl Outcome for Shown {
         fields.push(("disks", lines(self.disks.iter().map(ToString::to_string).collect())));
         fields.push(("nics", lines(self.nics.iter().map(ToString::to_string).collect())));
         fields.push(("graphics", lines(self.graphics.iter().map(ToString::to_string).collect())));
+        fields.push(("devices", lines(self.devices.iter().map(ToString::to_string).collect())));
         page.fields(&fields);
     }
 }

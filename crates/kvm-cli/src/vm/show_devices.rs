@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use kvm_core::{Bytes, DiskPath, Host};
+use kvm_core::{Bytes, DiskPath, Host, Peripheral, PeripheralRef};
 use kvm_xml::Domain;
+use kvm_xml::domain::ControllerType;
 use serde::Serialize;
 
 /// A disk or drive.
@@ -139,5 +140,73 @@ impl fmt::Display for Graphics {
             (None, Some(port)) => write!(f, "  port {port}"),
             _ => Ok(()),
         }
+    }
+}
+
+/// A device that is neither a disk, nor a network device, nor a screen.
+#[derive(Debug, Serialize)]
+pub(crate) struct Other {
+    /// What tells it apart from the machine's others.
+    pub(crate) device: String,
+    pub(crate) kind: &'static str,
+    pub(crate) model: Option<String>,
+    pub(crate) detail: Option<String>,
+    #[serde(skip)]
+    key: PeripheralRef,
+}
+
+impl Other {
+    /// Those of a document. Places for PCI devices are no news: each machine has a dozen.
+    pub(crate) fn of(document: &Domain) -> Vec<Self> {
+        let devices = document.devices.iter().flat_map(Peripheral::of);
+        let is_place = |device: &Peripheral| match device {
+            Peripheral::Controller(controller) => controller.r#type == Some(ControllerType::Pci),
+            _ => false,
+        };
+        devices.filter(|device| !is_place(device)).map(|device| Self::new(&device)).collect()
+    }
+
+    /// Whether both are the same device, in different documents.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    fn new(device: &Peripheral) -> Self {
+        let (model, detail) = match device {
+            Peripheral::Channel(channel) => (channel.r#type.map(|kind| kind.to_string()), None),
+            Peripheral::Controller(controller) => (controller.model.map(|model| model.to_string()), None),
+            Peripheral::Redirect(redirect) => {
+                (redirect.bus.map(|bus| bus.to_string()), redirect.r#type.map(|kind| kind.to_string()))
+            }
+            Peripheral::Rng(rng) => {
+                let backend = rng.backend.as_ref();
+                let source = backend.and_then(|b| b.value.clone().or_else(|| Some(b.model?.to_string())));
+                (rng.model.map(|model| model.to_string()), source)
+            }
+            Peripheral::Share(share) => {
+                let source = share.source.as_ref().and_then(|source| source.dir.clone());
+                let detail = source.map(|dir| if share.readonly { format!("{dir}, read-only") } else { dir });
+                (share.driver.as_ref().and_then(|d| d.r#type).map(|driver| driver.to_string()), detail)
+            }
+            Peripheral::Sound(sound) => (sound.model.map(|model| model.to_string()), None),
+            Peripheral::Vsock(vsock) => {
+                let cid = vsock.cid.as_ref().and_then(|cid| cid.address).map(|address| format!("CID {address}"));
+                (vsock.model.map(|model| model.to_string()), cid)
+            }
+            Peripheral::Watchdog(watchdog) => {
+                (watchdog.model.map(|model| model.to_string()), watchdog.action.map(|action| action.to_string()))
+            }
+            _ => (None, None),
+        };
+        let key = device.key();
+        Self { device: String::from(key.clone()), kind: key.kind.as_str(), model, detail, key }
+    }
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.device)?;
+        let notes: Vec<&str> = [&self.model, &self.detail].into_iter().flatten().map(String::as_str).collect();
+        if notes.is_empty() { Ok(()) } else { write!(f, "  ({})", notes.join(", ")) }
     }
 }

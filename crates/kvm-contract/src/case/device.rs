@@ -2,7 +2,7 @@
 
 use kvm_core::{
     Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Device, DeviceRef, Devices, Error, ErrorKind, Existing,
-    HypervisorExt as _, Impact, PowerAction, VcpuCount, View, VmChange, VmId, VmThread, VolumeInfo,
+    HypervisorExt as _, Impact, PeripheralKind, PowerAction, VcpuCount, View, VmChange, VmId, VmThread, VolumeInfo,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
@@ -166,6 +166,45 @@ cases! { CASES in "devices" on Cx;
             holds("it is there", nic.key()?.find(&document(cx, &id, view).await?).is_some())?;
         }
         Ok(())
+    }
+
+    /// A device of another kind comes into the configuration and goes again; its name is taken once.
+    async fn a_peripheral_comes_and_goes_in_the_configuration(cx) {
+        let id = cx.defined("a").await?;
+        let device = generator("ua-rng7")?;
+        let key = device.key()?;
+        facet(cx)?.attach(&id, &device, Impact::Config).await?;
+        holds("it is there", key.find(&document(cx, &id, View::CONFIG).await?).is_some())?;
+        refused(facet(cx)?.attach(&id, &device, Impact::Config).await, ErrorKind::AlreadyExists)?;
+        facet(cx)?.attach(&id, &generator("ua-rng8")?, Impact::Config).await?;
+        facet(cx)?.detach(&id, &key, Impact::Config).await?;
+        let after = document(cx, &id, View::CONFIG).await?;
+        holds("it is gone", key.find(&after).is_none())?;
+        holds("the other is there", generator("ua-rng8")?.key()?.find(&after).is_some())?;
+        refused(facet(cx)?.detach(&id, &key, Impact::Config).await, ErrorKind::NotFound)
+    }
+
+    /// A device of another kind that is plugged into a running machine is found by its name in both documents.
+    async fn a_peripheral_is_attached_to_both(cx) {
+        let id = cx.running("a").await?;
+        let device = generator("ua-rng7")?;
+        facet(cx)?.attach(&id, &device, Impact::Both).await?;
+        for view in [View::LIVE, View::CONFIG] {
+            holds("it is there", device.key()?.find(&document(cx, &id, view).await?).is_some())?;
+        }
+        refused(facet(cx)?.attach(&id, &device, Impact::Live).await, ErrorKind::AlreadyExists)
+    }
+
+    /// What is wired for good when a machine starts is neither plugged in nor taken out while it runs.
+    async fn a_sound_card_is_unsupported_live(cx) {
+        let id = cx.defined("a").await?;
+        let sound = Device::Peripheral(PeripheralKind::Sound.read("<sound model='usb'><alias name='ua-sound1'/></sound>")?);
+        facet(cx)?.attach(&id, &sound, Impact::Config).await?;
+        cx.power(&id, PowerAction::Start).await?;
+        refused(facet(cx)?.detach(&id, &sound.key()?, Impact::Live).await, ErrorKind::Unsupported)?;
+        let other = Device::Peripheral(PeripheralKind::Sound.read("<sound model='usb'><alias name='ua-sound2'/></sound>")?);
+        refused(facet(cx)?.attach(&id, &other, Impact::Live).await, ErrorKind::Unsupported)?;
+        holds("it is there", sound.key()?.find(&document(cx, &id, View::LIVE).await?).is_some())
     }
 
     /// The link of a network device is taken down and up again while the machine runs.
@@ -484,6 +523,13 @@ fn nic(cx: &Cx, link: Option<Link>) -> kvm_core::Result<Device> {
     nic.mac = Some(InterfaceMac { address: Some(MAC), ..InterfaceMac::default() });
     nic.link = link.map(|state| LinkState { state: Some(state), ..LinkState::default() });
     Ok(Device::Interface(Box::new(Interface { alias: None, address: None, target: None, ..nic })))
+}
+
+/// A random number generator with this alias.
+fn generator(alias: &str) -> kvm_core::Result<Device> {
+    let xml =
+        format!("<rng model='virtio'><backend model='random'>/dev/urandom</backend><alias name='{alias}'/></rng>");
+    PeripheralKind::Rng.read(&xml).map(Device::Peripheral)
 }
 
 fn cpus(text: &str) -> Result<CpuSet, Failure> {

@@ -12,7 +12,7 @@ use crate::socket::AGENT;
 use crate::spec::{BridgeName, CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel, NicOptions, UserForward};
 
 /// The SPICE agent's channel.
-const SPICE_AGENT: &str = "com.redhat.spice.0";
+pub(super) const SPICE_AGENT: &str = "com.redhat.spice.0";
 /// Places for PCI express devices, as many as virt-install makes. Each device takes one, and libvirt by itself leaves one
 /// free: a machine with fewer takes no second disk while it runs.
 const PCIE_PORTS: usize = 14;
@@ -238,8 +238,9 @@ pub(super) fn console() -> xml::Serial {
     console
 }
 
-pub(super) fn channels(graphics: Graphics) -> Vec<xml::Channel> {
-    let channel = |kind, name: &str| xml::Channel {
+/// A port with a name, which a program in the guest opens.
+pub(super) fn channel(kind: xml::CharType, name: &str) -> xml::Channel {
+    xml::Channel {
         r#type: Some(kind),
         target: Some(xml::ChannelTarget {
             r#type: Some(xml::ChannelTargetType::Virtio),
@@ -247,7 +248,10 @@ pub(super) fn channels(graphics: Graphics) -> Vec<xml::Channel> {
             ..xml::ChannelTarget::default()
         }),
         ..xml::Channel::default()
-    };
+    }
+}
+
+pub(super) fn channels(graphics: Graphics) -> Vec<xml::Channel> {
     let agent = channel(xml::CharType::Unix, AGENT);
     let spice = (graphics == Graphics::Spice).then(|| channel(xml::CharType::Spicevmc, SPICE_AGENT));
     [agent].into_iter().chain(spice).collect()
@@ -307,18 +311,6 @@ pub(super) fn video(platform: &Platform<'_>, graphics: Graphics) -> Vec<xml::Vid
         model: Some(xml::VideoModel { r#type: Some(kind), ..xml::VideoModel::default() }),
         ..xml::Video::default()
     }]
-}
-
-pub(super) fn rng() -> xml::Rng {
-    xml::Rng {
-        model: Some(xml::VirtioModel::Virtio),
-        backend: Some(xml::RngBackend {
-            model: Some(xml::RngBackendModel::Random),
-            value: Some("/dev/urandom".into()),
-            ..xml::RngBackend::default()
-        }),
-        ..xml::Rng::default()
-    }
 }
 
 /// The balloon with its statistics: without a period nobody knows how much memory the guest uses.

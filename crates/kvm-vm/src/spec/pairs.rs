@@ -11,12 +11,23 @@ use crate::text::refused;
 ///
 /// A comma in a value is written twice, as QEMU has it.
 pub(super) fn read<T: DeserializeOwned>(field: &'static str, text: &str, first: &'static str) -> Result<T> {
+    read_with(field, text, |i, part| (i == 0).then(|| (first.to_owned(), part.to_owned())))
+}
+
+/// The same, where `lone` says what a part without `=` means by its place, if anything.
+pub(super) fn read_with<T: DeserializeOwned>(
+    field: &'static str,
+    text: &str,
+    lone: impl Fn(usize, &str) -> Option<(String, String)>,
+) -> Result<T> {
     let mut pairs = Map::new();
     for (i, part) in split(text).into_iter().enumerate() {
-        let (key, value) = match part.split_once('=') {
-            Some((key, value)) => (key.to_owned(), value.to_owned()),
-            None if i == 0 => (first.to_owned(), part),
-            None => return Err(refused(field, &part, "is not key=value; write a comma in a value twice")),
+        let pair = match part.split_once('=') {
+            Some((key, value)) => Some((key.to_owned(), value.to_owned())),
+            None => lone(i, &part),
+        };
+        let Some((key, value)) = pair else {
+            return Err(refused(field, &part, "is not key=value; write a comma in a value twice"));
         };
         if pairs.insert(key.clone(), Value::String(value)).is_some() {
             return Err(refused(field, &key, "is there twice"));

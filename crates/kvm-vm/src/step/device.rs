@@ -195,6 +195,12 @@ fn read(device: &DeviceRef, xml: &str) -> Result<Device> {
     Ok(match device {
         DeviceRef::Disk(_) => Device::Disk(Box::new(document::<Disk>(xml)?)),
         DeviceRef::Nic(_) => Device::Interface(Box::new(document::<Interface>(xml)?)),
+        DeviceRef::Peripheral(device) => Device::Peripheral(
+            device
+                .kind
+                .read(xml)
+                .map_err(|e| Error::new(ErrorKind::Corrupt, "the step's document cannot be read").with_source(e))?,
+        ),
         _ => return Err(Error::new(ErrorKind::Unsupported, "this version knows no such device")),
     })
 }

@@ -17,6 +17,7 @@ mod migrate;
 mod names;
 mod network;
 mod package;
+mod peripheral;
 mod pool;
 mod power;
 mod snapshot;

@@ -1,0 +1,312 @@
+//! Devices of a specification that are neither disks, nor network devices, nor screens.
+
+use std::str::FromStr;
+
+use kvm_core::{Error, Resource, Result, ShareDir};
+use kvm_xml::domain::{ControllerModel, ControllerType, SoundModel, WatchdogAction, WatchdogModel};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{pairs, read_named};
+use crate::text::{auto, choices, refused, switch, text_serde, words};
+
+const FIELD: &str = "device";
+
+/// A device that is neither a disk, nor a network device, nor a screen.
+///
+/// In files an object whose first key says what it is: `{share: /srv/data, tag: data}`, `{watchdog: i6300esb, action:
+/// poweroff}`, `{rng: auto}`. On a command line the same as `share=/srv/data,tag=data`, where `rng` alone means `rng=auto`
+/// and a further word alone means yes.
+///
+/// ```
+/// use kvm_vm::DeviceSpec;
+/// let share: DeviceSpec = "share=/srv/data,tag=data,readonly".parse()?;
+/// assert!(matches!(share, DeviceSpec::Share(_)));
+/// assert!("share=/etc,tag=data".parse::<DeviceSpec>().is_err());
+/// # Ok::<(), kvm_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>", untagged)]
+#[non_exhaustive]
+pub enum DeviceSpec {
+    /// The clipboard, shared between guest and viewer: over SPICE or VNC, as the machine's screen is.
+    Clipboard(ClipboardSpec),
+    /// A controller.
+    Controller(ControllerSpec),
+    /// A port to which a SPICE viewer can send a USB device.
+    Redirect(RedirectSpec),
+    /// A random number generator.
+    Rng(RngSpec),
+    /// A directory of the host, by virtiofs.
+    Share(ShareSpec),
+    /// A sound card.
+    Sound(SoundSpec),
+    /// A socket between host and guest.
+    Vsock(VsockSpec),
+    /// A watchdog.
+    Watchdog(WatchdogSpec),
+}
+
+/// The keys that say what a device is.
+const KINDS: [&str; 8] = ["clipboard", "controller", "redirect", "rng", "share", "sound", "vsock", "watchdog"];
+
+/// The clipboard between guest and viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipboardSpec {
+    /// There is nothing to choose.
+    pub clipboard: Auto,
+}
+
+/// A controller: the bus that devices are plugged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControllerSpec {
+    /// Its bus.
+    pub controller: ControllerBus,
+    /// Its model, such as `virtio-scsi` or `qemu-xhci`; the best of its bus if left out.
+    #[serde(default, with = "auto", skip_serializing_if = "Option::is_none")]
+    pub model: Option<ControllerModel>,
+}
+
+/// A port for a USB device that a SPICE viewer sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedirectSpec {
+    /// There is nothing to choose.
+    pub redirect: Auto,
+}
+
+/// A random number generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RngSpec {
+    /// Where its numbers come from; the host's `/dev/urandom` if left open.
+    #[serde(with = "auto")]
+    pub rng: Option<RngSource>,
+}
+
+/// A directory of the host in the guest, by virtiofs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareSpec {
+    /// Which; one of the policy's allowed paths or below one.
+    pub share: ShareDir,
+    /// What the guest mounts it by.
+    pub tag: ShareTag,
+    /// Whether the guest can only read it.
+    #[serde(default, with = "switch")]
+    pub readonly: bool,
+}
+
+/// A sound card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoundSpec {
+    /// Its model; what suits the machine type if left open.
+    #[serde(with = "auto")]
+    pub sound: Option<SoundModel>,
+}
+
+/// A socket between host and guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VsockSpec {
+    /// The guest's address; a free one at each start if left open.
+    #[serde(with = "auto")]
+    pub vsock: Option<VsockCid>,
+}
+
+/// A watchdog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchdogSpec {
+    /// Its model; what suits the architecture if left open.
+    #[serde(with = "auto")]
+    pub watchdog: Option<WatchdogModel>,
+    /// What happens to a guest that hangs; as the machine's other watchdogs do, else a reset, if left out.
+    #[serde(default, with = "auto", skip_serializing_if = "Option::is_none")]
+    pub action: Option<WatchdogAction>,
+}
+
+choices! {
+    /// What has nothing to choose.
+    Auto: "device" {
+        /// As it suits.
+        Auto = "auto",
+    }
+
+    /// Where random numbers come from.
+    RngSource: "rng" {
+        /// The host's `/dev/urandom`.
+        Urandom = "urandom",
+        /// The hypervisor's own.
+        Builtin = "builtin",
+    }
+
+    /// The bus of a controller that can be added.
+    ControllerBus: "controller" {
+        /// SCSI disks.
+        Scsi = "scsi",
+        /// USB.
+        Usb = "usb",
+        /// Channels and consoles.
+        VirtioSerial = "virtio-serial",
+        /// SATA disks.
+        Sata = "sata",
+    }
+}
+
+impl ControllerBus {
+    /// The bus as documents name it.
+    pub(crate) fn kind(self) -> ControllerType {
+        match self {
+            Self::Scsi => ControllerType::Scsi,
+            Self::Usb => ControllerType::Usb,
+            Self::VirtioSerial => ControllerType::VirtioSerial,
+            Self::Sata => ControllerType::Sata,
+        }
+    }
+}
+
+words! {
+    /// What a guest mounts a shared directory by; virtiofs has room for 36 bytes.
+    ShareTag: "tag", 36;
+}
+
+/// The address of a guest among those that talk to the host by vsock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VsockCid(u32);
+
+impl VsockCid {
+    /// Reads a number from 3: the lower ones are the host's and the hypervisor's, the highest means any.
+    pub fn parse(text: &str) -> Result<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse::<u32>().ok().filter(|number| digits && (3..u32::MAX).contains(number));
+        number.map(Self).ok_or_else(|| refused("vsock", text, "is neither auto nor a number from 3 to 4294967294"))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for VsockCid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for VsockCid {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+text_serde!(VsockCid);
+
+impl TryFrom<Map<String, Value>> for DeviceSpec {
+    type Error = Error;
+
+    fn try_from(map: Map<String, Value>) -> Result<Self> {
+        let mut kinds = KINDS.into_iter().filter(|kind| map.contains_key(*kind));
+        let (Some(kind), None) = (kinds.next(), kinds.next()) else {
+            return Err(Error::invalid(FIELD, format!("a device is one of {}", KINDS.join(", "))));
+        };
+        let map = Value::Object(map);
+        match kind {
+            "clipboard" => read(map).map(Self::Clipboard),
+            "controller" => read(map).map(Self::Controller),
+            "redirect" => read(map).map(Self::Redirect),
+            "rng" => read(map).map(Self::Rng),
+            "share" => read(map).map(Self::Share),
+            "sound" => read(map).map(Self::Sound),
+            "vsock" => read(map).map(Self::Vsock),
+            _ => read(map).map(Self::Watchdog),
+        }
+    }
+}
+
+/// Reads the keys of one kind. Models and actions have no reader of their own that would name their key.
+fn read<T: DeserializeOwned>(keys: Value) -> Result<T> {
+    read_named(keys).map_err(|e| match e.resource() {
+        Some(Resource::Field(key)) if !e.message().contains(key.as_str()) => {
+            Error::invalid(key.as_str(), format!("{key} {}", e.message()))
+        }
+        _ => e,
+    })
+}
+
+impl FromStr for DeviceSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        pairs::read_with(FIELD, text, |i, word| {
+            Some((word.to_owned(), if i == 0 { "auto".to_owned() } else { "yes".to_owned() }))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_form_and_the_file_form_say_the_same() {
+        for (line, file) in [
+            ("rng", r#"{"rng":"auto"}"#),
+            ("rng=builtin", r#"{"rng":"builtin"}"#),
+            ("vsock", r#"{"vsock":"auto"}"#),
+            ("vsock=5", r#"{"vsock":"5"}"#),
+            ("watchdog=itco,action=poweroff", r#"{"watchdog":"itco","action":"poweroff"}"#),
+            ("sound=ich9", r#"{"sound":"ich9"}"#),
+            ("redirect", r#"{"redirect":"auto"}"#),
+            ("clipboard", r#"{"clipboard":"auto"}"#),
+            ("controller=scsi,model=virtio-scsi", r#"{"controller":"scsi","model":"virtio-scsi"}"#),
+            ("share=/srv/a,,b,tag=data,readonly", r#"{"share":"/srv/a,b","tag":"data","readonly":true}"#),
+        ] {
+            let device: DeviceSpec = line.parse().unwrap();
+            assert_eq!(serde_json::to_string(&device).unwrap(), file);
+            assert_eq!(serde_json::from_str::<DeviceSpec>(file).unwrap(), device);
+        }
+        let number: DeviceSpec = serde_json::from_str(r#"{"vsock": 5}"#).unwrap();
+        assert_eq!(number, "vsock=5".parse().unwrap());
+    }
+
+    #[test]
+    fn what_is_no_device_is_refused_and_says_what_there_is() {
+        for (text, says) in [
+            ("", "one of clipboard"),
+            ("floppy", "one of clipboard"),
+            ("rng,vsock", "one of clipboard"),
+            ("rng=/etc/shadow", "urandom, builtin"),
+            ("vsock=2", "from 3"),
+            ("vsock=-1", "from 3"),
+            ("vsock=4294967295", "from 3"),
+            ("watchdog=itco,action=explode", "action"),
+            ("watchdog,model=itco", "model"),
+            ("sound=$(id)", "sound"),
+            ("controller", "scsi, usb"),
+            ("controller=pci", "scsi, usb"),
+            ("share", "share"),
+            ("share=/srv/data", "tag"),
+            ("share=/,tag=a", "root directory"),
+            ("share=/etc,tag=a", "of the system"),
+            ("share=/srv/../etc,tag=a", "'..'"),
+            ("share=/srv,tag=a/b", "tag"),
+            ("share=/srv,tag=-o", "tag"),
+            ("share=/srv,tag=0123456789012345678901234567890123456", "36"),
+            ("share=/srv,tag=a,readonly=perhaps", "perhaps"),
+            ("rng=builtin,rng=urandom", "twice"),
+        ] {
+            let e = text.parse::<DeviceSpec>().unwrap_err();
+            assert_eq!(e.kind(), kvm_core::ErrorKind::InvalidInput, "{text}");
+            assert!(e.message().contains(says), "{text}: {e}");
+        }
+    }
+}
