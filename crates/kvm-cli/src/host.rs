@@ -9,6 +9,7 @@ use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
 use crate::session::Session;
 use crate::settings::HostEntry;
 
+mod devices;
 mod edit;
 mod trust;
 
@@ -25,6 +26,8 @@ pub enum Command {
     List(List),
     /// Show what a host is and can do.
     Show(Show),
+    /// List the devices of a host: PCI, USB and others, with their IOMMU groups and users.
+    Devices(devices::Args),
     /// Show the fingerprint of a host's SSH key, and trust it.
     Trust(trust::Args),
     /// Give a host a short name in hosts.toml.
@@ -62,6 +65,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
             let hosts = hosts.map(|(alias, entry)| Row { alias: alias.clone(), entry: entry.clone() }).collect();
             printer.show(&Hosts { hosts, columns, args: args.list })
         }
+        Command::Devices(args) => devices::run(args, session, printer).await,
         Command::Trust(args) => trust::run(args, session, printer).await,
         Command::Add(args) => printer.show(&edit::add(args, session).await?),
         Command::Remove(args) => printer.show(&edit::remove(args, session).await?),

@@ -61,6 +61,7 @@ transcripts! {
     forwards
     guest
     help
+    host_devices
     hosts
     interrupted
     lifecycle

@@ -18,6 +18,7 @@ mod definition;
 mod device;
 mod filter;
 mod guest;
+mod host_device;
 mod list;
 mod migration;
 mod name;
@@ -210,6 +211,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         network::CASES,
         network_entry::CASES,
         filter::CASES,
+        host_device::CASES,
         name::CASES,
         adopt::CASES,
         random::CASES,

@@ -88,6 +88,8 @@ pub enum Resource {
     Checkpoint(String),
     /// A host or connection target.
     Host(String),
+    /// A device of the host.
+    HostDevice(String),
     /// A file on this machine.
     File(String),
     /// A journalled operation.
@@ -107,6 +109,7 @@ impl fmt::Display for Resource {
             Self::Snapshot(n) => ("snapshot", n),
             Self::Checkpoint(n) => ("checkpoint", n),
             Self::Host(n) => ("host", n),
+            Self::HostDevice(n) => ("device", n),
             Self::File(n) => ("file", n),
             Self::Operation(n) => ("operation", n),
             Self::Field(n) => ("field", n),

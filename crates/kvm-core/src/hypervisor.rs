@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::capability::Capabilities;
 use crate::event::EventStream;
 use crate::{
-    BlockJobs, Bytes, Checkpoints, Console, Devices, Error, Guest, Migration, Result, Snapshots, VmId, VmName, VmNotes,
-    VmRef,
+    BlockJobs, Bytes, Checkpoints, Console, Devices, Error, Guest, HostDevices, Migration, Result, Snapshots, VmId,
+    VmName, VmNotes, VmRef,
 };
 
 /// Machines on one host.
@@ -109,6 +109,8 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
     fn block_jobs(&self) -> Option<&dyn BlockJobs>;
     /// Moving machines to other hosts. `None` when the backend has no such family.
     fn migration(&self) -> Option<&dyn Migration>;
+    /// Devices of the host itself. `None` when the backend has no such family.
+    fn host_devices(&self) -> Option<&dyn HostDevices>;
 }
 
 /// Which machines a bulk call wants.

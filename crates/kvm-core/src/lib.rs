@@ -26,6 +26,7 @@ mod filter;
 mod guard;
 mod guest;
 mod host;
+mod host_device;
 mod hypervisor;
 mod id;
 #[cfg(feature = "test-inputs")]
@@ -61,13 +62,16 @@ pub use filter::Filters;
 pub use guard::{check_definition, check_network, check_pool, check_volume};
 pub use guest::{AddressSource, Guest, GuestAddress};
 pub use host::Host;
+pub use host_device::{HostDevices, MdevId, MdevSpec, PciAddress, UsbAddress, UsbId};
 pub use hypervisor::{
     Autostart, DiskStats, Existing, Hypervisor, Keep, NicStats, PowerAction, Secrets, View, VmFilter, VmState, VmStats,
     VmSummary, Which,
 };
 pub use id::{VmId, VmRef};
 pub use migration::{CpuFit, DefinitionPlace, Migration, MigrationJob, MigrationMode, MigrationSpec, Route, Transfer};
-pub use name::{Description, FilterName, NetworkName, PoolName, SnapshotName, Tag, Title, VmName, VolumeName};
+pub use name::{
+    Description, FilterName, HostDeviceName, NetworkName, PoolName, SnapshotName, Tag, Title, VmName, VolumeName,
+};
 pub use net::{AddressRange, DnsName, HostName, MacAddr, Port, SshUser, Subnet};
 pub use network::{Lease, NetworkEntry, NetworkInfo, NetworkUpdate, Networks};
 pub use notes::{METADATA_NAMESPACE, Protection, VmNotes};

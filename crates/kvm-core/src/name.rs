@@ -126,6 +126,8 @@ names! {
     NetworkName: Policy::NETWORK;
     /// Name of a network filter.
     FilterName: Policy::FILTER;
+    /// Name of a device of the host, which the host gives it: `pci_0000_01_00_0`.
+    HostDeviceName: Policy::HOST_DEVICE;
     /// Name of a snapshot of one machine. `current` is a word of the command line, not a name.
     SnapshotName: Policy::SNAPSHOT;
 }

@@ -69,6 +69,7 @@ impl LibvirtError {
             | sys::VIR_ERR_NO_DOMAIN_SNAPSHOT
             | sys::VIR_ERR_NO_DOMAIN_CHECKPOINT
             | sys::VIR_ERR_NO_NWFILTER
+            | sys::VIR_ERR_NO_NODE_DEVICE
             | sys::VIR_ERR_NO_DOMAIN_METADATA => Some(ErrorKind::NotFound),
 
             sys::VIR_ERR_DOM_EXIST | sys::VIR_ERR_NETWORK_EXIST | sys::VIR_ERR_STORAGE_VOL_EXIST => {

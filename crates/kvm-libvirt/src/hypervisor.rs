@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Hypervisor, Keep,
-    Migration, PowerAction, Resource, Result, Secrets, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef,
-    VmState, VmStats, VmSummary, Which,
+    Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, HostDevices,
+    Hypervisor, Keep, Migration, PowerAction, Resource, Result, Secrets, Snapshots, View, VmFilter, VmId, VmName,
+    VmNotes, VmRef, VmState, VmStats, VmSummary, Which,
 };
 use uuid::Uuid;
 use virt::domain::Domain;
@@ -110,6 +110,10 @@ impl Hypervisor for Libvirt {
     }
 
     fn migration(&self) -> Option<&dyn Migration> {
+        Some(self)
+    }
+
+    fn host_devices(&self) -> Option<&dyn HostDevices> {
         Some(self)
     }
 }

@@ -57,6 +57,7 @@ mod event;
 mod ffi;
 mod filter;
 mod guest;
+mod host_device;
 mod hub;
 mod hypervisor;
 mod lane;

@@ -46,7 +46,13 @@ impl Rig for NodeRig {
         let node = format!(
             "<node xmlns:test='http://libvirt.org/schemas/domain/test/1.0'>{planted}\
              <network><name>default</name><forward mode='nat'/><ip address='192.168.122.1' netmask='255.255.255.0'>\
-             <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network></node>"
+             <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>\
+             <device><name>computer</name><capability type='system'><hardware>\
+             <uuid>11111111-2222-4333-8444-555555555555</uuid></hardware></capability></device>\
+             <device><name>pci_0000_01_00_0</name><parent>computer</parent><driver><name>nouveau</name></driver>\
+             <capability type='pci'><class>0x030000</class><domain>0</domain><bus>1</bus><slot>0</slot><function>0</function>\
+             <product id='0x2204'>GA102</product><vendor id='0x10de'>NVIDIA</vendor><iommuGroup number='12'>\
+             <address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></iommuGroup></capability></device></node>"
         );
         std::fs::write(&path, node).map_err(trouble)?;
         let target = Target::parse(&format!("test://{}", path.display()))?;

@@ -134,6 +134,14 @@ methods! {
     StartPostCopy = "start_post_copy";
     /// `Migration::compare_cpu`.
     CompareCpu = "compare_cpu";
+    /// `HostDevices::list`.
+    ListHostDevices = "list_host_devices";
+    /// `HostDevices::find`.
+    FindHostDevice = "find_host_device";
+    /// `HostDevices::create`.
+    CreateHostDevice = "create_host_device";
+    /// `HostDevices::delete`.
+    DeleteHostDevice = "delete_host_device";
     /// `Storage::pools`.
     Pools = "pools";
     /// `Storage::find_pool`.

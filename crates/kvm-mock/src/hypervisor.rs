@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
     Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, Error, ErrorKind, EventStream, Existing, Guest,
-    Hypervisor, Keep, Migration, NetworkName, PowerAction, Resource, Result, Secrets, Snapshots, View, VmChange,
-    VmFilter, VmId, VmName, VmNotes, VmRef, VmState, VmStats, VmSummary, Which, check_definition,
+    HostDevices, Hypervisor, Keep, Migration, NetworkName, PowerAction, Resource, Result, Secrets, Snapshots, View,
+    VmChange, VmFilter, VmId, VmName, VmNotes, VmRef, VmState, VmStats, VmSummary, Which, check_definition,
 };
 use kvm_xml::{Document as _, Domain};
 
@@ -197,6 +197,10 @@ impl Hypervisor for Mock {
     }
 
     fn migration(&self) -> Option<&dyn Migration> {
+        Some(self)
+    }
+
+    fn host_devices(&self) -> Option<&dyn HostDevices> {
         Some(self)
     }
 }

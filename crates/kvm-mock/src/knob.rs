@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kvm_core::{
-    Bytes, CheckpointSpec, Dial, Error, ErrorKind, Existing, PowerAction, Resource, Result, SnapshotName, VmId,
+    Bytes, CheckpointSpec, Dial, Error, ErrorKind, Existing, HostDeviceName, PowerAction, Resource, Result,
+    SnapshotName, VmId,
 };
-use kvm_xml::{Document as _, Domain};
+use kvm_xml::{Document as _, Domain, NodeDevice};
 
 use crate::agent::AgentAnswer;
 use crate::fault::{Call, Fault, Method};
@@ -153,6 +154,12 @@ impl Mock {
     pub fn plant(&self, xml: &str) -> Result<VmId> {
         let document = Domain::from_xml(xml).map_err(|e| Error::invalid("xml", "is no domain").with_source(e))?;
         self.0.with(Access::Change, |world, _| world.define(&document, Existing::Reject).map(|(id, _)| id))
+    }
+
+    /// Puts a device into the host, or in the place of the one that has its name. `InvalidInput`.
+    pub fn plant_device(&self, xml: &str) -> Result<HostDeviceName> {
+        let document = NodeDevice::from_xml(xml).map_err(|e| Error::invalid("xml", "is no device").with_source(e))?;
+        self.0.with(Access::Change, |world, _| world.plant_device(document))
     }
 
     /// Adds a checkpoint record after the others. `NotFound`.

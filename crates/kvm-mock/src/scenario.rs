@@ -1,5 +1,6 @@
 //! Scenario files: what a simulated host is made of, in YAML. Their form is shown in `docs/scenarios.md`.
 
+mod device;
 mod format;
 mod machine;
 
@@ -80,6 +81,9 @@ impl Scenario {
         }
         for network in &file.networks {
             add_network(&mut world, network).map_err(|e| e.during("networks"))?;
+        }
+        for document in device::documents(&file.devices).map_err(|e| e.during("devices"))? {
+            world.plant_device(document)?;
         }
         for entry in &file.machines {
             machine::add(&mut world, entry, now).map_err(|e| e.during("machines"))?;

@@ -16,6 +16,7 @@ use crate::document;
 use crate::fault::Fault;
 use crate::file::SparseFile;
 use crate::filter::{self, Filter};
+use crate::host_device::{self, HostDeviceMap};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::storage::Pool;
@@ -32,6 +33,8 @@ pub(crate) struct World {
     pub(crate) networks: BTreeMap<NetworkName, Network>,
     #[serde(default = "filter::usual")]
     pub(crate) filters: BTreeMap<FilterName, Filter>,
+    #[serde(default = "host_device::usual")]
+    pub(crate) host_devices: HostDeviceMap,
     /// By absolute path: disk images, firmware variables, saved states, and what the transport wrote.
     pub(crate) files: BTreeMap<String, SparseFile>,
     pub(crate) events: EventLog,
@@ -90,6 +93,7 @@ impl World {
             pools: BTreeMap::new(),
             networks: BTreeMap::new(),
             filters: filter::usual(),
+            host_devices: host_device::usual(),
             files: BTreeMap::new(),
             events: EventLog::default(),
             counters: Counters::default(),

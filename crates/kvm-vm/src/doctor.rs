@@ -6,6 +6,7 @@ use kvm_core::{Capabilities, Clock, Error, Host, Scope, Target, Transport, Via};
 use serde::Serialize;
 
 mod connection;
+mod iommu;
 mod kvm;
 mod resource;
 mod system;
@@ -55,6 +56,8 @@ pub enum Check {
     Kvm,
     /// Whether guests may run guests.
     Nested,
+    /// Whether devices of the host can be given to guests.
+    Iommu,
     /// Whether there is a QEMU for the host's architecture, and whether it uses the hardware.
     Emulator,
     /// Whether the default pool is there, active, and has room.
@@ -73,6 +76,7 @@ impl Check {
             Self::Cpu => "cpu",
             Self::Kvm => "kvm",
             Self::Nested => "nested",
+            Self::Iommu => "iommu",
             Self::Emulator => "emulator",
             Self::Pool => "pool",
             Self::Network => "network",
@@ -169,6 +173,7 @@ pub async fn diagnose(patient: &Patient<'_>, clock: &dyn Clock) -> Vec<Finding> 
     let capabilities = capabilities.ok();
     findings.extend(hardware(scope, system.as_ref(), capabilities.as_ref()).await);
     let host = patient.host.ok().filter(|_| capabilities.is_some());
+    findings.push(iommu::finding(host, system.as_ref()).await);
     findings.extend(resource::findings(host, patient.target).await);
     findings
 }

@@ -25,6 +25,7 @@
 //! - **Inside the guest** ([`guest`]): programs, files, file systems, users and clock through its agent.
 //! - **Move**: [`migrate::preflight`] looks at two hosts and says of each thing that matters whether it is fine; its plan
 //!   moves a machine so that one host has it afterwards, and one alone.
+//! - **Devices of the host** ([`host_devices`]): what there is, who has it, and what can only be given away together.
 //! - **Diagnose**: [`doctor`] says why a host does not work and what to do about it.
 //!
 //! Nothing here knows a backend, prints, or reads the environment.
@@ -44,6 +45,7 @@ mod edit;
 mod find;
 mod foreign;
 pub mod guest;
+mod host_device;
 mod import;
 pub mod inventory;
 pub mod migrate;
@@ -82,6 +84,10 @@ pub use device::{DetachPlan, DeviceAttach, DeviceDetach, plan_device_attach, pla
 pub use device::{ScreenPassword, ScreenPasswordChange, set_screen_password};
 pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
 pub use find::{resolve, select};
+pub use host_device::{
+    DeviceClass, DeviceIdentity, DeviceUser, GroupMember, HostAddress, HostDevice, HostDeviceKind, IommuMembers,
+    MdevChoice, VirtualFunctions, host_devices,
+};
 pub use import::{Identity, ImportOptions, Trust, export, plan_import};
 pub use inventory::{Inventory, inventory};
 pub use network::{

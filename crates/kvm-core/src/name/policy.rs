@@ -59,6 +59,7 @@ impl Policy {
     pub(super) const POOL: Self = Self { field: "pool_name", noun: "pool name", ..Self::VM };
     pub(super) const NETWORK: Self = Self { field: "network_name", noun: "network name", ..Self::VM };
     pub(super) const FILTER: Self = Self { field: "filter_name", noun: "filter name", ..Self::VM };
+    pub(super) const HOST_DEVICE: Self = Self { field: "device", noun: "device name", ..Self::VM };
     pub(super) const VOLUME: Self = Self {
         field: "volume_name",
         noun: "volume name",

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, Description, DiskPath, Error, ErrorKind, MacAddr, NetworkName, Output, PoolName, Protection, Result,
-    SnapshotName, Tag, Title, VmId, VmName, VmState, VolumeName, parse_duration, parse_size,
+    Bytes, Description, DiskPath, Error, ErrorKind, MacAddr, NetworkName, Output, PciAddress, PoolName, Protection,
+    Result, SnapshotName, Tag, Title, UsbAddress, UsbId, VmId, VmName, VmState, VolumeName, parse_duration, parse_size,
 };
 use kvm_xml::network::ForwardMode;
 use serde::de::Error as _;
@@ -24,6 +24,7 @@ pub(super) struct ScenarioFile {
     pub(super) latency: Duration,
     pub(super) pools: Vec<PoolEntry>,
     pub(super) networks: Vec<NetworkEntry>,
+    pub(super) devices: Vec<DeviceEntry>,
     pub(super) machines: Vec<MachineEntry>,
     pub(super) programs: Vec<ProgramEntry>,
     pub(super) faults: Vec<FaultEntry>,
@@ -108,6 +109,38 @@ pub(super) struct NetworkEntry {
     pub(super) active: bool,
     #[serde(default = "yes")]
     pub(super) autostart: bool,
+}
+
+/// A device of the host: a function on the PCI bus, a device on a USB bus, or anything by its document.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DeviceEntry {
+    pub(super) pci: Option<PciAddress>,
+    pub(super) usb: Option<UsbAddress>,
+    pub(super) xml: Option<String>,
+    /// Numbers of vendor and product.
+    pub(super) id: Option<UsbId>,
+    pub(super) vendor: Option<String>,
+    pub(super) product: Option<String>,
+    #[serde(deserialize_with = "class")]
+    pub(super) class: Option<u64>,
+    pub(super) driver: Option<String>,
+    pub(super) group: Option<u32>,
+    pub(super) numa: Option<i32>,
+    pub(super) max_vfs: Option<u32>,
+    pub(super) vf_of: Option<PciAddress>,
+    pub(super) mdev_types: Vec<MdevEntry>,
+    pub(super) net: Option<String>,
+    pub(super) disk: Option<String>,
+}
+
+/// What can be made out of a device.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MdevEntry {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) left: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -298,6 +331,11 @@ fn obedience<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::
         "never" => Ok(None),
         text => parse_duration(text).map(Some).map_err(D::Error::custom),
     }
+}
+
+fn class<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(from)?;
+    u64::from_str_radix(&text, 16).map(Some).map_err(D::Error::custom)
 }
 
 fn forward<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ForwardMode>, D::Error> {

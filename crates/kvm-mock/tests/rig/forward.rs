@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Host, Hypervisor,
-    Keep, Migration, PowerAction, Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats, VmSummary,
+    Autostart, BlockJobs, Capabilities, Checkpoints, Console, Devices, EventStream, Existing, Guest, Host, HostDevices,
+    Hypervisor, Keep, Migration, PowerAction, Result, Snapshots, View, VmFilter, VmId, VmName, VmNotes, VmRef, VmStats,
+    VmSummary,
 };
 use kvm_xml::Domain;
 
@@ -107,5 +108,9 @@ impl Hypervisor for Forward {
 
     fn migration(&self) -> Option<&dyn Migration> {
         self.inner.migration()
+    }
+
+    fn host_devices(&self) -> Option<&dyn HostDevices> {
+        self.inner.host_devices()
     }
 }

@@ -44,6 +44,11 @@ impl Rig for MockRig {
             host.networks.define(&default).await?;
             host.networks.start(&NetworkName::parse("default")?).await?;
         }
+        mock.plant_device(
+            "<device><name>pci_0000_41_00_0</name><parent>computer</parent><capability type='pci'>\
+             <capability type='mdev_types'><type id='nvidia-222'><availableInstances>4</availableInstances></type>\
+             </capability></capability></device>",
+        )?;
         for (index, name) in setup.planted.iter().enumerate() {
             let mut document = machine();
             document.name = Some(name.clone());

@@ -51,6 +51,7 @@ async fn a_simulated_host_is_well_and_its_hardware_is_not_looked_at() {
         (Check::Kvm, Status::Skipped),
         (Check::Nested, Status::Skipped),
         (Check::Emulator, Status::Ok),
+        (Check::Iommu, Status::Skipped),
         (Check::Pool, Status::Ok),
         (Check::Network, Status::Ok),
     ];

@@ -12,6 +12,7 @@ mod foreign;
 mod forward;
 mod graph;
 mod guest;
+mod host_device;
 mod import;
 mod migrate;
 mod names;

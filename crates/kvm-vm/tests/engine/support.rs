@@ -30,7 +30,7 @@ impl Bench {
         Self::of(|clock| Mock::empty(clock))
     }
 
-    fn of(open: impl FnOnce(Arc<TokioClock>) -> Result<Mock>) -> Self {
+    pub(crate) fn of(open: impl FnOnce(Arc<TokioClock>) -> Result<Mock>) -> Self {
         let clock = Arc::new(TokioClock::starting_at("2030-01-01T00:00:00Z".parse().unwrap()));
         let mock = open(clock.clone()).unwrap();
         Self {
