@@ -1,4 +1,5 @@
-//! Machines that leave as one file and come back under another name, and that other programs can read.
+//! Machines that leave as one file and come back under another name, and that other programs can read; documents and
+//! packages of strangers, at a libvirtd whose memory is bounded.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde_json::Value;
 /// Two guests boot one after the other, on a busy machine without hardware acceleration.
 const LIMIT: Duration = Duration::from_secs(900);
 const BOOT: Duration = Duration::from_secs(240);
+const INVALID_INPUT: i32 = 2;
 
 async fn in_guest(host: &LabHost, vm: &str, command: &[&str]) -> String {
     eventually(BOOT, "an answer of the guest's agent", async || host.exec_in_guest(vm, command).await).await.0
@@ -139,6 +141,120 @@ async fn assert_sums(folder: &Path) {
     }
 }
 
+/// A host's libvirtd and its files, before strangers have their say.
+struct Watch<'a> {
+    host: &'a LabHost,
+    process: String,
+    peak: u64,
+    files: Vec<String>,
+}
+
+impl<'a> Watch<'a> {
+    async fn begin(host: &'a LabHost) -> Self {
+        let process = host.exec(&["cat", "/run/lab.libvirtd.pid"]).await.succeeded().trim().to_owned();
+        let limits = host.exec(&["cat", &format!("/proc/{process}/limits")]).await.succeeded();
+        let bound = limits.lines().find(|line| line.starts_with("Max address space"));
+        assert!(bound.is_some_and(|line| !line.contains("unlimited")), "{limits}");
+        let (peak, files) = (peak(host, &process).await, files(host).await);
+        Self { host, process, peak, files }
+    }
+
+    /// The same libvirtd answers, it has needed hardly more memory, and no file has come, gone or changed.
+    async fn end(self) {
+        let Self { host, process, .. } = &self;
+        host.virsh(&["list"]).await;
+        assert_eq!(host.exec(&["cat", "/run/lab.libvirtd.pid"]).await.succeeded().trim(), process);
+        let more = peak(host, process).await.saturating_sub(self.peak);
+        assert!(more <= 64 << 10, "libvirtd needed {more} KiB more");
+        assert_eq!(files(host).await, self.files);
+    }
+}
+
+/// The most memory that a process has had, in KiB.
+async fn peak(host: &LabHost, process: &str) -> u64 {
+    let status = host.exec(&["cat", &format!("/proc/{process}/status")]).await.succeeded();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_else(|| panic!("{status}"));
+    line.trim().trim_end_matches(" kB").parse().unwrap_or_else(|e| panic!("{line}: {e}"))
+}
+
+/// Everything that strangers would like to write to, with size and time of the last change.
+async fn files(host: &LabHost) -> Vec<String> {
+    let find = ["find", "/etc", "/root", "/var/lib/libvirt", "-type", "f", "-printf", "%p %s %T@\\n"];
+    let found = host.exec(&find).await.succeeded();
+    let mut files: Vec<_> = found.lines().map(ToOwned::to_owned).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn documents_of_strangers_do_not_reach_libvirtd() {
+    on_a_host_within(LIMIT, async |host| {
+        let (kvmctl, vm) = (host.kvmctl(), host.unique("origin"));
+        kvmctl.ok(&["vm", "create", &vm, "--disk", "8M", "--network", "user", "--memory", "64M", "--vcpus", "1"]).await;
+        let plain = host.virsh(&["dumpxml", "--inactive", &vm]).await;
+        kvmctl.ok(&["vm", "delete", &vm, "--yes"]).await;
+        let before = host.stock().await;
+        let watch = Watch::begin(host).await;
+
+        let head = |more: &str| plain.replacen("<devices>", &format!("{more}<devices>"), 1);
+        let device = |more: &str| plain.replacen("</devices>", &format!("{more}</devices>"), 1);
+        let cpus = |count: &str| plain.replacen(">1</vcpu>", &format!(">{count}</vcpu>"), 1);
+        let laughs: String =
+            (1..10).map(|i| format!("<!ENTITY l{i} '{}'>", format!("&l{};", i - 1).repeat(10))).collect();
+        let cells: String = (0..2000).map(|i| format!("<cell id='{i}' cpus='{i}' memory='1'/>")).collect();
+        let cases = [
+            ("entity", format!("<!DOCTYPE d [<!ENTITY x SYSTEM 'file:///etc/hostname'>]>{plain}")),
+            ("laughs", format!("<!DOCTYPE d [<!ENTITY l0 'ha'>{laughs}]>{}", head("<title>&l9;</title>"))),
+            ("depth", head(&format!("{}{}", "<a>".repeat(300), "</a>".repeat(300)))),
+            ("text", head(&format!("<description>{}</description>", "x".repeat(5 << 20)))),
+            ("long text", head(&format!("<description>{}</description>", "x".repeat(8193)))),
+            // Each of these ends libvirtd, or has it take all the memory that there is.
+            ("no cpus", cpus("-1")),
+            ("all cpus", cpus("4294967295")),
+            ("many cpus", cpus("16777216")),
+            ("iothreads", head("<iothreads>1000000</iothreads>")),
+            ("cells", head(&format!("<cpu><numa>{cells}</numa></cpu>"))),
+            ("two names", head("<name>other</name>")),
+            ("after the end", format!("{plain}\0")),
+            (
+                "qemu",
+                head("<commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'><arg value='-x'/></commandline>"),
+            ),
+            ("seclabel", head("<seclabel type='none'/>")),
+            ("emulator", device("<emulator>/tmp/evil</emulator>")),
+            ("file", device("<disk type='file'><source file='/etc/shadow'/><target dev='vdb' bus='virtio'/></disk>")),
+            ("device", device("<disk type='block'><source dev='/dev/sda'/><target dev='vdb' bus='virtio'/></disk>")),
+            ("script", device("<interface type='ethernet'><script path='/tmp/evil'/></interface>")),
+            ("serial", device("<serial type='file'><source path='/etc/cron.d/x'/></serial>")),
+            ("directory", device("<filesystem type='mount'><source dir='/'/><target dir='x'/></filesystem>")),
+            (
+                "socket",
+                device(
+                    "<channel type='unix'><source mode='connect' path='/run/libvirt/libvirt-sock'/>\
+                     <target type='virtio' name='x'/></channel>",
+                ),
+            ),
+            (
+                "screen",
+                device("<graphics type='vnc' autoport='yes'><listen type='address' address='0.0.0.0'/></graphics>"),
+            ),
+        ];
+        for (what, document) in cases {
+            assert_ne!(document, plain, "{what}");
+            let file = kvmctl.give("stranger.xml", document);
+            let ended = kvmctl.run(&["vm", "import", &file.to_string_lossy()]).await;
+            assert_eq!(ended.code, Some(INVALID_INPUT), "{what}: {ended}");
+        }
+        watch.end().await;
+        host.assert_as(&before).await;
+
+        // What was refused was what had been added.
+        let file = kvmctl.give("friend.xml", &plain);
+        kvmctl.ok(&["vm", "import", &file.to_string_lossy()]).await;
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+    });
+}
+
 #[test]
 fn packages_of_strangers_leave_nothing_behind() {
     on_a_host_within(LIMIT, async |host| {
@@ -149,6 +265,7 @@ fn packages_of_strangers_leave_nothing_behind() {
         kvmctl.ok(&["vm", "export", &vm, &at("good.ova")]).await;
         kvmctl.ok(&["vm", "export", &vm, &at("good.tar.zst")]).await;
         let before = host.stock().await;
+        let watch = Watch::begin(host).await;
 
         // One flipped byte in a disk.
         let mut bytes = std::fs::read(at("good.ova")).expect("the archive");
@@ -204,6 +321,7 @@ fn packages_of_strangers_leave_nothing_behind() {
             assert!(ended.stderr.contains(why), "{package}: {ended}");
         }
         assert_eq!(listed(), files, "nothing is unpacked under a name");
+        watch.end().await;
         host.assert_as(&before).await;
         kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
     });
