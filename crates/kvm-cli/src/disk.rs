@@ -13,6 +13,7 @@ mod detach;
 mod eject;
 mod graph;
 mod insert;
+mod limit;
 mod list;
 mod pull;
 mod relocate;
@@ -32,6 +33,8 @@ pub enum Command {
     Detach(detach::Args),
     /// Make a disk of a VM larger.
     Resize(resize::Args),
+    /// Limit how fast a disk may be used.
+    Limit(limit::Args),
     /// Put a medium into a drive.
     Insert(insert::Args),
     /// Take the medium out of a drive.
@@ -55,6 +58,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Attach(args) => attach::run(args, session, printer).await,
         Command::Detach(args) => detach::run(args, session, printer).await,
         Command::Resize(args) => printer.show(&resize::run(args, session).await?),
+        Command::Limit(args) => printer.show(&limit::run(args, session).await?),
         Command::Insert(args) => printer.show(&insert::run(args, session).await?),
         Command::Eject(args) => printer.show(&eject::run(args, session).await?),
         Command::Commit(args) => commit::run(args, session, printer).await,

@@ -9,7 +9,7 @@ use kvm_xml::domain::{Disk, Graphics, GraphicsType, Interface};
 use kvm_xml::value::{CpuSet, DiskName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, CpuLimits, Error, MacAddr, Result, VcpuCount, VmId, VmThread, Which};
+use crate::{Bytes, CpuLimits, DiskLimits, Error, MacAddr, Result, VcpuCount, VmId, VmThread, Which};
 
 mod peripheral;
 
@@ -65,6 +65,12 @@ pub trait Devices: fmt::Debug + Send + Sync {
     /// Sets what a machine may use of the host's CPU time; what is left out stays. `Unsupported` when the host cannot
     /// limit its machines, `InvalidInput` for a number that this host does not take.
     async fn limit_cpu(&self, vm: &VmId, limits: &CpuLimits, impact: Impact) -> Result<()>;
+
+    /// Sets how fast a disk may be used, in place of all limits that it had.
+    ///
+    /// `NotFound` when one of the documents has no such disk, `InvalidInput` for limits that contradict each other
+    /// ([`DiskLimits::check`]), `Unsupported` when the host cannot limit disks.
+    async fn limit_disk(&self, vm: &VmId, disk: &DiskName, limits: &DiskLimits, impact: Impact) -> Result<()>;
 }
 
 /// Which of a machine's documents a change reaches.

@@ -44,6 +44,7 @@ mod snapshot;
 mod storage;
 mod target;
 pub mod text;
+mod throttle;
 mod transport;
 mod tuning;
 mod unit;
@@ -87,6 +88,7 @@ pub use storage::{
     VolumeWriter, WipePattern,
 };
 pub use target::{ConnectOptions, MockWorld, Scope, Target, TestNode, Via};
+pub use throttle::{DiskLimits, Iops};
 pub use transport::{Dial, Endpoint, FilePart, Output, Transport};
 pub use tuning::{CpuLimits, CpuPeriod, CpuQuota, CpuShares, VmThread};
 pub use unit::{Bandwidth, Bytes, MemoryUnit, VcpuCount, parse_duration, parse_memory, parse_memory_with, parse_size};

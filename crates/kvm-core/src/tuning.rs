@@ -23,20 +23,23 @@ pub enum VmThread {
 }
 
 impl VmThread {
+    /// Whether the machine's document has this thread.
+    #[must_use]
+    pub fn is_in(self, document: &Domain) -> bool {
+        match self {
+            Self::Vcpu(number) => number < document.vcpu.as_ref().and_then(|vcpu| vcpu.value).map_or(1, u32::from),
+            Self::Emulator => true,
+            Self::IoThread(number) => match &document.iothreadids {
+                Some(ids) if !ids.iothread.is_empty() => ids.iothread.iter().any(|thread| thread.id == Some(number)),
+                _ => (1..=document.iothreads.unwrap_or(0)).contains(&number),
+            },
+        }
+    }
+
     /// Refuses what no backend can pin: a thread that the machine's document does not have, and CPUs that a host with
     /// so many does not have. `InvalidInput`.
     pub fn check_pin(self, document: &Domain, cpus: &CpuSet, host_cpus: u32) -> Result<()> {
-        let vcpus = document.vcpu.as_ref().and_then(|vcpu| vcpu.value).map_or(1, u32::from);
-        let has_iothread = |wanted| match &document.iothreadids {
-            Some(ids) if !ids.iothread.is_empty() => ids.iothread.iter().any(|thread| thread.id == Some(wanted)),
-            _ => (1..=document.iothreads.unwrap_or(0)).contains(&wanted),
-        };
-        let is_there = match self {
-            Self::Vcpu(number) => number < vcpus,
-            Self::Emulator => true,
-            Self::IoThread(number) => has_iothread(number),
-        };
-        if !is_there {
+        if !self.is_in(document) {
             return Err(Error::invalid("thread", format!("the VM has no {self}")));
         }
         match cpus.ranges().last() {

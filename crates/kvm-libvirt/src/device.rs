@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use kvm_core::{
-    Bytes, CpuLimits, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Result, VcpuCount, VmId, VmThread, Which,
+    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, Impact, Result, VcpuCount, VmId,
+    VmThread, Which,
 };
 use kvm_xml::domain::{Interface, InterfaceSource};
 use kvm_xml::value::{CpuSet, DiskName};
@@ -12,6 +13,8 @@ use virt::sys;
 
 use crate::document::{self, looked_again};
 use crate::error::LibvirtError;
+use crate::ffi::block_job::text;
+use crate::ffi::io_tune;
 use crate::ffi::pin::pin_iothread;
 use crate::libvirt::{Libvirt, vm_resource};
 use crate::machine::Machine;
@@ -165,6 +168,32 @@ impl Devices for Libvirt {
         })
         .await
     }
+
+    async fn limit_disk(&self, vm: &VmId, disk: &DiskName, limits: &DiskLimits, impact: Impact) -> Result<()> {
+        limits.check()?;
+        let (id, disk, limits) = (*vm, disk.clone(), disk_limits(limits));
+        self.work("limit a disk of", vm_resource(&id), move |task| {
+            let machine = task.machine(&id)?;
+            let check = || find(task, &machine, &DeviceRef::Disk(disk.clone()), impact).map(drop);
+            check()?;
+            let set = io_tune::set(&machine.domain, &text(disk.as_str()), &limits, flags(impact));
+            set.map_err(|e| looked_again(e, check, |e| refused(task, e)))
+        })
+        .await
+    }
+}
+
+/// All limits of a disk: what is not named keeps what it had, so bursts end together with what they exceed.
+fn disk_limits(limits: &DiskLimits) -> Vec<(&'static str, u64)> {
+    const BURSTS: [&str; 6] = [
+        "total_bytes_sec_max",
+        "read_bytes_sec_max",
+        "write_bytes_sec_max",
+        "total_iops_sec_max",
+        "read_iops_sec_max",
+        "write_iops_sec_max",
+    ];
+    limits.named().into_iter().chain(BURSTS.map(|burst| (burst, 0))).collect()
 }
 
 /// A bit for each of the host's CPUs, as libvirt wants them.

@@ -12,6 +12,7 @@ pub(crate) mod close;
 pub(crate) mod domain_event;
 pub(crate) mod error;
 pub(crate) mod event_loop;
+pub(crate) mod io_tune;
 pub(crate) mod lease;
 pub(crate) mod migrate;
 pub(crate) mod pin;

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, CpuLimits, Device, DeviceRef, Devices, Error, ErrorKind, Impact, Peripheral, Resource, Result, VcpuCount,
-    VmChange, VmId, VmThread, Which,
+    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, Impact, Peripheral, Resource, Result,
+    VcpuCount, VmChange, VmId, VmThread, Which,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
@@ -151,6 +151,23 @@ impl Devices for Mock {
         self.change(Method::LimitCpu, vm, |world, _| {
             documents(world.machine(vm)?, impact)?;
             change(world.machine_mut(vm)?, impact, |document| limit(document, limits))
+        })
+        .await
+    }
+
+    async fn limit_disk(&self, vm: &VmId, disk: &DiskName, limits: &DiskLimits, impact: Impact) -> Result<()> {
+        limits.check()?;
+        let key = DeviceRef::Disk(disk.clone());
+        self.change(Method::LimitDisk, vm, |world, _| {
+            find(world.machine(vm)?, vm, &key, impact)?;
+            let machine = world.machine_mut(vm)?;
+            for which in impact.documents() {
+                let document = machine.document_mut(*which)?;
+                let Some(Device::Disk(mut disk)) = key.find(document) else { continue };
+                disk.iotune = limits.document();
+                Device::Disk(disk).put_into(document)?;
+            }
+            Ok(())
         })
         .await
     }

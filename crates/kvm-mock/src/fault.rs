@@ -76,6 +76,8 @@ methods! {
     Pin = "pin";
     /// `Devices::limit_cpu`.
     LimitCpu = "limit_cpu";
+    /// `Devices::limit_disk`.
+    LimitDisk = "limit_disk";
     /// `Guest::addresses`.
     Addresses = "addresses";
     /// `Guest::ping_agent`.

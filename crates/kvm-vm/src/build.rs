@@ -112,6 +112,7 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
             ..xml::Vcpu::default()
         }),
         os: Some(os(spec, &platform)?),
+        iothreads: blueprint.disks.iter().filter_map(|disk| disk.options.iothread).max(),
         features: Some(system::features(&platform)),
         cpu: arranged(cpu(spec.cpu.as_ref(), &platform), spec.topology),
         clock: Some(system::clock(&platform)),
@@ -220,6 +221,10 @@ struct BootOrder {
 
 impl BootOrder {
     fn of(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Self> {
+        if blueprint.disks.iter().any(|disk| disk.options.boot.is_some()) {
+            let message = "a new machine says its whole order in its own boot; leave it out of its disks";
+            return Err(kvm_core::Error::invalid("boot", message));
+        }
         let (disks, iso, nics) = (blueprint.disks.len(), blueprint.iso.is_some(), blueprint.nics.len());
         let mut order = Self { disks: vec![None; disks], cdrom: None, network: None };
         let default: Vec<_> = [(disks > 0, BootDevice::Disk), (iso, BootDevice::Cdrom)]

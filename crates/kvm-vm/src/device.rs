@@ -19,7 +19,7 @@ mod resource;
 mod screen;
 
 pub(crate) use disk::source;
-pub use disk::{DiskAttach, DiskDetach, plan_disk_attach, plan_disk_detach, resize_disk};
+pub use disk::{DiskAttach, DiskDetach, limit_disk, plan_disk_attach, plan_disk_detach, resize_disk};
 pub use media::{MediaChange, eject, insert};
 pub use nic::{NicAttach, NicDetach, plan_nic_attach, plan_nic_detach, set_link};
 pub(crate) use peripheral::about;

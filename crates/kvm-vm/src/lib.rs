@@ -80,7 +80,7 @@ pub use device::{
     AttachPlan, DETACH_TIMEOUT, DiskAttach, DiskDetach, MediaChange, NicAttach, NicDetach, Resources, eject, insert,
     plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link, set_resources,
 };
-pub use device::{DetachPlan, DeviceAttach, DeviceDetach, plan_device_attach, plan_device_detach};
+pub use device::{DetachPlan, DeviceAttach, DeviceDetach, limit_disk, plan_device_attach, plan_device_detach};
 pub use device::{ScreenPassword, ScreenPasswordChange, set_screen_password};
 pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
 pub use find::{resolve, select};
@@ -115,6 +115,7 @@ pub use spec::{
     Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, RedirectSpec, RngSource, RngSpec, ShareSpec,
     ShareTag, SoundSpec, VsockCid, VsockSpec, WatchdogSpec,
 };
+pub use spec::{Discard, DiskOptions, DiskSerial, IoMode};
 pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,

@@ -23,7 +23,7 @@ pub use device::{
     Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, RedirectSpec, RngSource, RngSpec, ShareSpec,
     ShareTag, SoundSpec, VsockCid, VsockSpec, WatchdogSpec,
 };
-pub use disk::{DiskSource, DiskSpec, ImageRef, VolumeRef};
+pub use disk::{Discard, DiskOptions, DiskSerial, DiskSource, DiskSpec, ImageRef, IoMode, VolumeRef};
 pub use nic::{BridgeName, NicLink, NicOptions, NicSpec, UserForward, UserForwards, VlanTags};
 pub use pool::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,

@@ -1,8 +1,9 @@
 //! Devices that come and go, virtual CPUs and memory.
 
 use kvm_core::{
-    Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Device, DeviceRef, Devices, Error, ErrorKind, Existing,
-    HypervisorExt as _, Impact, PeripheralKind, PowerAction, VcpuCount, View, VmChange, VmId, VmThread, VolumeInfo,
+    Bandwidth, Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Device, DeviceRef, Devices, DiskLimits, Error,
+    ErrorKind, Existing, HypervisorExt as _, Impact, Iops, PeripheralKind, PowerAction, VcpuCount, View, VmChange,
+    VmId, VmThread, VolumeInfo,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
@@ -349,6 +350,43 @@ cases! { CASES in "devices" on Cx;
         same("stored quota", quotas.1.and_then(|tune| tune.quota), Some(50_000))
     }
 
+    /// How fast a disk may be used is set in the configuration, in place of what was set before; a total goes without its
+    /// parts.
+    async fn a_disk_is_limited_in_the_configuration(cx) {
+        let (id, _) = off_with_spare(cx).await?;
+        let (facet, vda) = (facet(cx)?, disk_name("vda")?);
+        let reading = DiskLimits { read_bytes: Some(Bandwidth::parse("10MiB")?), ..DiskLimits::NONE };
+        facet.limit_disk(&id, &vda, &reading, Impact::Config).await?;
+        same("limits", limits(cx, &id, View::CONFIG).await?, (Some(10 << 20), None))?;
+        let operations = DiskLimits { total_iops: Some(Iops::parse("500")?), ..DiskLimits::NONE };
+        facet.limit_disk(&id, &vda, &operations, Impact::Config).await?;
+        same("limits", limits(cx, &id, View::CONFIG).await?, (None, Some(500)))?;
+        let both = DiskLimits { read_iops: Some(Iops::parse("5")?), ..operations };
+        refused(facet.limit_disk(&id, &vda, &both, Impact::Config).await, ErrorKind::InvalidInput)?;
+        refused(facet.limit_disk(&id, &disk_name("vdx")?, &reading, Impact::Config).await, ErrorKind::NotFound)?;
+        refused(facet.limit_disk(&id, &vda, &reading, Impact::Live).await, ErrorKind::InvalidState)?;
+        refused(facet.limit_disk(&cx.id("absent"), &vda, &reading, Impact::Config).await, ErrorKind::NotFound)?;
+        facet.limit_disk(&id, &vda, &DiskLimits::NONE, Impact::Config).await?;
+        same("limits", limits(cx, &id, View::CONFIG).await?, (None, None))
+    }
+
+    /// How fast a disk may be used changes while its machine runs, in the documents that are meant.
+    async fn a_disk_is_limited_while_it_runs(cx) {
+        let (id, _) = running_with_spare(cx).await?;
+        let (facet, vda) = (facet(cx)?, disk_name("vda")?);
+        let reading = DiskLimits { read_bytes: Some(Bandwidth::parse("10MiB")?), ..DiskLimits::NONE };
+        facet.limit_disk(&id, &vda, &reading, Impact::Live).await?;
+        same("live limits", limits(cx, &id, View::LIVE).await?, (Some(10 << 20), None))?;
+        same("stored limits", limits(cx, &id, View::CONFIG).await?, (None, None))?;
+        let operations = DiskLimits { total_iops: Some(Iops::parse("500")?), ..DiskLimits::NONE };
+        facet.limit_disk(&id, &vda, &operations, Impact::Both).await?;
+        for view in [View::LIVE, View::CONFIG] {
+            same("limits", limits(cx, &id, view).await?, (None, Some(500)))?;
+        }
+        facet.limit_disk(&id, &vda, &DiskLimits::NONE, Impact::Live).await?;
+        same("live limits", limits(cx, &id, View::LIVE).await?, (None, None))
+    }
+
     /// Memory of a machine that is off is set in its document; more than it can have is refused.
     async fn memory_is_set_in_the_configuration(cx) {
         let id = cx.defined("a").await?;
@@ -500,6 +538,15 @@ fn disk_ref(name: &str) -> kvm_core::Result<DeviceRef> {
 
 fn disk(volume: &VolumeInfo, target: &str) -> kvm_core::Result<Device> {
     Ok(Device::Disk(Box::new(qcow2_disk(volume.path.as_str(), target)?)))
+}
+
+/// The limits of the first disk that the cases set: bytes read and operations per second.
+async fn limits(cx: &Cx, id: &VmId, view: View) -> kvm_core::Result<(Option<u64>, Option<u64>)> {
+    let found = disk_ref("vda")?.find(&document(cx, id, view).await?);
+    let Some(Device::Disk(disk)) = found else { return Err(Error::internal("there is no disk vda")) };
+    // A document may say 0 where nothing is limited.
+    let limit = |limit: Option<u64>| limit.filter(|limit| *limit > 0);
+    Ok(disk.iotune.map_or((None, None), |tune| (limit(tune.read_bytes_sec), limit(tune.total_iops_sec))))
 }
 
 /// A CD-ROM drive with this medium, or an empty one.

@@ -9,7 +9,7 @@ use super::{CHECK_IMAGES, OldImages, Target, name};
 use crate::create::disk::{Disk, Wanted, named, resolve};
 use crate::place::{Places, volume_name};
 use crate::policy::PlanContext;
-use crate::spec::{DiskSource, DiskSpec, VolumeFormat, VolumeRef};
+use crate::spec::{DiskOptions, DiskSource, DiskSpec, VolumeFormat, VolumeRef};
 use crate::step::{CopyImage, CopyVolume, CreateVolume, Mirror, Place, UseImage};
 use crate::volume::{Sharing, content};
 
@@ -189,7 +189,14 @@ impl Target<'_> {
             None => None,
         };
         let source = DiskSource::New { pool: Some(wanted.pool.clone()), name, size: volume.capacity, format };
-        let spec = named(host, &self.vm.name, &DiskSpec { source, bus: None, cache: None }, &places, cx.policy).await?;
+        let spec = named(
+            host,
+            &self.vm.name,
+            &DiskSpec { source, bus: None, cache: None, options: DiskOptions::default() },
+            &places,
+            cx.policy,
+        )
+        .await?;
         let wanted =
             Wanted { vm: &self.vm.name, disks: &[spec], graph: &self.graph, overcommit: wanted.allow_overcommit };
         let mut disks = resolve(host, &wanted, &places, cx.policy).await?;

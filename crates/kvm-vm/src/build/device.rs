@@ -9,7 +9,9 @@ use super::{Blueprint, BootOrder, Platform};
 use crate::create::{Disk, Nic};
 use crate::network::{MacvtapMode, PortProtocol, vlan};
 use crate::socket::AGENT;
-use crate::spec::{BridgeName, CacheMode, DiskBus, Firmware, Graphics, NicLink, NicModel, NicOptions, UserForward};
+use crate::spec::{
+    BridgeName, CacheMode, Discard, DiskBus, Firmware, Graphics, IoMode, NicLink, NicModel, NicOptions, UserForward,
+};
 
 /// The SPICE agent's channel.
 pub(super) const SPICE_AGENT: &str = "com.redhat.spice.0";
@@ -42,13 +44,19 @@ pub(super) fn disks(platform: &Platform<'_>, blueprint: &Blueprint<'_>, boot: &B
 /// A hard disk with this image, under this name.
 pub(crate) fn hard_disk(disk: &Disk, name: DiskName, bus: xml::DiskBus) -> xml::Disk {
     let new = placed(&disk.path, disk.is_block, name, bus);
+    let options = &disk.options;
     xml::Disk {
         driver: Some(xml::DiskDriver {
             r#type: Some(disk.format),
             cache: disk.cache.map(cache),
-            discard: Some(xml::DiskDiscard::Unmap),
+            discard: Some(discard(options.discard.unwrap_or(Discard::Unmap))),
+            io: options.io.map(io),
+            iothread: options.iothread,
             ..new.driver.unwrap_or_default()
         }),
+        serial: options.serial.as_ref().map(|serial| serial.as_str().to_owned()),
+        boot: options.boot.map(xml::DeviceBoot::turn),
+        iotune: options.limits.document(),
         ..new
     }
 }
@@ -88,6 +96,21 @@ fn cdrom_bus(platform: &Platform<'_>) -> xml::DiskBus {
         (true, true) => xml::DiskBus::Sata,
         (true, false) => xml::DiskBus::Ide,
         (false, _) => xml::DiskBus::Scsi,
+    }
+}
+
+fn io(mode: IoMode) -> xml::DiskIo {
+    match mode {
+        IoMode::Threads => xml::DiskIo::Threads,
+        IoMode::Native => xml::DiskIo::Native,
+        IoMode::IoUring => xml::DiskIo::IoUring,
+    }
+}
+
+fn discard(discard: Discard) -> xml::DiskDiscard {
+    match discard {
+        Discard::Unmap => xml::DiskDiscard::Unmap,
+        Discard::Ignore => xml::DiskDiscard::Ignore,
     }
 }
 

@@ -14,7 +14,9 @@ use crate::chain::DiskGraph;
 use crate::foreign::judge;
 use crate::place::{Image, Places};
 use crate::policy::Policy;
-use crate::spec::{CacheMode, CreateSpec, DiskBus, DiskSource, DiskSpec, ImageRef, VolumeFormat, VolumeRef};
+use crate::spec::{
+    CacheMode, CreateSpec, DiskBus, DiskOptions, DiskSource, DiskSpec, ImageRef, VolumeFormat, VolumeRef,
+};
 use crate::step::CreateVolume;
 
 /// A disk of a new machine, or one that is plugged into a machine.
@@ -25,6 +27,7 @@ pub(crate) struct Disk {
     pub(crate) format: DiskFormat,
     pub(crate) bus: Option<DiskBus>,
     pub(crate) cache: Option<CacheMode>,
+    pub(crate) options: DiskOptions,
     origin: Origin,
 }
 
@@ -184,6 +187,7 @@ fn new(wanted: &DiskSpec, pool: &PoolInfo, name: VolumeName, size: Bytes, format
         },
         bus: wanted.bus,
         cache: wanted.cache,
+        options: wanted.options.clone(),
         origin: Origin::New {
             volume: VolumeRef { pool: pool.name.clone(), volume: name },
             size,
@@ -226,6 +230,7 @@ fn there(wanted: &DiskSpec, image: Image, format: Option<DiskFormat>) -> Result<
         format,
         bus: wanted.bus,
         cache: wanted.cache,
+        options: wanted.options.clone(),
         origin: Origin::There(image),
     })
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use kvm_core::op::{PlanLine, Step};
 use kvm_core::{
-    Bytes, Device, DeviceRef, DiskPath, Error, ErrorKind, Host, Impact, Resize, Resource, Result, VmSummary,
+    Bytes, Device, DeviceRef, DiskLimits, DiskPath, Error, ErrorKind, Host, Impact, Resize, Resource, Result,
+    VmSummary, VmThread,
 };
 use kvm_xml::Domain;
-use kvm_xml::domain::{ControllerType, Disk as XmlDisk, DiskBus, DiskDevice};
+use kvm_xml::domain::{ControllerType, DeviceBoot, Disk as XmlDisk, DiskBus, DiskDevice};
 use kvm_xml::value::DiskName;
 
 use super::{AttachPlan, DETACH_TIMEOUT, Found, Subject, facet};
@@ -17,7 +18,7 @@ use crate::create::disk::{Wanted, named, resolve};
 use crate::delete::Volumes;
 use crate::place::Places;
 use crate::policy::PlanContext;
-use crate::spec::{DiskSpec, VolumeRef};
+use crate::spec::{DiskOptions, DiskSpec, VolumeRef};
 use crate::step::{AttachDevice, DeleteVolume};
 use crate::usage::users;
 use crate::volume::resize_volume;
@@ -76,6 +77,7 @@ pub async fn plan_disk_attach(
     let bus = wanted.disk.bus.map_or(DiskBus::Virtio, bus);
     subject.check_bus(bus)?;
     let target = subject.choose_target(wanted.target.as_ref(), bus)?;
+    subject.check_options(&wanted.disk.options)?;
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     let usage = disk_graph(host).await?;
@@ -157,6 +159,24 @@ pub async fn resize_disk(host: &Host, vm: &VmSummary, target: &DiskName, size: B
     Ok(before)
 }
 
+/// Sets how fast a disk may be used, in place of all limits that it had; gives the documents that changed.
+///
+/// `InvalidInput` for limits that contradict each other, `NotFound` when a document that is to change has no such disk,
+/// `InvalidState` when such a document is not there, `Unsupported` when the host cannot limit disks.
+pub async fn limit_disk(
+    host: &Host,
+    vm: &VmSummary,
+    target: &DiskName,
+    limits: &DiskLimits,
+    impact: Option<Impact>,
+) -> Result<Impact> {
+    limits.check()?;
+    let subject = Subject::read(host, vm, impact).await?;
+    subject.find(&DeviceRef::Disk(target.clone()))?;
+    facet(host)?.limit_disk(&vm.id, target, limits, subject.impact).await?;
+    Ok(subject.impact)
+}
+
 impl Subject<'_> {
     /// Refuses a bus that cannot take a disk: in a running machine some are wired for good, and some need a controller.
     fn check_bus(&self, bus: DiskBus) -> Result<()> {
@@ -181,6 +201,32 @@ impl Subject<'_> {
             true => Ok(()),
             false => Err(Error::invalid("bus", format!("VM {} has no {needed} controller", self.vm.name))
                 .with_detail("use virtio, or add a controller to its definition first")),
+        }
+    }
+
+    /// Refuses an I/O thread that is not there, and a turn that another device has.
+    fn check_options(&self, options: &DiskOptions) -> Result<()> {
+        let reached: Vec<_> = self.impact.documents().iter().filter_map(|which| self.reached(*which)).collect();
+        if let Some(number) = options.iothread
+            && !reached.iter().all(|document| VmThread::IoThread(number).is_in(document))
+        {
+            return Err(Error::invalid("iothread", format!("VM {} has no I/O thread {number}", self.vm.name))
+                .with_detail("a machine gets them when it is made, and by <iothreads> in its definition"));
+        }
+        let Some(turn) = options.boot else { return Ok(()) };
+        let taken = |document: &&Domain| {
+            let os = document.os.as_ref().is_some_and(|os| !os.boot.is_empty());
+            let devices = document.devices.iter();
+            let has = |boot: &Option<DeviceBoot>| boot.as_ref().is_some_and(|boot| boot.order == Some(turn));
+            let mut devices = devices.map(|devices| {
+                devices.disk.iter().any(|disk| has(&disk.boot)) || devices.interface.iter().any(|nic| has(&nic.boot))
+            });
+            os || devices.any(|taken| taken)
+        };
+        match reached.iter().any(taken) {
+            false => Ok(()),
+            true => Err(Error::invalid("boot", format!("turn {turn} of VM {} is taken", self.vm.name))
+                .with_detail("choose another number, or change the order in its definition")),
         }
     }
 

@@ -11,7 +11,9 @@ use kvm_xml::value::YesNo;
 
 use super::PackageImport;
 use super::export::hard_disks;
-use crate::spec::{CreateSpec, DiskBus, DiskSource, DiskSpec, Firmware, NicLink, NicModel, NicSpec, OsHint};
+use crate::spec::{
+    CreateSpec, DiskBus, DiskOptions, DiskSource, DiskSpec, Firmware, NicLink, NicModel, NicSpec, OsHint,
+};
 
 /// A machine in the words of no hypervisor. `sizes` are those of its disks, in the order of the document.
 pub(crate) fn describe(document: &Domain, sizes: &[Bytes]) -> Appliance {
@@ -116,6 +118,7 @@ pub(super) async fn specify(
         },
         bus: wanted.bus.or(bus(disk.controller)),
         cache: None,
+        options: DiskOptions::default(),
     };
     let mut spec = CreateSpec::new(name);
     spec.vcpus = Some(VcpuCount::new(appliance.vcpus)?);

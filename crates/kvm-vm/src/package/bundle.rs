@@ -9,7 +9,7 @@ use super::PackageImport;
 use super::export::{hard_disks, target};
 use crate::build::device::plugged_into;
 use crate::create::Disk;
-use crate::spec::{DiskSource, DiskSpec};
+use crate::spec::{DiskOptions, DiskSource, DiskSpec};
 
 /// The disks of a bundle as they are asked for, in the order of its index. Every disk that the document plugs in has to be
 /// in the bundle, and the other way round.
@@ -29,6 +29,7 @@ pub(super) fn disks(
         source: DiskSource::New { pool: wanted.pool.clone(), name: None, size: *size, format: wanted.format },
         bus: None,
         cache: None,
+        options: DiskOptions::default(),
     };
     Ok(sizes.iter().map(new).collect())
 }

@@ -4,16 +4,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use kvm_core::text::strict;
-use kvm_core::{Bytes, DiskPath, Error, PoolName, Result, VolumeName};
+use kvm_core::{Bandwidth, Bytes, DiskLimits, DiskPath, Error, Iops, PoolName, Result, VolumeName};
 use serde::{Deserialize, Serialize};
 
+use super::nic::rate;
 use super::{CacheMode, DiskBus, VolumeFormat, pairs};
-use crate::text::{refused, size, text_serde};
+use crate::text::{choices, refused, scalar, size, text_serde, words};
 
 /// A disk of a new machine.
 ///
 /// In files one of `{size, pool?, name?, format?}` for a new volume, `{volume: pool/name}` for an existing one and
-/// `{path, format?}` for a file; each with `bus?` and `cache?`. On a command line the same as `size=20G,pool=fast`,
+/// `{path, format?}` for a file; each with `bus?`, `cache?` and the [options](DiskOptions). On a command line the same as `size=20G,pool=fast`,
 /// where `20G` alone means `size=20G`.
 ///
 /// ```
@@ -32,6 +33,69 @@ pub struct DiskSpec {
     pub bus: Option<DiskBus>,
     /// How the host caches it; the hypervisor's choice if left out.
     pub cache: Option<CacheMode>,
+    /// What else is said of it.
+    pub options: DiskOptions,
+}
+
+/// What a disk is told beside what holds its data and how it is plugged in.
+///
+/// In files and on a command line `serial=A1`, `io=native`, `discard=ignore`, `iothread=1`, `boot=2`, and limits each second:
+/// `read_bytes=50MiB`, `total_iops=500`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// What the guest reads as its serial number.
+    pub serial: Option<DiskSerial>,
+    /// How the host does its input and output; the hypervisor's choice if left out.
+    pub io: Option<IoMode>,
+    /// What becomes of what the guest trims; given back to the host if left out.
+    pub discard: Option<Discard>,
+    /// The I/O thread that serves it, on the virtio bus; a new machine gets as many as its disks name.
+    pub iothread: Option<u32>,
+    /// Its turn when the machine boots, of a disk that is plugged into a machine; a new machine says its whole order.
+    pub boot: Option<u32>,
+    /// How fast it may be used.
+    pub limits: DiskLimits,
+}
+
+impl DiskOptions {
+    fn check(&self, bus: Option<DiskBus>, cache: Option<CacheMode>) -> Result<()> {
+        self.limits.check()?;
+        if self.io == Some(IoMode::Native) && !matches!(cache, Some(CacheMode::None | CacheMode::Directsync)) {
+            return Err(Error::invalid(
+                "io",
+                "io=native goes past the host's cache; say cache=none or cache=directsync",
+            ));
+        }
+        if self.iothread.is_some() && !matches!(bus, None | Some(DiskBus::Virtio)) {
+            return Err(Error::invalid("iothread", "an I/O thread serves a disk on the virtio bus; leave it out"));
+        }
+        Ok(())
+    }
+}
+
+choices! {
+    /// How the host does a disk's input and output.
+    IoMode: "io" {
+        /// By threads that wait.
+        Threads = "threads",
+        /// By Linux's own asynchronous calls, past the host's cache.
+        Native = "native",
+        /// By a ring of requests that the host's kernel shares.
+        IoUring = "io_uring",
+    }
+
+    /// What becomes of what the guest trims.
+    Discard: "discard" {
+        /// It goes back to the host.
+        Unmap = "unmap",
+        /// It stays.
+        Ignore = "ignore",
+    }
+}
+
+words! {
+    /// What a guest reads as the serial number of a disk; virtio has room for 20 characters.
+    DiskSerial: "serial", 20;
 }
 
 /// What holds the data of a disk.
@@ -68,7 +132,12 @@ impl DiskSpec {
     /// A new volume of this size with all defaults.
     #[must_use]
     pub fn new(size: Bytes) -> Self {
-        Self { source: DiskSource::New { pool: None, name: None, size, format: None }, bus: None, cache: None }
+        Self {
+            source: DiskSource::New { pool: None, name: None, size, format: None },
+            bus: None,
+            cache: None,
+            options: DiskOptions::default(),
+        }
     }
 }
 
@@ -92,13 +161,69 @@ struct File {
     bus: Option<DiskBus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<CacheMode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial: Option<DiskSerial>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    io: Option<IoMode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discard: Option<Discard>,
+    #[serde(with = "count", skip_serializing_if = "Option::is_none")]
+    iothread: Option<u32>,
+    #[serde(with = "count", skip_serializing_if = "Option::is_none")]
+    boot: Option<u32>,
+    #[serde(with = "rate", skip_serializing_if = "Option::is_none")]
+    total_bytes: Option<Bandwidth>,
+    #[serde(with = "rate", skip_serializing_if = "Option::is_none")]
+    read_bytes: Option<Bandwidth>,
+    #[serde(with = "rate", skip_serializing_if = "Option::is_none")]
+    write_bytes: Option<Bandwidth>,
+    #[serde(with = "iops", skip_serializing_if = "Option::is_none")]
+    total_iops: Option<Iops>,
+    #[serde(with = "iops", skip_serializing_if = "Option::is_none")]
+    read_iops: Option<Iops>,
+    #[serde(with = "iops", skip_serializing_if = "Option::is_none")]
+    write_iops: Option<Iops>,
+}
+
+/// The number of an I/O thread, or a turn: from 1, and no more than there could be.
+mod count {
+    use super::{Result, refused, scalar};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+        scalar(deserializer, |text| {
+            let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+            let number = text.parse::<u32>().ok().filter(|number| is_plain && (1..=1024).contains(number));
+            number.map(Some).ok_or_else(|| refused("number", text, "is not from 1 to 1024"))
+        })
+    }
+
+    pub(super) fn serialize<S: Serializer>(number: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&number.unwrap_or_default())
+    }
+}
+
+/// Operations per second.
+mod iops {
+    use super::{Iops, Result, scalar};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Iops>, D::Error> {
+        scalar(deserializer, |text| Iops::parse(text).map(Some))
+    }
+
+    pub(super) fn serialize<S: Serializer>(iops: &Option<Iops>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(iops.map_or(0, Iops::get))
+    }
 }
 
 impl TryFrom<File> for DiskSpec {
     type Error = Error;
 
     fn try_from(file: File) -> Result<Self> {
-        let File { size, pool, name, volume, path, format, bus, cache } = file;
+        let options = file.options();
+        options.check(file.bus, file.cache)?;
+        let File { size, pool, name, volume, path, format, bus, cache, .. } = file;
         let source = match (size, volume, path) {
             (Some(size), None, None) => DiskSource::New { pool, name, size, format },
             (None, Some(volume), None) if pool.is_none() && name.is_none() => DiskSource::Volume { volume, format },
@@ -111,13 +236,45 @@ impl TryFrom<File> for DiskSpec {
                 ));
             }
         };
-        Ok(Self { source, bus, cache })
+        Ok(Self { source, bus, cache, options })
+    }
+}
+
+impl File {
+    fn options(&self) -> DiskOptions {
+        let limits = DiskLimits {
+            total_bytes: self.total_bytes,
+            read_bytes: self.read_bytes,
+            write_bytes: self.write_bytes,
+            total_iops: self.total_iops,
+            read_iops: self.read_iops,
+            write_iops: self.write_iops,
+        };
+        let (iothread, boot) = (self.iothread, self.boot);
+        DiskOptions { serial: self.serial.clone(), io: self.io, discard: self.discard, iothread, boot, limits }
     }
 }
 
 impl From<DiskSpec> for File {
     fn from(disk: DiskSpec) -> Self {
-        let file = Self { bus: disk.bus, cache: disk.cache, ..Self::default() };
+        let DiskOptions { serial, io, discard, iothread, boot, limits } = disk.options;
+        let DiskLimits { total_bytes, read_bytes, write_bytes, total_iops, read_iops, write_iops } = limits;
+        let file = Self {
+            bus: disk.bus,
+            cache: disk.cache,
+            serial,
+            io,
+            discard,
+            iothread,
+            boot,
+            total_bytes,
+            read_bytes,
+            write_bytes,
+            total_iops,
+            read_iops,
+            write_iops,
+            ..Self::default()
+        };
         match disk.source {
             DiskSource::New { pool, name, size, format } => Self { size: Some(size), pool, name, format, ..file },
             DiskSource::Volume { volume, format } => Self { volume: Some(volume), format, ..file },
@@ -247,6 +404,10 @@ mod tests {
                 r#"{"size":"512B","pool":"fast","name":"a.img","format":"raw"}"#,
             ),
             ("volume=default/a,,b.qcow2,bus=scsi", r#"{"volume":"default/a,b.qcow2","bus":"scsi"}"#),
+            (
+                "1G,serial=A1,cache=none,io=native,discard=ignore,iothread=2,boot=3,read_bytes=50MiB,total_iops=500",
+                r#"{"size":"1GiB","cache":"none","serial":"A1","io":"native","discard":"ignore","iothread":"2","boot":"3","read_bytes":"50MiB/s","total_iops":500}"#,
+            ),
             ("path=/srv/a.img,format=raw,cache=none", r#"{"path":"/srv/a.img","format":"raw","cache":"none"}"#),
         ] {
             let spec = disk(line).unwrap();
@@ -272,6 +433,32 @@ mod tests {
         }
         let e = disk("1G,formt=raw").unwrap_err();
         assert!(e.message().contains("formt"), "{e}");
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_refused() {
+        for text in [
+            "serial=-x",
+            "serial=012345678901234567890",
+            "serial=a b",
+            "io=native",
+            "io=native,cache=writeback",
+            "io=aio",
+            "discard=on",
+            "iothread=0",
+            "iothread=-1",
+            "iothread=1,bus=sata",
+            "boot=0",
+            "boot=1025",
+            "read_bytes=1",
+            "read_bytes=0",
+            "total_bytes=1M,read_bytes=1M",
+            "total_iops=0",
+            "total_iops=5,write_iops=5",
+        ] {
+            let e = disk(&format!("1G,{text}")).unwrap_err();
+            assert_eq!(e.kind(), kvm_core::ErrorKind::InvalidInput, "{text}");
+        }
     }
 
     #[test]

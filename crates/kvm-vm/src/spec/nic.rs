@@ -13,6 +13,8 @@ use crate::text::{refused, switch, text_serde};
 
 mod option;
 
+pub(super) use option::rate;
+
 pub use option::{NicOptions, UserForward, UserForwards, VlanTags};
 
 /// A network device of a new machine.

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
 use kvm_core::{
-    Bytes, CpuLimits, CpuShares, DeviceRef, Error, ErrorKind, Host, Impact, Result, VcpuCount, View, VmThread,
+    Bandwidth, Bytes, CpuLimits, CpuShares, DeviceRef, DiskLimits, Error, ErrorKind, Host, Impact, Iops, Result,
+    VcpuCount, View, VmThread,
 };
 use kvm_mock::Mock;
 use kvm_vm::{
     AttachPlan, DiskAttach, DiskDetach, NicAttach, NicDetach, Resources, ScreenPasswordChange, Volumes, eject, insert,
-    pending, plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link,
+    limit_disk, pending, plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link,
     set_resources, set_screen_password,
 };
 use kvm_xml::domain::{GraphicsType, Link};
@@ -104,6 +105,51 @@ async fn what_cannot_work_is_refused_before_anything_is_written() {
         assert!(said(&e).starts_with(says), "{}", said(&e));
     }
     assert_eq!(bench.picture().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_is_what_its_options_say() {
+    let bench = Bench::new();
+    let text = "1G,serial=A1,cache=none,io=native,discard=ignore,boot=7,write_bytes=20MiB,total_iops=500";
+    let AttachPlan { plan, document, .. } = attach(&bench, "build-01", &disk(text)).await.unwrap();
+    let xml = document.to_xml();
+    for part in [
+        "cache='none' io='native' discard='ignore'",
+        "<serial>A1</serial>",
+        "<boot order='7'/>",
+        "<write_bytes_sec>20971520</write_bytes_sec>",
+        "<total_iops_sec>500</total_iops_sec>",
+    ] {
+        assert!(xml.contains(part), "{part} in {xml}");
+    }
+    bench.run(plan).await.unwrap();
+    for (text, says) in [
+        ("1G,boot=7", "invalid_input [field boot]: turn 7 of VM build-01 is taken"),
+        ("1G,iothread=1", "invalid_input [field iothread]: VM build-01 has no I/O thread 1"),
+    ] {
+        let e = attach(&bench, "build-01", &disk(text)).await.unwrap_err();
+        assert!(said(&e).starts_with(says), "{}", said(&e));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limits_of_a_disk_take_the_place_of_those_before() {
+    let bench = Bench::new();
+    let (build, vdb) = (bench.vm("build-01").await, "vdb".parse().unwrap());
+    let reading = DiskLimits { read_bytes: Bandwidth::parse("10MiB").ok(), ..DiskLimits::NONE };
+    assert_eq!(limit_disk(&bench.host, &build, &vdb, &reading, None).await.unwrap(), Impact::Both);
+    let writing = DiskLimits { write_iops: Iops::parse("5").ok(), ..DiskLimits::NONE };
+    limit_disk(&bench.host, &build, &vdb, &writing, Some(Impact::Live)).await.unwrap();
+    for (view, read, write) in [(View::LIVE, None, Some(5)), (View::CONFIG, Some(10 << 20), None)] {
+        let document = bench.host.hypervisor.definition(&build.id, view).await.unwrap();
+        let Some(kvm_core::Device::Disk(disk)) = DeviceRef::Disk(vdb.clone()).find(&document) else { panic!("no vdb") };
+        let tune = disk.iotune.unwrap();
+        assert_eq!((tune.read_bytes_sec, tune.write_iops_sec), (read, write));
+    }
+    let missing = limit_disk(&bench.host, &build, &"vdx".parse().unwrap(), &reading, None).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    let both = DiskLimits { total_bytes: Bandwidth::parse("10MiB").ok(), ..reading };
+    assert_eq!(limit_disk(&bench.host, &build, &vdb, &both, None).await.unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,7 +119,7 @@ impl fmt::Display for UserForwards {
 text_serde!(UserForwards);
 
 /// A rate that is a limit.
-pub(super) mod rate {
+pub(in crate::spec) mod rate {
     use kvm_core::Bandwidth;
     use serde::{Deserializer, Serializer};
 
