@@ -72,6 +72,7 @@ transcripts! {
     operations
     output
     packages
+    passthrough
     peripherals
     pools_and_volumes
     selectors

@@ -8,9 +8,11 @@ use kvm_xml::NodeDevice;
 use crate::{HostDeviceName, Result};
 
 mod address;
+mod given;
 mod mediated;
 
 pub use address::{MdevId, PciAddress, UsbAddress, UsbId};
+pub use given::HostDeviceRef;
 pub use mediated::MdevSpec;
 
 /// Devices of a host: <https://libvirt.org/formatnode.html>.

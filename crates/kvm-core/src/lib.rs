@@ -63,7 +63,7 @@ pub use filter::Filters;
 pub use guard::{check_definition, check_network, check_pool, check_volume};
 pub use guest::{AddressSource, Guest, GuestAddress};
 pub use host::Host;
-pub use host_device::{HostDevices, MdevId, MdevSpec, PciAddress, UsbAddress, UsbId};
+pub use host_device::{HostDeviceRef, HostDevices, MdevId, MdevSpec, PciAddress, UsbAddress, UsbId};
 pub use hypervisor::{
     Autostart, DiskStats, Existing, Hypervisor, Keep, NicStats, PowerAction, Secrets, View, VmFilter, VmState, VmStats,
     VmSummary, Which,

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, Impact, Peripheral, Resource, Result,
-    VcpuCount, VmChange, VmId, VmThread, Which,
+    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, HostDeviceRef, Impact, Peripheral,
+    Resource, Result, VcpuCount, VmChange, VmId, VmThread, Which,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
@@ -217,6 +217,12 @@ impl World {
             if !self.files.contains_key(&path) {
                 return refuse(format!("there is no image {}", kvm_core::text::printable(&path)));
             }
+        }
+        if let Device::Peripheral(Peripheral::Hostdev(device)) = device
+            && let Some(device) = HostDeviceRef::of(device)
+            && let Some(why) = self.cannot_give(vm, device)
+        {
+            return refuse(why);
         }
         for name in document::nics(&alone).into_iter().filter_map(|nic| nic.network) {
             if !self.networks.get(&name).is_some_and(|network| network.active) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use kvm_core::{Error, ErrorKind, HostDeviceName, HostDevices, MdevSpec, Resource, Result};
+use kvm_core::{Error, ErrorKind, HostDeviceName, HostDeviceRef, HostDevices, MdevSpec, Resource, Result, VmId};
 use kvm_xml::NodeDevice;
-use kvm_xml::node_device::{Capability, CapabilityType, IommuGroup, MdevType};
+use kvm_xml::node_device::{Capability, CapabilityType, Identity, IommuGroup, MdevType};
+use kvm_xml::value::NumberOrName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -94,7 +95,7 @@ impl World {
             let error = Error::new(ErrorKind::Unsupported, "only a mediated device can be taken away");
             return Err(error.on(resource(name)));
         };
-        if self.is_given(id) {
+        if self.is_given(HostDeviceRef::Mdev(id.into()), None) {
             let error = Error::new(ErrorKind::InvalidState, "a running machine has the mediated device");
             return Err(error.on(resource(name)));
         }
@@ -115,12 +116,50 @@ impl World {
         }
     }
 
-    /// Whether a running machine has the mediated device of this uuid.
-    fn is_given(&self, id: Uuid) -> bool {
-        let running = self.machines.values().filter_map(|machine| machine.live.as_ref());
-        let devices = running.flat_map(|live| &live.document.devices).flat_map(|devices| &devices.hostdev);
-        devices.filter_map(|device| device.source.as_ref()?.address.as_ref()?.uuid).any(|uuid| uuid == id)
+    /// What keeps a device from a machine that runs.
+    pub(crate) fn cannot_give(&self, vm: &VmId, device: HostDeviceRef) -> Option<String> {
+        if !self.host_devices.values().any(|there| is_there(&there.0, device)) {
+            return Some(format!("the host has no device {device}"));
+        }
+        self.is_given(device, Some(vm)).then(|| format!("another machine runs with the device {device}"))
     }
+
+    /// Whether a running machine, other than this, has a device.
+    fn is_given(&self, device: HostDeviceRef, except: Option<&VmId>) -> bool {
+        let others = self.machines.iter().filter(|(id, _)| Some(*id) != except);
+        let running = others.filter_map(|(_, machine)| machine.live.as_ref());
+        let devices = running.flat_map(|live| &live.document.devices).flat_map(|devices| &devices.hostdev);
+        devices.filter_map(HostDeviceRef::of).any(|given| given == device)
+    }
+}
+
+/// Whether this is the document of a device.
+fn is_there(document: &NodeDevice, device: HostDeviceRef) -> bool {
+    let number = |identity: &Option<Identity>| identity.as_ref().and_then(|identity| identity.id);
+    document.capability.iter().any(|what| {
+        let bus = what.bus.as_ref().and_then(NumberOrName::number);
+        match (device, what.r#type) {
+            (HostDeviceRef::Pci(at), Some(CapabilityType::Pci)) => {
+                let there = (what.domain, bus, what.slot, what.function);
+                there
+                    == (
+                        Some(at.domain().into()),
+                        Some(at.bus().into()),
+                        Some(at.slot().into()),
+                        Some(at.function().into()),
+                    )
+            }
+            (HostDeviceRef::UsbId(id), Some(CapabilityType::UsbDevice)) => {
+                let there = (number(&what.vendor), number(&what.product));
+                there == (Some(id.vendor().into()), Some(id.product().into()))
+            }
+            (HostDeviceRef::UsbAddress(at), Some(CapabilityType::UsbDevice)) => {
+                (bus, what.device) == (Some(at.bus().into()), Some(at.device().into()))
+            }
+            (HostDeviceRef::Mdev(id), Some(CapabilityType::Mdev)) => what.uuid == Some(id.into()),
+            _ => false,
+        }
+    })
 }
 
 /// The uuid and the type of a mediated device.

@@ -2,8 +2,8 @@
 
 use kvm_core::op::{LockKey, Plan, PlanLine, Step};
 use kvm_core::{
-    Autostart, Capabilities, Device, DeviceRef, Error, ErrorKind, Feature, GuestKind, Host, Keep, Resource, Result,
-    VcpuCount, VmId, VmName, VmNotes, VmRef, check_definition,
+    Autostart, Capabilities, Device, DeviceRef, Error, ErrorKind, Feature, GuestKind, Host, Keep, Peripheral, Resource,
+    Result, VcpuCount, VmId, VmName, VmNotes, VmRef, check_definition,
 };
 use kvm_xml::{Document as _, Domain};
 
@@ -11,6 +11,7 @@ use crate::build::peripheral::{peripheral, share_memory, taken};
 use crate::build::{Blueprint, build};
 use crate::chain::disk_graph;
 use crate::device::about;
+use crate::host_device::assign;
 use crate::package::Filling;
 use crate::place::{Places, known};
 use crate::policy::PlanContext;
@@ -109,7 +110,7 @@ pub(crate) async fn plan_new(
     let blueprint =
         Blueprint { id, guest, vcpus, max_vcpus, max_memory, disks: &disks, iso: iso.as_ref(), nics: &nics };
     let mut document = build(spec, &blueprint)?;
-    let peripherals = peripherals(spec, &mut document, &places).await?;
+    let peripherals = peripherals(host, &id, spec, &mut document, &places).await?;
     let left_out = socket::leave_out_channels(&mut document, &spec.name, &host_info);
     notes(spec).apply_to(&mut document)?;
     check_definition(&document)?;
@@ -138,9 +139,27 @@ pub(crate) async fn plan_new(
 }
 
 /// Puts the devices that a specification names into the document; gives what the plan says of them.
-async fn peripherals(spec: &CreateSpec, document: &mut Domain, places: &Places<'_>) -> Result<Vec<PlanLine>> {
+async fn peripherals(
+    host: &Host,
+    id: &VmId,
+    spec: &CreateSpec,
+    document: &mut Domain,
+    places: &Places<'_>,
+) -> Result<Vec<PlanLine>> {
     let mut lines = Vec::new();
     for wanted in &spec.devices {
+        if let Some((device, scope)) = wanted.of_host() {
+            for given in assign(host, id, device, scope).await? {
+                let new = Peripheral::of_host(given.device);
+                let key = DeviceRef::Peripheral(new.key());
+                if key.find(document).is_some() {
+                    return Err(taken(&new, spec.name.as_str()));
+                }
+                Device::Peripheral(new).put_into(document)?;
+                lines.push(PlanLine::new("attach", "device", key.to_string()).note(given.about));
+            }
+            continue;
+        }
         let new = peripheral(wanted, &[document])?;
         let key = DeviceRef::Peripheral(new.key());
         match (wanted, key.find(document)) {

@@ -9,10 +9,13 @@ use kvm_core::{
 };
 use serde::{Serialize, Serializer};
 
+mod assign;
 mod class;
+mod needs;
 mod read;
 mod users;
 
+pub(crate) use assign::{GroupScope, assign};
 pub use class::DeviceClass;
 
 /// A device of a host.
@@ -214,13 +217,17 @@ pub struct DeviceUser {
 /// Lists the devices of a host by kind and address, with the machines that have them. `Unsupported` when the host does not tell
 /// of devices.
 pub async fn host_devices(host: &Host) -> Result<Vec<HostDevice>> {
-    let documents = facet(host)?.list().await?;
+    let mut devices = documents(host).await?;
     let uses = users::uses(host).await?;
-    let mut devices = read::devices(&documents);
     for device in &mut devices {
         device.used_by = users::of(device.address.as_ref(), &uses);
     }
     Ok(devices)
+}
+
+/// As [`host_devices`], but without looking at machines: nobody uses anything.
+pub(crate) async fn documents(host: &Host) -> Result<Vec<HostDevice>> {
+    Ok(read::devices(&facet(host)?.list().await?))
 }
 
 /// The family, or an error that says that there is none.

@@ -112,8 +112,8 @@ pub use spec::{
     NicSpec, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeFormat, VolumeRef,
 };
 pub use spec::{
-    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, RedirectSpec, RngSource, RngSpec, ShareSpec,
-    ShareTag, SoundSpec, VsockCid, VsockSpec, WatchdogSpec,
+    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, MdevDeviceSpec, PciSpec, RedirectSpec, RngSource,
+    RngSpec, ShareSpec, ShareTag, SoundSpec, UsbChoice, UsbSpec, VsockCid, VsockSpec, WatchdogSpec,
 };
 pub use spec::{Discard, DiskOptions, DiskSerial, IoMode};
 pub use spec::{

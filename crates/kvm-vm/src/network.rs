@@ -4,6 +4,7 @@ mod build;
 mod create;
 mod entry;
 pub(crate) mod forward;
+mod function;
 mod links;
 mod replug;
 mod spec;

@@ -20,8 +20,8 @@ mod topology;
 
 pub use choice::{BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeFormat};
 pub use device::{
-    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, RedirectSpec, RngSource, RngSpec, ShareSpec,
-    ShareTag, SoundSpec, VsockCid, VsockSpec, WatchdogSpec,
+    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, MdevDeviceSpec, PciSpec, RedirectSpec, RngSource,
+    RngSpec, ShareSpec, ShareTag, SoundSpec, UsbChoice, UsbSpec, VsockCid, VsockSpec, WatchdogSpec,
 };
 pub use disk::{Discard, DiskOptions, DiskSerial, DiskSource, DiskSpec, ImageRef, IoMode, VolumeRef};
 pub use nic::{BridgeName, NicLink, NicOptions, NicSpec, UserForward, UserForwards, VlanTags};

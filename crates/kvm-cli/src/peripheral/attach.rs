@@ -20,18 +20,24 @@ use crate::vms::One;
         share=DIR,tag=TAG[,readonly]         a directory by virtiofs, below one of the configuration's allowed_paths; the \
         guest mounts it by its tag: mount -t virtiofs TAG /mnt\n  \
         sound[=MODEL]                        ich9, ich6, ac97, usb, virtio…\n  \
+        pci=ADDRESS[,group]                  a PCI device of the host, with `group` all of its IOMMU group\n  \
+        usb=VENDOR:PRODUCT, usb=BUS-DEVICE   a USB device of the host\n  \
+        mdev=UUID                            a mediated device of the host\n  \
         redirect                             a port for a USB device of a SPICE viewer\n  \
         clipboard                            shared with the viewer, over SPICE or VNC\n  \
         controller=BUS[,model=MODEL]         scsi, usb, virtio-serial or sata\n\n\
         A running VM gets the device at once and keeps it over a restart. Sound, a clipboard over VNC, watchdogs other than i6300esb \
         and controllers other than scsi need --only config. A shared directory needs memory that the host's processes share; the plan \
         says when the configuration has to change for it.\n\n\
+        Devices of the host are listed by kvmctl host devices. One that the host needs itself or another VM has is refused, and so is \
+        one of an IOMMU group in which others are at work on the host.\n\n\
         Library: kvm_vm::plan_device_attach, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     #[command(flatten)]
     vm: One,
-    /// What it is: rng, vsock, watchdog, share=DIR,tag=TAG, sound, redirect, clipboard, controller=BUS.
+    /// What it is: rng, vsock, watchdog, share=DIR,tag=TAG, sound, redirect, clipboard, controller=BUS, pci=ADDRESS,
+    /// usb=ID, mdev=UUID.
     #[arg(value_name = "SPEC")]
     device: DeviceSpec,
     #[command(flatten)]

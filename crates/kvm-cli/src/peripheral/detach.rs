@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kvm_core::{ErrorKind, PeripheralRef, Result};
-use kvm_vm::{DETACH_TIMEOUT, DeviceDetach};
+use kvm_core::{Error, ErrorKind, PeripheralRef, Result};
+use kvm_vm::{DETACH_TIMEOUT, DeviceDetach, DeviceSpec};
 
 use crate::device::{Deed, Reach};
 use crate::printer::Printer;
@@ -22,8 +22,8 @@ use crate::vms::One;
 pub struct Args {
     #[command(flatten)]
     vm: One,
-    /// The device as `device list` shows it; without its name the only one of its kind.
-    #[arg(value_name = "DEVICE")]
+    /// The device as `device list` shows it, without its name the only one of its kind; or pci=ADDRESS, usb=ID, mdev=UUID.
+    #[arg(value_name = "DEVICE", value_parser = parse)]
     device: PeripheralRef,
     #[command(flatten)]
     reach: Reach,
@@ -33,6 +33,17 @@ pub struct Args {
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Devices of the host can be named as they were attached.
+fn parse(text: &str) -> Result<PeripheralRef> {
+    match text.contains('=') {
+        true => {
+            let none = || Error::invalid("device", "only devices of the host are named by pci=, usb= and mdev=");
+            text.parse::<DeviceSpec>()?.host_key().ok_or_else(none)
+        }
+        false => PeripheralRef::parse(text),
+    }
 }
 
 pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {

@@ -175,6 +175,7 @@ impl Other {
         let (model, detail) = match device {
             Peripheral::Channel(channel) => (channel.r#type.map(|kind| kind.to_string()), None),
             Peripheral::Controller(controller) => (controller.model.map(|model| model.to_string()), None),
+            Peripheral::Hostdev(device) => (device.r#type.map(|kind| kind.to_string()), None),
             Peripheral::Redirect(redirect) => {
                 (redirect.bus.map(|bus| bus.to_string()), redirect.r#type.map(|kind| kind.to_string()))
             }

@@ -4,11 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use kvm_xml::Document as _;
-use kvm_xml::domain::{Alias, Channel, Controller, Devices, Filesystem, Redirdev, Rng, Sound, Vsock, Watchdog};
+use kvm_xml::domain::{
+    Alias, Channel, Controller, Devices, Filesystem, Hostdev, Redirdev, Rng, Sound, Vsock, Watchdog,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::text::{hazards, printable, refused};
-use crate::{Error, Result};
+use crate::{Error, HostDeviceRef, Result};
 
 const FIELD: &str = "device";
 /// The longest name that tells a device apart.
@@ -98,6 +100,8 @@ peripherals! {
     Channel = "channel", Channel, channel;
     /// A controller, told apart by its bus and its number there, such as `scsi.0`.
     Controller = "controller", Controller, controller;
+    /// A device of the host, told apart by where it is there: `hostdev:0000:01:00.0`, `hostdev:046d:c52b`.
+    Hostdev = "hostdev", Hostdev, hostdev;
     /// A port to which a SPICE viewer can send a USB device.
     Redirect = "redirect", Redirdev, redirdev;
     /// A random number generator.
@@ -116,6 +120,12 @@ impl Peripheral {
     /// All that a machine has, kind by kind.
     pub fn of(devices: &Devices) -> impl Iterator<Item = Self> {
         PeripheralKind::ALL.iter().flat_map(|kind| kind.all(devices))
+    }
+
+    /// A device of the host that is given to the guest.
+    #[must_use]
+    pub fn of_host(device: HostDeviceRef) -> Self {
+        Self::Hostdev(Box::new(device.element()))
     }
 
     /// What tells it apart from others of its machine.
@@ -273,6 +283,12 @@ impl Named for Filesystem {
     }
 }
 
+impl Named for Hostdev {
+    fn name(&self) -> Option<String> {
+        HostDeviceRef::of(self).map(|device| device.to_string()).or_else(|| own_alias(self.alias.as_ref()))
+    }
+}
+
 impl Named for Redirdev {
     fn name(&self) -> Option<String> {
         own_alias(self.alias.as_ref())
@@ -345,13 +361,17 @@ mod tests {
     fn machine() -> Domain {
         let xml = "<domain><devices><filesystem><target dir='data'/></filesystem><rng><alias name='rng0'/></rng>\
                    <rng><alias name='ua-rng1'/></rng><vsock><cid address='5'/></vsock><watchdog model='itco'/>\
-                   <controller type='scsi' index='0'/><channel><target name='a.b'/></channel></devices></domain>";
+                   <controller type='scsi' index='0'/><channel><target name='a.b'/></channel>\
+                   <hostdev type='pci'><source><address domain='0' bus='1' slot='0' function='0'/></source></hostdev>\
+                   <hostdev type='usb'><source><vendor id='0x046d'/><product id='0xc52b'/></source></hostdev></devices></domain>";
         Domain::from_xml(xml).unwrap()
     }
 
     #[test]
     fn a_device_is_found_by_what_tells_it_apart_and_only_that_one_goes() {
-        for key in ["share:data", "rng", "rng:ua-rng1", "vsock", "watchdog:itco", "controller:scsi.0", "channel:a.b"] {
+        let others = ["hostdev:0000:01:00.0", "hostdev:046d:c52b"];
+        let named = ["share:data", "rng", "rng:ua-rng1", "vsock", "watchdog:itco", "controller:scsi.0", "channel:a.b"];
+        for key in named.into_iter().chain(others) {
             let (mut machine, key) = (machine(), DeviceRef::Peripheral(key.parse().unwrap()));
             let found = key.find(&machine).unwrap();
             assert_eq!(found.key().unwrap(), key);

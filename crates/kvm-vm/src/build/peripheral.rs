@@ -1,6 +1,6 @@
 //! From a specification to the document of a device that is neither a disk, nor a network device, nor a screen.
 
-use kvm_core::{Error, ErrorKind, Peripheral, PeripheralKind, PeripheralName, Resource, Result};
+use kvm_core::{Error, ErrorKind, HostDeviceRef, Peripheral, PeripheralKind, PeripheralName, Resource, Result};
 use kvm_xml::value::YesNo;
 use kvm_xml::{Domain, domain as xml};
 
@@ -15,6 +15,9 @@ pub(crate) fn peripheral(spec: &DeviceSpec, machine: &[&Domain]) -> Result<Perip
     Ok(match spec {
         DeviceSpec::Clipboard(_) => Peripheral::Channel(Box::new(clipboard(machine)?)),
         DeviceSpec::Controller(spec) => Peripheral::Controller(Box::new(controller(spec, machine))),
+        DeviceSpec::Mdev(spec) => Peripheral::of_host(HostDeviceRef::Mdev(spec.mdev)),
+        DeviceSpec::Pci(spec) => Peripheral::of_host(HostDeviceRef::Pci(spec.pci)),
+        DeviceSpec::Usb(spec) => Peripheral::of_host(spec.usb.into()),
         DeviceSpec::Redirect(_) => Peripheral::Redirect(Box::new(redirect(machine)?)),
         DeviceSpec::Rng(spec) => Peripheral::Rng(Box::new(xml::Rng {
             alias: alias(PeripheralKind::Rng, machine),

@@ -10,6 +10,7 @@ use kvm_xml::domain::{CharType, ControllerType, WatchdogModel};
 
 use super::{AttachPlan, DETACH_TIMEOUT, DetachPlan, FIND_DEVICE, Subject, facet};
 use crate::build::peripheral::{peripheral, share_memory, shares_memory, taken};
+use crate::host_device::assign;
 use crate::place::Places;
 use crate::policy::PlanContext;
 use crate::spec::DeviceSpec;
@@ -64,13 +65,28 @@ pub async fn plan_device_attach(
     facet(host)?;
     let subject = Subject::read(host, vm, wanted.impact).await?;
     let documents: Vec<_> = subject.documents().collect();
-    let new = peripheral(&wanted.device, &documents)?;
-    let key = DeviceRef::Peripheral(new.key());
-    if documents.iter().any(|document| key.find(document).is_some()) {
-        return Err(taken(&new, vm.name.as_str()));
+    let news = match wanted.device.of_host() {
+        Some((device, scope)) => {
+            let given = assign(host, &vm.id, device, scope).await?;
+            given.into_iter().map(|given| (Peripheral::of_host(given.device), given.about)).collect()
+        }
+        None => vec![(peripheral(&wanted.device, &documents)?, about(&wanted.device))],
+    };
+    for (new, _) in &news {
+        let key = DeviceRef::Peripheral(new.key());
+        if documents.iter().any(|document| key.find(document).is_some()) {
+            return Err(taken(new, vm.name.as_str()));
+        }
+        if subject.impact.reaches(Which::Live) {
+            check_plug(new, "plugged into")?;
+        }
     }
-    if subject.impact.reaches(Which::Live) {
-        check_plug(&new, "plugged into")?;
+    if news.len() > 1 && subject.impact.reaches(Which::Live) {
+        let text = format!("a group of {} devices cannot be plugged into a running VM", news.len());
+        return Err(Error::new(ErrorKind::Unsupported, text)
+            .on(Resource::Field("device".into()))
+            .with_detail("the host's drivers let go of all of them at once only when the VM starts")
+            .during(PLUG_LIVE));
     }
     let mut lines = Vec::new();
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
@@ -80,20 +96,26 @@ pub async fn plan_device_attach(
         lines.extend(line);
         steps.extend(step.map(|step| Box::new(step) as Box<dyn Step>));
     }
-    lines.push(subject.line("attach", "device", &key.to_string(), &about(&wanted.device)));
-    // Once it is plugged in the guest may use it: whoever dies then, it is not taken away again.
-    let reversible = steps.len();
-    let document = Device::Peripheral(new);
-    steps.push(Box::new(AttachDevice {
-        id: vm.id,
-        name: vm.name.clone(),
-        device: key.clone(),
-        document: document.to_xml(),
-        impact: subject.impact,
-    }));
-    let title = format!("attach {key} to {}", vm.name);
+    let mut devices = Vec::new();
+    for (new, note) in news {
+        let (key, document) = (DeviceRef::Peripheral(new.key()), Device::Peripheral(new));
+        lines.push(subject.line("attach", "device", &key.to_string(), &note));
+        steps.push(Box::new(AttachDevice {
+            id: vm.id,
+            name: vm.name.clone(),
+            device: key.clone(),
+            document: document.to_xml(),
+            impact: subject.impact,
+        }));
+        devices.push((key, document));
+    }
+    // Once all are plugged in the guest may use them: whoever dies then, they are not taken away again.
+    let reversible = steps.len().saturating_sub(1);
+    let none = || Error::internal("the plan has no device");
+    let (device, document) = devices.into_iter().next().ok_or_else(none)?;
+    let title = format!("attach {device} to {}", vm.name);
     let plan = subject.plan("vm.attach-device", title, &host_info, (lines, steps), reversible);
-    Ok(AttachPlan { plan, device: key, document })
+    Ok(AttachPlan { plan, device, document })
 }
 
 /// Plans to take a device out of a machine. Of a running one the guest is asked and waited for; when it does not give the

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt as _;
-use kvm_core::{ErrorKind, Host, MdevId, PciAddress, Result, UsbAddress, UsbId, View, VmFilter, VmSummary};
+use kvm_core::{ErrorKind, Host, HostDeviceRef, PciAddress, Result, View, VmFilter, VmSummary};
 use kvm_xml::Domain;
-use kvm_xml::domain::{Hostdev, HostdevSource, HostdevType, Interface, InterfaceSourceAddress, InterfaceType};
+use kvm_xml::domain::{Interface, InterfaceSourceAddress, InterfaceType};
 
 use super::{DeviceUser, HostAddress};
 use crate::parallel;
@@ -13,21 +13,22 @@ use crate::parallel;
 /// A device that a document names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Claim {
-    /// By its place.
-    At(HostAddress),
-    /// Any USB device of this kind.
-    UsbId(UsbId),
+    /// To give it to the guest.
+    Given(HostDeviceRef),
+    /// To build upon it: a disk, or a network device.
+    Below(HostAddress),
 }
 
 impl Claim {
     /// Whether the device there is the one that is meant.
     pub(crate) fn is(&self, address: &HostAddress) -> bool {
         match (self, address) {
-            (Self::UsbId(wanted), HostAddress::Usb(_, id)) => Some(wanted) == id.as_ref(),
-            // What stands in a document need not say what the device is.
-            (Self::At(HostAddress::Usb(a, _)), HostAddress::Usb(b, _)) => a == b,
-            (Self::At(wanted), there) => wanted == there,
-            (Self::UsbId(_), _) => false,
+            (Self::Below(wanted), there) => wanted == there,
+            (Self::Given(HostDeviceRef::Pci(wanted)), HostAddress::Pci(there)) => wanted == there,
+            (Self::Given(HostDeviceRef::UsbAddress(wanted)), HostAddress::Usb(there, _)) => wanted == there,
+            (Self::Given(HostDeviceRef::UsbId(wanted)), HostAddress::Usb(_, id)) => Some(wanted) == id.as_ref(),
+            (Self::Given(HostDeviceRef::Mdev(wanted)), HostAddress::Mdev(there)) => wanted == there,
+            _ => false,
         }
     }
 }
@@ -76,38 +77,10 @@ pub(crate) fn of(address: Option<&HostAddress>, uses: &[Use]) -> Vec<DeviceUser>
 /// The devices of the host that a document names.
 fn claims(document: &Domain) -> BTreeSet<Claim> {
     let Some(devices) = &document.devices else { return BTreeSet::new() };
-    let given = devices.hostdev.iter().filter_map(hostdev);
+    let given = devices.hostdev.iter().filter_map(HostDeviceRef::of).map(Claim::Given);
     let nics = devices.interface.iter().filter_map(interface);
     let disks = devices.disk.iter().filter_map(|disk| disk.source.as_ref()?.dev.clone()).map(HostAddress::Block);
-    given.chain(nics.chain(disks).map(Claim::At)).collect()
-}
-
-/// The device that an element gives to the guest.
-pub(crate) fn hostdev(element: &Hostdev) -> Option<Claim> {
-    let source = element.source.as_ref()?;
-    let address = source.address.as_ref();
-    match element.r#type? {
-        HostdevType::Pci => {
-            let address = address?;
-            let bus = u8::try_from(address.bus?).ok()?;
-            let (slot, function) = (address.slot.unwrap_or_default(), address.function.unwrap_or_default());
-            let at = PciAddress::new(address.domain.unwrap_or_default(), bus, slot, function)?;
-            Some(Claim::At(HostAddress::Pci(at)))
-        }
-        HostdevType::Usb => match address {
-            Some(address) => {
-                let at = UsbAddress::new(address.bus?, address.device?)?;
-                Some(Claim::At(HostAddress::Usb(at, usb_id(source))))
-            }
-            None => usb_id(source).map(Claim::UsbId),
-        },
-        HostdevType::Mdev => Some(Claim::At(HostAddress::Mdev(MdevId::from(address?.uuid?)))),
-        _ => None,
-    }
-}
-
-fn usb_id(source: &HostdevSource) -> Option<UsbId> {
-    UsbId::new(source.vendor.as_ref()?.id?, source.product.as_ref()?.id?)
+    given.chain(nics.chain(disks).map(Claim::Below)).collect()
 }
 
 /// A network device that is a function of the host's own, or sits on one of its interfaces.
@@ -128,6 +101,7 @@ fn function(address: &InterfaceSourceAddress) -> Option<PciAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kvm_core::{MdevId, UsbAddress, UsbId};
     use kvm_xml::Document as _;
 
     #[test]

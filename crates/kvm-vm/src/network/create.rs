@@ -6,6 +6,7 @@ use kvm_xml::network::ForwardMode;
 use kvm_xml::{Document as _, Network, Severity};
 
 use super::error;
+use super::function::check_physical;
 use super::links::{Link, links};
 use crate::policy::PlanContext;
 use crate::step::{AutostartNetwork, DefineNetwork, StartNetwork};
@@ -43,6 +44,7 @@ pub async fn plan_network_create(
     check_networks(host, &name, document).await?;
     let links = links(host).await;
     check_host(document, links.as_deref().unwrap_or_default())?;
+    check_physical(host, document).await?;
 
     let mut document = document.clone();
     let uuid = *document.uuid.get_or_insert_with(|| cx.entropy.uuid());

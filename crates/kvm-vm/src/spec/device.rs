@@ -2,13 +2,17 @@
 
 use std::str::FromStr;
 
-use kvm_core::{Error, Resource, Result, ShareDir};
+use kvm_core::{
+    Error, HostDeviceRef, MdevId, PciAddress, PeripheralKind, PeripheralName, PeripheralRef, Resource, Result,
+    ShareDir, UsbAddress, UsbId,
+};
 use kvm_xml::domain::{ControllerModel, ControllerType, SoundModel, WatchdogAction, WatchdogModel};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{pairs, read_named};
+use crate::host_device::GroupScope;
 use crate::text::{auto, choices, refused, switch, text_serde, words};
 
 const FIELD: &str = "device";
@@ -34,6 +38,10 @@ pub enum DeviceSpec {
     Clipboard(ClipboardSpec),
     /// A controller.
     Controller(ControllerSpec),
+    /// A mediated device of the host.
+    Mdev(MdevDeviceSpec),
+    /// A device of the host on the PCI bus.
+    Pci(PciSpec),
     /// A port to which a SPICE viewer can send a USB device.
     Redirect(RedirectSpec),
     /// A random number generator.
@@ -42,6 +50,8 @@ pub enum DeviceSpec {
     Share(ShareSpec),
     /// A sound card.
     Sound(SoundSpec),
+    /// A USB device of the host.
+    Usb(UsbSpec),
     /// A socket between host and guest.
     Vsock(VsockSpec),
     /// A watchdog.
@@ -49,7 +59,8 @@ pub enum DeviceSpec {
 }
 
 /// The keys that say what a device is.
-const KINDS: [&str; 8] = ["clipboard", "controller", "redirect", "rng", "share", "sound", "vsock", "watchdog"];
+const KINDS: [&str; 11] =
+    ["clipboard", "controller", "mdev", "pci", "redirect", "rng", "share", "sound", "usb", "vsock", "watchdog"];
 
 /// The clipboard between guest and viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +79,107 @@ pub struct ControllerSpec {
     /// Its model, such as `virtio-scsi` or `qemu-xhci`; the best of its bus if left out.
     #[serde(default, with = "auto", skip_serializing_if = "Option::is_none")]
     pub model: Option<ControllerModel>,
+}
+
+/// A mediated device of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MdevDeviceSpec {
+    /// Its uuid.
+    pub mdev: MdevId,
+}
+
+/// A device of the host on the PCI bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PciSpec {
+    /// Where it is on the host.
+    pub pci: PciAddress,
+    /// Whether all others of its IOMMU group come with it, such as the audio function of a graphics card.
+    #[serde(default, with = "switch", skip_serializing_if = "is_off")]
+    pub group: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_off(group: &bool) -> bool {
+    !group
+}
+
+/// A USB device of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsbSpec {
+    /// Which.
+    pub usb: UsbChoice,
+}
+
+/// A USB device of the host, by what it is or by where it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum UsbChoice {
+    /// `046d:c52b`
+    Id(UsbId),
+    /// `1-4`
+    Address(UsbAddress),
+}
+
+impl UsbChoice {
+    /// Reads `VENDOR:PRODUCT` or `BUS-DEVICE`.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.contains('-') {
+            true => UsbAddress::parse(text).map(Self::Address),
+            false => UsbId::parse(text).map(Self::Id),
+        }
+    }
+}
+
+impl TryFrom<String> for UsbChoice {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<UsbChoice> for String {
+    fn from(usb: UsbChoice) -> Self {
+        match usb {
+            UsbChoice::Id(id) => id.to_string(),
+            UsbChoice::Address(address) => address.to_string(),
+        }
+    }
+}
+
+impl From<UsbChoice> for HostDeviceRef {
+    fn from(usb: UsbChoice) -> Self {
+        match usb {
+            UsbChoice::Id(id) => Self::UsbId(id),
+            UsbChoice::Address(address) => Self::UsbAddress(address),
+        }
+    }
+}
+
+impl DeviceSpec {
+    /// What tells a device of the host apart from a machine's others; `None` for any other device.
+    #[must_use]
+    pub fn host_key(&self) -> Option<PeripheralRef> {
+        let (device, _) = self.of_host()?;
+        let name = PeripheralName::parse(&device.to_string()).ok()?;
+        Some(PeripheralRef::named(PeripheralKind::Hostdev, name))
+    }
+
+    /// The device of the host that is meant, and whether its IOMMU group comes with it; `None` for any other device.
+    pub(crate) fn of_host(&self) -> Option<(HostDeviceRef, GroupScope)> {
+        match self {
+            Self::Mdev(spec) => Some((HostDeviceRef::Mdev(spec.mdev), GroupScope::Function)),
+            Self::Pci(spec) => {
+                let scope = if spec.group { GroupScope::Group } else { GroupScope::Function };
+                Some((HostDeviceRef::Pci(spec.pci), scope))
+            }
+            Self::Usb(spec) => Some((spec.usb.into(), GroupScope::Function)),
+            _ => None,
+        }
+    }
 }
 
 /// A port for a USB device that a SPICE viewer sends.
@@ -222,10 +334,13 @@ impl TryFrom<Map<String, Value>> for DeviceSpec {
         match kind {
             "clipboard" => read(map).map(Self::Clipboard),
             "controller" => read(map).map(Self::Controller),
+            "mdev" => read(map).map(Self::Mdev),
+            "pci" => read(map).map(Self::Pci),
             "redirect" => read(map).map(Self::Redirect),
             "rng" => read(map).map(Self::Rng),
             "share" => read(map).map(Self::Share),
             "sound" => read(map).map(Self::Sound),
+            "usb" => read(map).map(Self::Usb),
             "vsock" => read(map).map(Self::Vsock),
             _ => read(map).map(Self::Watchdog),
         }
@@ -266,6 +381,11 @@ mod tests {
             ("watchdog=itco,action=poweroff", r#"{"watchdog":"itco","action":"poweroff"}"#),
             ("sound=ich9", r#"{"sound":"ich9"}"#),
             ("redirect", r#"{"redirect":"auto"}"#),
+            ("pci=01:00.0", r#"{"pci":"0000:01:00.0"}"#),
+            ("pci=0000:01:00.0,group", r#"{"pci":"0000:01:00.0","group":true}"#),
+            ("usb=046d:c52b", r#"{"usb":"046d:c52b"}"#),
+            ("usb=001-004", r#"{"usb":"1-4"}"#),
+            ("mdev=83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", r#"{"mdev":"83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"}"#),
             ("clipboard", r#"{"clipboard":"auto"}"#),
             ("controller=scsi,model=virtio-scsi", r#"{"controller":"scsi","model":"virtio-scsi"}"#),
             ("share=/srv/a,,b,tag=data,readonly", r#"{"share":"/srv/a,b","tag":"data","readonly":true}"#),
@@ -293,6 +413,12 @@ mod tests {
             ("sound=$(id)", "sound"),
             ("controller", "scsi, usb"),
             ("controller=pci", "scsi, usb"),
+            ("pci", "0000:01:00.0"),
+            ("pci=../../etc", "0000:01:00.0"),
+            ("pci=01:00.0,group=perhaps", "perhaps"),
+            ("usb=1-4-5", "BUS-DEVICE"),
+            ("usb=$(id)", "VENDOR:PRODUCT"),
+            ("mdev=0", "8-4-4-4-12"),
             ("share", "share"),
             ("share=/srv/data", "tag"),
             ("share=/,tag=a", "root directory"),

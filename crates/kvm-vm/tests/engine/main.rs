@@ -18,6 +18,7 @@ mod migrate;
 mod names;
 mod network;
 mod package;
+mod passthrough;
 mod peripheral;
 mod pool;
 mod power;
