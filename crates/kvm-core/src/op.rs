@@ -39,5 +39,5 @@ pub use memory::MemoryStore;
 pub use peer::{Peer, Peers};
 pub use plan::{Plan, PlanLine};
 pub use replay::{OpStatus, OpView, StepState};
-pub use step::{Already, Catalogue, Decode, Probe, Step, StepContext};
+pub use step::{Already, Attempt, Catalogue, Decode, Probe, Step, StepContext};
 pub use store::{FileStore, Journal, Store};

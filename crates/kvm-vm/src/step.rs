@@ -11,6 +11,7 @@ mod block_job;
 mod content;
 mod device;
 mod forward;
+mod interrupted;
 mod machine;
 mod memory;
 mod migrate;
@@ -28,6 +29,7 @@ pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubje
 pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, ReserveVolume, UploadVolume};
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use forward::{AddNetworkEntry, InstallHook, SetForwards};
+pub(crate) use interrupted::Merge;
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use memory::ShareMemory;
 pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
@@ -245,7 +247,8 @@ mod tests {
         let (original, new) = (copy.from.clone(), copy.volume.clone());
         round_trip(&CopyImage { disk: disk.clone(), copy });
         round_trip(&UseImage { disk: disk.clone(), original, from: image.clone(), copy: new, to });
-        round_trip(&PullImage { disk, image: image.clone(), base: Some(image), speed });
+        let merge = Merge { disk: disk.clone(), overlay: image.clone(), base: image.clone() };
+        round_trip(&PullImage { disk, image: image.clone(), base: Some(image.clone()), speed });
         round_trip(&Define { id, name: name.clone(), document: "<domain/>".into(), keep: kvm_core::Keep::STATE });
         round_trip(&Undefine { id, name: name.clone() });
         round_trip(&SetAutostart { id, name: name.clone() });
@@ -255,7 +258,8 @@ mod tests {
         let spec = kvm_core::SnapshotSpec::internal(snapshot.clone());
         round_trip(&CreateSnapshot { id, name: name.clone(), spec, pools });
         let what = kvm_core::Remove::Everything;
-        round_trip(&DeleteSnapshot { id, name, snapshot, what, pools: vec![] });
+        let (merges, memory) = (vec![merge], Some(image));
+        round_trip(&DeleteSnapshot { id, name, snapshot, what, pools: vec![], merges, memory });
         let (name, uuid) = (kvm_core::NetworkName::parse("lab").unwrap(), uuid::Uuid::from_u128(7));
         round_trip(&DefineNetwork { name: name.clone(), uuid, document: "<network/>".into() });
         round_trip(&AutostartNetwork { name: name.clone() });

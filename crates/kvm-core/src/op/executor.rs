@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::VERSION;
 use super::{
-    Already, Catalogue, Entry, ErrorRecord, Header, Journal, LockGuard, LockKey, OpId, OpStatus, OpView, Owner, Plan,
-    Probe, Record, Step, StepContext, StepRecord, StepState, Store,
+    Already, Attempt, Catalogue, Entry, ErrorRecord, Header, Journal, LockGuard, LockKey, OpId, OpStatus, OpView,
+    Owner, Plan, Probe, Record, Step, StepContext, StepRecord, StepState, Store,
 };
 use crate::{
     Clock, Entropy, Error, ErrorKind, Host, Progress, Reporter, Resource, Result, StepOutcome, SystemClock,
@@ -378,12 +378,13 @@ impl Run<'_> {
         self.report_step(i, StepOutcome::Started);
         let mut result = self.hook(Moment::Before, i).await?;
         if result.is_ok() {
-            result = self.apply(i, cancel).await;
+            let attempt = if begun_before { Attempt::Again } else { Attempt::First };
+            result = self.apply(i, cancel, attempt).await;
         }
         if result.is_ok() {
             result = match self.verdict(Moment::After, i).await {
                 Verdict::Repeat => match self.probe(i, cancel).await? {
-                    Probe::Pending => self.apply(i, cancel).await,
+                    Probe::Pending => self.apply(i, cancel, Attempt::Again).await,
                     Probe::Done => Ok(()),
                 },
                 other => Self::obey(other, Moment::After, i)?,
@@ -476,25 +477,26 @@ impl Run<'_> {
     }
 
     async fn probe(&self, i: usize, cancel: &CancellationToken) -> Result<Probe> {
-        self.steps[i].probe(&self.step_context(cancel)).await
+        self.steps[i].probe(&self.step_context(cancel, Attempt::Again)).await
     }
 
-    async fn apply(&self, i: usize, cancel: &CancellationToken) -> Result<()> {
-        self.steps[i].apply(&self.step_context(cancel)).await
+    async fn apply(&self, i: usize, cancel: &CancellationToken, attempt: Attempt) -> Result<()> {
+        self.steps[i].apply(&self.step_context(cancel, attempt)).await
     }
 
     async fn undo(&self, i: usize) -> Result<()> {
         let never = CancellationToken::new();
-        self.steps[i].undo(&self.step_context(&never)).await
+        self.steps[i].undo(&self.step_context(&never, Attempt::Again)).await
     }
 
-    fn step_context<'s>(&'s self, cancel: &'s CancellationToken) -> StepContext<'s> {
+    fn step_context<'s>(&'s self, cancel: &'s CancellationToken, attempt: Attempt) -> StepContext<'s> {
         StepContext {
             host: self.cx.host,
             clock: &*self.executor.clock,
             reporter: self.cx.reporter,
             cancel,
             peers: self.executor.catalogue.peers(),
+            attempt,
         }
     }
 

@@ -54,6 +54,17 @@ pub struct StepContext<'a> {
     pub cancel: &'a CancellationToken,
     /// The way to other hosts.
     pub peers: &'a dyn Peers,
+    /// Whether something of the step may be there from an attempt before.
+    pub attempt: Attempt,
+}
+
+/// Whether a step is done for the first time in its operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// Nothing of it was begun: what is there is somebody else's.
+    First,
+    /// It was begun before, and interrupted or not taken back; so it is while it is being undone.
+    Again,
 }
 
 impl StepContext<'_> {

@@ -139,6 +139,10 @@ impl Subject<'_> {
 
     /// The new files of an external one: beside each image its overlay, and beside the first the memory.
     async fn files(&self, wanted: &SnapshotCreate, with_memory: bool) -> Result<SnapshotPlace> {
+        // A file that no pool has seen yet would later be taken for one of ours.
+        for pool in self.pools(&self.images()).await? {
+            self.host.storage.refresh_pool(&pool).await?;
+        }
         let (mut overlays, mut memory): (Vec<Overlay>, _) = (Vec::new(), None);
         let (vm, snapshot) = (part(self.vm.name.as_str()), part(wanted.name.as_str()));
         for (name, disk) in disks_to_keep(&self.document) {

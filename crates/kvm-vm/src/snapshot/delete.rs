@@ -2,7 +2,8 @@
 
 use kvm_core::op::{Plan, PlanLine, Step};
 use kvm_core::{
-    DiskPath, Error, ErrorKind, Host, Remove, Resource, Result, SnapshotInfo, SnapshotKind, SnapshotName, VmSummary,
+    DeviceRef, DiskPath, Error, ErrorKind, Host, Remove, Resource, Result, SnapshotDisk, SnapshotInfo, SnapshotKind,
+    SnapshotName, VmSummary,
 };
 
 use kvm_image::graph::Operation;
@@ -10,7 +11,7 @@ use kvm_image::graph::Operation;
 use super::proof::{Proof, name as image_name};
 use super::{Subject, image_line, rule};
 use crate::block_job::CHECK_IMAGES;
-use crate::step::DeleteSnapshot;
+use crate::step::{DeleteSnapshot, Merge, StepSubject};
 
 /// Which snapshots go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +54,14 @@ pub async fn plan_snapshot_delete(
     };
     for name in &names {
         let Some(snapshot) = all.iter().find(|snapshot| snapshot.name == *name).cloned() else { continue };
+        let (mut merges, mut memory) = (Vec::new(), None);
         match what {
             Remove::Record => lines.push(record(&snapshot)),
-            Remove::Everything => subject.remove(&snapshot, (&all, &now), proof.as_ref(), &mut lines).await?,
+            Remove::Everything => {
+                subject.remove(&snapshot, (&all, &now), proof.as_ref(), &mut lines).await?;
+                merges = subject.merges(&snapshot, &all, &now);
+                memory.clone_from(&snapshot.memory_file);
+            }
         }
         steps.push(Box::new(DeleteSnapshot {
             id: vm.id,
@@ -63,6 +69,8 @@ pub async fn plan_snapshot_delete(
             snapshot: name.clone(),
             what,
             pools: pools.clone(),
+            merges,
+            memory,
         }));
         all = rule::without(name, &all, &mut now);
     }
@@ -118,7 +126,9 @@ impl Subject<'_> {
             // As the graph knows it: the image that the machine writes to before anything is merged.
             let active = self.now().into_iter().find(|(name, _)| *name == disk.disk).map(|(_, path)| path);
             let active = active.or_else(|| rule::overlay(snapshot, disk, all, now));
-            if let (Some(active), Some(base)) = (active, &disk.image) {
+            if let (Some(active), Some(base)) = (active, &disk.image)
+                && active != *base
+            {
                 operations.push(Operation::Commit { active: image_name(&active), base: image_name(base) });
             }
         }
@@ -130,6 +140,11 @@ impl Subject<'_> {
         }
         for disk in &snapshot.disks {
             let (Some(image), true) = (&disk.image, is_merged) else { continue };
+            if now.contains(&(disk.disk.clone(), image.clone())) {
+                let line = PlanLine::new("keep", "image", image.as_str());
+                lines.push(line.note(format!("{} was merged before", disk.disk)));
+                continue;
+            }
             let line = image_line(self.host, "change", image).await?;
             lines.push(line.note(format!("what was written to {} since goes into it", disk.disk)));
             self.check_room(image, rule::overlay(snapshot, disk, all, now).as_ref()).await?;
@@ -138,6 +153,19 @@ impl Subject<'_> {
             lines.push(image_line(self.host, "remove", path).await?);
         }
         Ok(())
+    }
+
+    /// What goes into which image.
+    fn merges(&self, snapshot: &SnapshotInfo, all: &[SnapshotInfo], now: &[rule::Now]) -> Vec<Merge> {
+        if snapshot.kind() == SnapshotKind::Internal || !rule::is_before_current(snapshot, all) {
+            return Vec::new();
+        }
+        let merge = |disk: &SnapshotDisk| {
+            let (overlay, base) = (rule::overlay(snapshot, disk, all, now)?, disk.image.clone()?);
+            let device = DeviceRef::Disk(disk.disk.clone());
+            Some(Merge { disk: StepSubject { id: self.vm.id, name: self.vm.name.clone(), device }, overlay, base })
+        };
+        snapshot.disks.iter().filter_map(merge).collect()
     }
 
     /// Whether what an overlay holds fits into the image below, at worst beside what is there.

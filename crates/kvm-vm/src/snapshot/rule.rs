@@ -121,7 +121,9 @@ pub(super) fn overlay(
     now: &[Now],
 ) -> Option<DiskPath> {
     if snapshot.current {
-        return now.iter().find(|(name, _)| *name == disk.disk).map(|(_, path)| path.clone());
+        let image = now.iter().find(|(name, _)| *name == disk.disk).map(|(_, path)| path.clone());
+        // Back in the image below, it was merged by an attempt that its hypervisor did not survive.
+        return if image == disk.image { disk.overlay.clone() } else { image };
     }
     // Reverts give overlays new names, of which the next snapshot knows the right one.
     let next = all.iter().find(|other| other.parent.as_ref() == Some(&snapshot.name) && is_before_current(other, all));

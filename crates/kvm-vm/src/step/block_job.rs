@@ -49,7 +49,7 @@ pub(super) struct Seen {
 }
 
 impl Subject {
-    fn disk(&self) -> Result<&DiskName> {
+    pub(super) fn disk(&self) -> Result<&DiskName> {
         match &self.device {
             DeviceRef::Disk(disk) => Ok(disk),
             other => Err(Error::internal(format!("{other} is no disk"))),
@@ -83,7 +83,7 @@ impl Subject {
     }
 
     /// Waits until a job is over, or ready, whichever comes first. Whoever cancels finds it still going on.
-    async fn wait(&self, cx: &StepContext<'_>, title: &str) -> Result<()> {
+    pub(super) async fn wait(&self, cx: &StepContext<'_>, title: &str) -> Result<()> {
         let mut unseen = Duration::ZERO;
         loop {
             match self.job(cx).await {
@@ -229,6 +229,13 @@ impl Pivot {
         let seen = self.disk.see(cx, View::CONFIG).await?;
         Ok((seen.image.as_deref() == Some(&*normal(self.from.as_str()))).then_some(seen.disk))
     }
+
+    /// Has the next start find the new image.
+    pub(super) async fn configure(&self, cx: &StepContext<'_>) -> Result<()> {
+        let Some(disk) = self.stale(cx).await? else { return Ok(()) };
+        let disk = Device::Disk(Box::new(at(disk, &self.to)?));
+        crate::device::facet(cx.host)?.update(&self.disk.id, &disk, Impact::Config).await
+    }
 }
 
 #[async_trait]
@@ -259,9 +266,7 @@ impl Step for Pivot {
             facet(cx.host)?.pivot(&self.disk.id, self.disk.disk()?).await?;
         }
         // Hypervisors do this by themselves where both documents had the same image.
-        let Some(disk) = self.stale(cx).await? else { return Ok(()) };
-        let disk = Device::Disk(Box::new(at(disk, &self.to)?));
-        crate::device::facet(cx.host)?.update(&self.disk.id, &disk, Impact::Config).await
+        self.configure(cx).await
     }
 
     async fn undo(&self, _: &StepContext<'_>) -> Result<()> {

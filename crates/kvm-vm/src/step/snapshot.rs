@@ -1,14 +1,15 @@
 //! Taking snapshots, going back to them and deleting them as part of a plan.
 
 use async_trait::async_trait;
-use kvm_core::op::{Already, Probe, Step, StepContext};
+use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
 use kvm_core::{
-    Error, ErrorKind, Host, PoolName, Progress, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName,
-    SnapshotPlace, SnapshotSpec, View, VmId, VmName, VmRef, VmState,
+    DiskPath, Error, ErrorKind, Host, Overlay, PoolName, Progress, Remove, Resource, Result, Revert, SnapshotInfo,
+    SnapshotName, SnapshotPlace, SnapshotSpec, View, VmId, VmName, VmRef, VmState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::interrupted::{Merge, Merged, remove, volume};
 use super::{to_json, unless_gone};
 use crate::snapshot::snapshots;
 
@@ -36,6 +37,22 @@ impl CreateSnapshot {
         let theirs = found.disks.iter().filter_map(|disk| disk.overlay.as_ref());
         is_described && theirs.eq(overlays)
     }
+
+    /// Removes the file with the memory of an attempt that did not come to the disks: nobody opens it then.
+    async fn clear(&self, cx: &StepContext<'_>) -> Result<()> {
+        let SnapshotPlace::External { overlays, memory } = &self.spec.place else { return Ok(()) };
+        for Overlay { path, .. } in overlays {
+            if volume(cx, path).await?.is_some() {
+                let message = format!("{path} stays: nobody can see whether {} writes to it", self.name);
+                cx.reporter.report(&Progress::Warning { message });
+                return Ok(());
+            }
+        }
+        match memory {
+            Some(memory) => remove(cx, memory).await,
+            None => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -61,13 +78,21 @@ impl Step for CreateSnapshot {
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        // What came or went behind the back of a pool would else be in the way.
+        look_again(cx, &self.pools).await;
+        if cx.attempt == Attempt::Again && find(cx, &self.id, &self.spec.name).await?.is_none() {
+            self.clear(cx).await?;
+        }
         snapshots(cx.host)?.create(&self.id, &self.spec).await?;
         look_again(cx, &self.pools).await;
         Ok(())
     }
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
-        let Some(found) = find(cx, &self.id, &self.spec.name).await? else { return Ok(()) };
+        let Some(found) = find(cx, &self.id, &self.spec.name).await? else {
+            look_again(cx, &self.pools).await;
+            return self.clear(cx).await;
+        };
         if !self.made(&found) {
             let message = format!(
                 "snapshot {} of {} stays: it is not the one that this operation made",
@@ -166,10 +191,48 @@ pub(crate) struct DeleteSnapshot {
     pub(crate) snapshot: SnapshotName,
     pub(crate) what: Remove,
     pub(crate) pools: Vec<PoolName>,
+    /// What goes into which image.
+    #[serde(default)]
+    pub(crate) merges: Vec<Merge>,
+    /// Its file with the memory.
+    #[serde(default)]
+    pub(crate) memory: Option<DiskPath>,
 }
 
 impl DeleteSnapshot {
     pub(crate) const NAME: &'static str = "delete-snapshot";
+
+    /// Does disk by disk what an attempt began that its hypervisor did not survive: libvirt merges one disk after the other,
+    /// and refuses to go on where the first one was merged. Gives the refusal back when none was.
+    async fn complete(&self, cx: &StepContext<'_>, refusal: Error) -> Result<()> {
+        look_again(cx, &self.pools).await;
+        let mut merges = Vec::with_capacity(self.merges.len());
+        for merge in &self.merges {
+            merges.push((merge, merge.look(cx).await?));
+        }
+        let is_active = cx.host.hypervisor.find(&VmRef::Id(self.id)).await?.state.is_active();
+        if !is_active || merges.iter().all(|(_, how_far)| *how_far == Merged::No) {
+            return Err(refusal);
+        }
+        for (merge, how_far) in merges {
+            merge.finish(cx, how_far).await?;
+            if how_far == Merged::Unnoticed {
+                let message = format!(
+                    "{} of {} is shown in {} until the VM is power-cycled: the hypervisor did not notice the end of the merge",
+                    merge.disk.device, self.name, merge.overlay
+                );
+                cx.reporter.report(&Progress::Warning { message });
+            }
+        }
+        snapshots(cx.host)?.delete(&self.id, &self.snapshot, Remove::Record).await?;
+        for path in self.merges.iter().map(|merge| &merge.overlay).chain(&self.memory) {
+            // Whatever a record says: what holds a state stays.
+            if self.merges.iter().all(|merge| merge.base != *path) {
+                remove(cx, path).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -195,7 +258,13 @@ impl Step for DeleteSnapshot {
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
-        unless_gone(snapshots(cx.host)?.delete(&self.id, &self.snapshot, self.what).await)?;
+        let deleted = match snapshots(cx.host)?.delete(&self.id, &self.snapshot, self.what).await {
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unavailable | ErrorKind::Timeout) => {
+                self.complete(cx, e).await
+            }
+            deleted => deleted,
+        };
+        unless_gone(deleted)?;
         look_again(cx, &self.pools).await;
         Ok(())
     }

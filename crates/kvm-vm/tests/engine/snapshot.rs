@@ -1,18 +1,24 @@
 //! Snapshots from plan to world: which kind, what is lost, and what is refused because something else would be.
 
+use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
-use kvm_core::op::{Catalogue, Plan};
+use kvm_core::op::{Catalogue, Direction, Plan, RunContext, Store as _};
 use kvm_core::{
-    AfterRevert, CheckpointSpec, DiskPath, Existing, Host, Overlay, PowerAction, Quiesce, Result, Revert, Risk,
-    SnapshotKind, SnapshotName, SnapshotPlace, SnapshotSpec, View, VmState,
+    AfterRevert, Bandwidth, CheckpointSpec, Clock as _, Device, DiskPath, ErrorKind, Existing, Host, Impact, Overlay,
+    PowerAction, Progress, Quiesce, Reporter, Result, Revert, Risk, SnapshotKind, SnapshotName, SnapshotPlace,
+    SnapshotSpec, StepOutcome, View, VmState,
 };
-use kvm_mock::Mock;
+use kvm_mock::{Fault, Method, Mock};
 use kvm_vm::{KeepMemory, SnapshotCreate, SnapshotScope, plan_revert, plan_snapshot, plan_snapshot_delete, snapshots};
+use kvm_xml::StorageVolume;
+use kvm_xml::domain::Disk;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{Bench, catalogue, said};
+use crate::support::{Bench, catalogue, context, said};
 
 fn name(text: &str) -> SnapshotName {
     text.parse().unwrap()
@@ -290,6 +296,132 @@ async fn a_revert_says_what_changed_in_the_definition() {
     assert_eq!(bench.vm("solo").await.state, VmState::Running);
     let e = bench.mock.read_at("/images/solo.qcow2", 0, 4);
     assert!(e.is_ok(), "the volume stays");
+}
+
+/// `solo` with a second disk, a snapshot of both, and what its guest wrote since.
+async fn pair(bench: &Bench) -> Vec<String> {
+    solo(bench, VmState::Running).await;
+    let vm = bench.vm("solo").await;
+    let spec: StorageVolume = kvm_xml::Document::from_xml(
+        "<volume><name>two.qcow2</name><capacity>1073741824</capacity><target><format type='qcow2'/></target></volume>",
+    )
+    .unwrap();
+    bench.host.storage.create_volume(&"default".parse().unwrap(), &spec).await.unwrap();
+    let disk: Disk = kvm_xml::Document::from_xml(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/images/two.qcow2'/>\
+         <target dev='vdb' bus='virtio'/></disk>",
+    )
+    .unwrap();
+    let disk = Device::Disk(Box::new(disk));
+    bench.host.hypervisor.devices().unwrap().attach(&vm.id, &disk, Impact::Both).await.unwrap();
+    let files = bench.mock.files().unwrap().into_keys().collect();
+    take(bench, "solo", &external("a")).await.unwrap();
+    for disk in ["vda", "vdb"] {
+        bench.mock.write_at(&format!("/images/solo-{disk}.a.qcow2"), 1 << 20, disk.as_bytes()).unwrap();
+    }
+    files
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_that_ended_for_one_disk_alone_is_completed() {
+    for which in ["the plan from before", "another plan"] {
+        let bench = Bench::new();
+        let files = pair(&bench).await;
+        let plan = delete(&bench, "solo", "a", SnapshotScope::This).await.unwrap();
+        // As libvirt does before it is killed: the first disk is merged, and nobody goes on from there.
+        let (id, jobs) = (bench.vm("solo").await.id, bench.host.hypervisor.block_jobs().unwrap());
+        let (vda, base) = ("vda".parse().unwrap(), DiskPath::parse("/images/free.qcow2").unwrap());
+        jobs.commit(&id, &vda, &base, Bandwidth::UNLIMITED).await.unwrap();
+        while !jobs.job(&id, &vda).await.unwrap().unwrap().ready {
+            bench.clock.sleep(Duration::from_secs(1)).await;
+        }
+        jobs.pivot(&id, &vda).await.unwrap();
+        // Another plan is made of what there is now.
+        let again = delete(&bench, "solo", "a", SnapshotScope::This).await.unwrap();
+        let shown = again.to_string();
+        assert!(
+            shown.contains("vda was merged before") && !shown.contains("remove  volume    default/free"),
+            "{shown}"
+        );
+        bench.mock.inject(Fault::next(Method::DeleteSnapshot, ErrorKind::Internal));
+        bench.run(if which == "the plan from before" { plan } else { again }).await.unwrap();
+        assert_eq!(names(&bench, "solo").await, Vec::<String>::new());
+        assert_eq!(bench.mock.files().unwrap().into_keys().collect::<Vec<_>>(), files);
+        for (image, word) in [("free", b"vda"), ("two", b"vdb")] {
+            assert_eq!(bench.mock.read_at(&format!("/images/{image}.qcow2"), 1 << 20, 3).unwrap(), word);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_whose_end_the_host_did_not_notice_is_put_into_the_configuration() {
+    let bench = Bench::new();
+    pair(&bench).await;
+    let plan = delete(&bench, "solo", "a", SnapshotScope::This).await.unwrap();
+    bench.host.transport.remove_file(Path::new("/images/solo-vda.a.qcow2")).await.unwrap();
+    bench.mock.inject(Fault::next(Method::DeleteSnapshot, ErrorKind::Internal));
+    bench.run(plan).await.unwrap();
+    assert_eq!(names(&bench, "solo").await, Vec::<String>::new());
+    let id = bench.vm("solo").await.id;
+    let configured = bench.host.hypervisor.definition(&id, View::CONFIG).await.unwrap().devices.unwrap().disk;
+    let sources = configured.iter().filter_map(|disk| disk.source.as_ref()?.file.as_deref());
+    assert_eq!(sources.collect::<Vec<_>>(), ["/images/free.qcow2", "/images/two.qcow2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_that_did_not_begin_is_refused_with_the_hosts_own_reason() {
+    let bench = Bench::new();
+    pair(&bench).await;
+    let plan = delete(&bench, "solo", "a", SnapshotScope::This).await.unwrap();
+    let before = bench.picture().await;
+    bench.mock.inject(Fault::next(Method::DeleteSnapshot, ErrorKind::Internal));
+    assert_eq!(bench.run(plan).await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(bench.picture().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_of_an_attempt_that_came_to_nothing_does_not_stay() {
+    for direction in [Direction::Forward, Direction::Back] {
+        let bench = Bench::new();
+        solo(&bench, VmState::Running).await;
+        let before = bench.picture().await;
+        let plan = plan_snapshot(&bench.host, &bench.vm("solo").await, &external("a")).await.unwrap();
+        // The daemon is gone, and so is everybody who could take anything back.
+        bench.mock.inject(Fault::next(Method::CreateSnapshot, ErrorKind::Unavailable));
+        let cancel = CancellationToken::new();
+        let reporter = AtStep("take snapshot", || bench.mock.disconnect().unwrap());
+        let cx = RunContext { host: &bench.host, reporter: &reporter, cancel: &cancel };
+        bench.executor().run(plan, cx).await.unwrap_err();
+        bench.mock.reconnect().unwrap();
+        bench.host.transport.write_file(Path::new("/images/solo.a.mem"), b"half", 0o600).await.unwrap();
+        let open = bench.store.unfinished().await.unwrap();
+        let id = open[0].header.id.clone();
+        bench.executor().finish(&id, direction, context(&bench.host, &cancel)).await.unwrap();
+        match direction {
+            Direction::Forward => assert_eq!(names(&bench, "solo").await, ["a*"]),
+            Direction::Back => assert_eq!(bench.picture().await, before),
+        }
+        bench.assert_nothing_open().await;
+    }
+}
+
+/// Does something when a step of that title begins.
+struct AtStep<F>(&'static str, F);
+
+impl<F> std::fmt::Debug for AtStep<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtStep")
+    }
+}
+
+impl<F: Fn() + Send + Sync> Reporter for AtStep<F> {
+    fn report(&self, progress: &Progress) {
+        if let Progress::Step { title, outcome: StepOutcome::Started, .. } = progress
+            && title.starts_with(self.0)
+        {
+            self.1();
+        }
+    }
 }
 
 /// The process of `solo`, behind those of the machines that run already.
