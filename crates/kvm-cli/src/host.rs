@@ -9,6 +9,7 @@ use crate::printer::{Cell, Column, Outcome, Page, Printer, Table};
 use crate::session::Session;
 use crate::settings::HostEntry;
 
+mod device;
 mod devices;
 mod edit;
 mod trust;
@@ -28,6 +29,9 @@ pub enum Command {
     Show(Show),
     /// List the devices of a host: PCI, USB and others, with their IOMMU groups and users.
     Devices(devices::Args),
+    /// Make and take away mediated devices.
+    #[command(subcommand)]
+    Device(device::Command),
     /// Show the fingerprint of a host's SSH key, and trust it.
     Trust(trust::Args),
     /// Give a host a short name in hosts.toml.
@@ -66,6 +70,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
             printer.show(&Hosts { hosts, columns, args: args.list })
         }
         Command::Devices(args) => devices::run(args, session, printer).await,
+        Command::Device(command) => device::run(command, session, printer).await,
         Command::Trust(args) => trust::run(args, session, printer).await,
         Command::Add(args) => printer.show(&edit::add(args, session).await?),
         Command::Remove(args) => printer.show(&edit::remove(args, session).await?),

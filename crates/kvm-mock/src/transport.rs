@@ -15,7 +15,7 @@ use crate::mock::Mock;
 use crate::world::World;
 
 /// Directories that a host has although no file of this one lies in them.
-const DIRECTORIES: [&str; 8] = [
+const DIRECTORIES: [&str; 10] = [
     "/",
     "/etc",
     "/etc/libvirt/hooks/network.d",
@@ -24,6 +24,8 @@ const DIRECTORIES: [&str; 8] = [
     "/var/lib/libvirt",
     "/var/lib/libvirt/images",
     "/var/tmp",
+    "/proc",
+    "/proc/net",
 ];
 
 /// The most that a program may print on one stream.

@@ -11,12 +11,14 @@ use serde::{Serialize, Serializer};
 
 mod assign;
 mod class;
+mod mediated;
 mod needs;
 mod read;
 mod users;
 
 pub(crate) use assign::{GroupScope, assign};
 pub use class::DeviceClass;
+pub use mediated::{create_mediated, delete_mediated, find_unused_mediated};
 
 /// A device of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

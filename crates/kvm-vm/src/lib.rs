@@ -86,7 +86,7 @@ pub use edit::{Edit, EditOptions, edit_text, prepare_edit};
 pub use find::{resolve, select};
 pub use host_device::{
     DeviceClass, DeviceIdentity, DeviceUser, GroupMember, HostAddress, HostDevice, HostDeviceKind, IommuMembers,
-    MdevChoice, VirtualFunctions, host_devices,
+    MdevChoice, VirtualFunctions, create_mediated, delete_mediated, find_unused_mediated, host_devices,
 };
 pub use import::{Identity, ImportOptions, Trust, export, plan_import};
 pub use inventory::{Inventory, inventory};

@@ -2,8 +2,8 @@
 
 use kvm_core::{
     Bandwidth, Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Device, DeviceRef, Devices, DiskLimits, Error,
-    ErrorKind, Existing, HostDeviceRef, HypervisorExt as _, Impact, Iops, Peripheral, PeripheralKind, PowerAction,
-    UsbId, VcpuCount, View, VmChange, VmId, VmThread, VolumeInfo,
+    ErrorKind, Existing, HypervisorExt as _, Impact, Iops, PeripheralKind, PowerAction, VcpuCount, View, VmChange,
+    VmId, VmThread, VolumeInfo,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
@@ -206,25 +206,6 @@ cases! { CASES in "devices" on Cx;
         let other = Device::Peripheral(PeripheralKind::Sound.read("<sound model='usb'><alias name='ua-sound2'/></sound>")?);
         refused(facet(cx)?.attach(&id, &other, Impact::Live).await, ErrorKind::Unsupported)?;
         holds("it is there", sound.key()?.find(&document(cx, &id, View::LIVE).await?).is_some())
-    }
-
-    /// A device of the host goes into the configuration and out of it, told apart by where it is on the host.
-    async fn a_host_device_is_configured(cx) {
-        let id = cx.defined("a").await?;
-        let device = Device::Peripheral(Peripheral::of_host(HostDeviceRef::UsbId(UsbId::parse("1209:0001")?)));
-        facet(cx)?.attach(&id, &device, Impact::Config).await?;
-        holds("it is there", device.key()?.find(&document(cx, &id, View::CONFIG).await?).is_some())?;
-        refused(facet(cx)?.attach(&id, &device, Impact::Config).await, ErrorKind::AlreadyExists)?;
-        facet(cx)?.detach(&id, &device.key()?, Impact::Config).await?;
-        holds("it is gone", device.key()?.find(&document(cx, &id, View::CONFIG).await?).is_none())
-    }
-
-    /// A device that the host does not have is not plugged into a running machine.
-    async fn an_absent_host_device_is_refused_live(cx) {
-        let id = cx.running("a").await?;
-        let device = Device::Peripheral(Peripheral::of_host(HostDeviceRef::UsbId(UsbId::parse("1209:0001")?)));
-        refused(facet(cx)?.attach(&id, &device, Impact::Live).await, ErrorKind::InvalidState)?;
-        holds("it is not there", device.key()?.find(&document(cx, &id, View::LIVE).await?).is_none())
     }
 
     /// The link of a network device is taken down and up again while the machine runs.

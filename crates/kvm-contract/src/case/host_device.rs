@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use kvm_core::{Error, ErrorKind, HostDeviceName, HostDevices, MdevId, MdevSpec, Result};
+use kvm_core::{
+    Device, Devices, Error, ErrorKind, HostDeviceName, HostDeviceRef, HostDevices, Impact, MdevId, MdevSpec,
+    Peripheral, Result, UsbId, View,
+};
 use kvm_xml::NodeDevice;
 
 use crate::case::{Outcome, cases, holds, refused, same, sorted};
@@ -70,6 +73,37 @@ cases! { CASES in "host_devices" on Cx;
         refused(facet(cx)?.find(&made).await, ErrorKind::NotFound)?;
         same("how many more can be made", maker(cx).await?.2, left)
     }
+
+    /// A device of the host goes into a machine's configuration and out of it, told apart by where it is on the host.
+    async fn a_device_is_given_in_the_configuration(cx) {
+        let id = cx.defined("a").await?;
+        let device = stranger()?;
+        given(cx)?.attach(&id, &device, Impact::Config).await?;
+        let document = cx.hypervisor().definition(&id, View::CONFIG).await?;
+        holds("it is there", device.key()?.find(&document).is_some())?;
+        refused(given(cx)?.attach(&id, &device, Impact::Config).await, ErrorKind::AlreadyExists)?;
+        given(cx)?.detach(&id, &device.key()?, Impact::Config).await?;
+        let document = cx.hypervisor().definition(&id, View::CONFIG).await?;
+        holds("it is gone", device.key()?.find(&document).is_none())
+    }
+
+    /// A device that the host does not have is not plugged into a running machine.
+    async fn an_absent_device_is_not_given_live(cx) {
+        let id = cx.running("a").await?;
+        let device = stranger()?;
+        refused(given(cx)?.attach(&id, &device, Impact::Live).await, ErrorKind::InvalidState)?;
+        let document = cx.hypervisor().definition(&id, View::LIVE).await?;
+        holds("it is not there", device.key()?.find(&document).is_none())
+    }
+}
+
+fn given(cx: &Cx) -> Result<&dyn Devices> {
+    cx.family("devices", cx.hypervisor().devices())
+}
+
+/// A USB device that no host has: its vendor's numbers are for tests.
+fn stranger() -> Result<Device> {
+    Ok(Device::Peripheral(Peripheral::of_host(HostDeviceRef::UsbId(UsbId::parse("1209:0001")?))))
 }
 
 fn facet(cx: &Cx) -> Result<&dyn HostDevices> {

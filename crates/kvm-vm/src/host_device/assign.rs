@@ -1,6 +1,5 @@
 //! Devices of a host that a machine is to get: what stands against it, and what the machine's document says then.
 
-use kvm_core::text::printable;
 use kvm_core::{Error, ErrorKind, Host, HostDeviceRef, MdevId, PciAddress, Resource, Result, UsbAddress, UsbId, VmId};
 
 use super::needs::{Needs, needs};
@@ -119,9 +118,8 @@ impl Look<'_> {
         if let Some(first) = others.first() {
             let what = if first.running { "runs with it" } else { "gets it when it starts" };
             let error = refused(device, &format!("belongs to VM {}, which {what}", first.vm));
-            return Err(
-                error.with_detail(format!("kvmctl device detach {} takes it from there", printable(first.vm.as_str())))
-            );
+            let vm = &first.vm;
+            return Err(error.with_detail(format!("kvmctl device list {vm} and kvmctl nic list {vm} show what it has")));
         }
         Ok(())
     }

@@ -350,7 +350,7 @@ impl TryFrom<Map<String, Value>> for DeviceSpec {
 /// Reads the keys of one kind. Models and actions have no reader of their own that would name their key.
 fn read<T: DeserializeOwned>(keys: Value) -> Result<T> {
     read_named(keys).map_err(|e| match e.resource() {
-        Some(Resource::Field(key)) if !e.message().contains(key.as_str()) => {
+        Some(Resource::Field(key)) if !e.message().to_lowercase().contains(key.as_str()) => {
             Error::invalid(key.as_str(), format!("{key} {}", e.message()))
         }
         _ => e,
