@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kvm_core::{Bytes, ErrorKind, Holes, Piece, Storage};
-use kvm_lab::{Kvmctl, LabHost, eventually, on_a_host};
+use kvm_lab::{Kvmctl, LabHost, eventually, on_a_host, on_a_host_within};
 use kvm_libvirt::Config;
 use serde_json::Value;
 
@@ -52,6 +52,76 @@ fn words(text: &str) -> Vec<&str> {
 
 async fn shown(host: &LabHost, volume: &str) -> Value {
     host.kvmctl().json(&["vol", "show", volume]).await
+}
+
+/// A guest writes to an encrypted disk, what lies on the host is not what it wrote, and nobody finds the passphrase.
+#[test]
+fn an_encrypted_volume_is_opened_by_its_secret_alone() {
+    on_a_host_within(Duration::from_secs(420), async |host| {
+        let before = host.stock().await;
+        let (kvmctl, vm) = (host.kvmctl(), host.unique("vault"));
+        let dir = tempfile::tempdir().unwrap();
+        let (word, file) = ("correct-horse-battery-staple", dir.path().join("word"));
+        fs::write(&file, format!("{word}\n")).unwrap();
+        let (name, boot) = (format!("{vm}-safe.qcow2"), host.place_boot_disk(&vm).await);
+        let volume = format!("default/{name}");
+        let create = ["vol", "create", &volume, "64M", "--encrypt", "--passphrase-file", file.to_str().unwrap()];
+        let said = kvmctl.ok(&create).await;
+        assert!(!said.contains(word), "{said}");
+        let image = format!("{IMAGES}/{name}");
+        let info = host.exec(&["qemu-img", "info", "--output=json", &image]).await.succeeded();
+        let info: Value = serde_json::from_str(&info).unwrap();
+        assert_eq!((&info["encrypted"], &info["format"]), (&Value::from(true), &Value::from("qcow2")));
+        let about = shown(host, &volume).await;
+        assert_eq!(about["encryption"], "luks");
+        let secret = about["secret"].as_str().unwrap().to_owned();
+        assert!(host.virsh(&["secret-dumpxml", &secret]).await.contains("private='yes'"));
+        assert_eq!(kvmctl.run(&["vol", "clone", &volume, "default/other.qcow2"]).await.code, Some(7));
+
+        let (boot, safe) = (format!("volume={boot}"), format!("volume={volume}"));
+        let machine = ["--memory", "256M", "--vcpus", "1", "--network", "user", "--start"];
+        kvmctl.ok(&[&["vm", "create", &vm, "--disk", &boot], &machine[..]].concat()).await;
+        let sh = async |script: &str| {
+            let answer = async || host.exec_in_guest(&vm, &["sh", "-c", script]).await;
+            eventually(Duration::from_secs(180), "an answer of the guest's agent", answer).await.0
+        };
+        sh("true").await;
+        // Plugged in while it runs, and there after a new start.
+        kvmctl.ok(&["disk", "attach", &vm, &safe]).await;
+        let mark = "the guest wrote this and nobody else reads it";
+        let write = format!(
+            "for i in 1 2 3 4 5 6 7 8 9; do [ -b /dev/vdb ] && break; sleep 1; done; echo '{mark}' | dd of=/dev/vdb conv=fsync 2>&1"
+        );
+        sh(&write).await;
+        let stored = host.exec(&["grep", "-c", mark, &image]).await;
+        assert_eq!(stored.code, Some(1), "it lies there in the clear: {stored}");
+        kvmctl.ok(&["vm", "power-off", &vm]).await;
+        kvmctl.ok(&["vm", "start", &vm]).await;
+        assert!(sh("head -c 60 /dev/vdb").await.contains(mark));
+
+        for place in ["/proc", "/var/log/libvirt", "/etc/libvirt/qemu"] {
+            let search =
+                if place == "/proc" { "grep -la -- WORD /proc/[0-9]*/cmdline" } else { "grep -rla -- WORD PLACE" };
+            let search = search.replace("WORD", &word.replace('-', "[-]")).replace("PLACE", place);
+            let found = host.exec(&["sh", "-c", &search]).await;
+            assert_eq!(found.stdout.trim(), "", "the passphrase is in {place}");
+        }
+        let mut journals = vec![kvmctl.state()];
+        while let Some(path) = journals.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => journals.extend(entries.map(|entry| entry.unwrap().path())),
+                Err(_) => {
+                    let text = fs::read(&path).unwrap();
+                    let found = text.windows(word.len()).any(|part| part == word.as_bytes());
+                    assert!(!found, "the passphrase is in {}", path.display());
+                }
+            }
+        }
+        kvmctl.ok(&["vm", "power-off", &vm]).await;
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+        assert!(!host.virsh(&["secret-list"]).await.contains(&secret), "the secret goes with its volume");
+        host.assert_as(&before).await;
+    });
 }
 
 #[test]

@@ -54,6 +54,7 @@ transcripts! {
     disk_graph
     doctor
     edit
+    encryption
     errors
     events
     exit_codes

@@ -29,6 +29,7 @@ mod pool;
 mod power;
 mod random;
 mod rename;
+mod secret;
 mod setup;
 mod snapshot;
 mod stats;
@@ -208,6 +209,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         volume::CASES,
         content::CASES,
         setup::CASES,
+        secret::CASES,
         network::CASES,
         network_entry::CASES,
         filter::CASES,

@@ -82,6 +82,8 @@ pub enum Resource {
     Network(String),
     /// A network filter.
     Filter(String),
+    /// A secret that a host keeps, by its uuid.
+    Secret(String),
     /// A snapshot, written `vm/snapshot`.
     Snapshot(String),
     /// A checkpoint, written `vm/checkpoint`.
@@ -106,6 +108,7 @@ impl fmt::Display for Resource {
             Self::Volume(n) => ("volume", n),
             Self::Network(n) => ("network", n),
             Self::Filter(n) => ("network filter", n),
+            Self::Secret(n) => ("secret", n),
             Self::Snapshot(n) => ("snapshot", n),
             Self::Checkpoint(n) => ("checkpoint", n),
             Self::Host(n) => ("host", n),

@@ -39,6 +39,7 @@ mod notes;
 pub mod op;
 mod path;
 mod report;
+mod secret;
 mod select;
 mod snapshot;
 mod storage;
@@ -78,6 +79,7 @@ pub use network::{Lease, NetworkEntry, NetworkInfo, NetworkUpdate, Networks};
 pub use notes::{METADATA_NAMESPACE, Protection, VmNotes};
 pub use path::{DiskPath, DiskRoot, ShareDir};
 pub use report::{Progress, Reporter, Silent, StepOutcome};
+pub use secret::{Passphrase, SecretId, SecretInfo, SecretStore};
 pub use select::Selector;
 pub use snapshot::{
     AfterRevert, Overlay, Quiesce, Remove, Revert, Risk, SnapshotDisk, SnapshotInfo, SnapshotKind, SnapshotPlace,

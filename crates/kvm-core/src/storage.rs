@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Autostart, Bytes, DiskPath, PoolName, Result, VolumeName};
+use crate::{Autostart, Bytes, DiskPath, PoolName, Result, SecretStore, VolumeName};
 
 mod content;
 mod setup;
@@ -65,6 +65,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// How pools are set up and taken down; `None` when this backend only uses what is there.
     fn setup(&self) -> Option<&dyn PoolSetup>;
+
+    /// Secrets of encrypted volumes and others; `None` when this backend keeps none.
+    fn secrets(&self) -> Option<&dyn SecretStore>;
 }
 
 /// What is known of a pool.

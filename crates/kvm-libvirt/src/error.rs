@@ -70,6 +70,7 @@ impl LibvirtError {
             | sys::VIR_ERR_NO_DOMAIN_CHECKPOINT
             | sys::VIR_ERR_NO_NWFILTER
             | sys::VIR_ERR_NO_NODE_DEVICE
+            | sys::VIR_ERR_NO_SECRET
             | sys::VIR_ERR_NO_DOMAIN_METADATA => Some(ErrorKind::NotFound),
 
             sys::VIR_ERR_DOM_EXIST | sys::VIR_ERR_NETWORK_EXIST | sys::VIR_ERR_STORAGE_VOL_EXIST => {

@@ -67,6 +67,7 @@ mod migration;
 mod network;
 mod pool;
 mod power;
+mod secret;
 mod serial;
 mod session;
 mod setup;

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, PoolSetup, Resource, Result, Storage,
-    VolumeContent, VolumeInfo, VolumeName, check_pool,
+    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, PoolSetup, Resource, Result, SecretStore,
+    Storage, VolumeContent, VolumeInfo, VolumeName, check_pool,
 };
 use kvm_xml::Document;
 use kvm_xml::pool::PoolType;
@@ -97,6 +97,10 @@ impl Storage for Libvirt {
     }
 
     fn setup(&self) -> Option<&dyn PoolSetup> {
+        Some(self)
+    }
+
+    fn secrets(&self) -> Option<&dyn SecretStore> {
         Some(self)
     }
 }

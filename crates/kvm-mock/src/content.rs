@@ -6,6 +6,7 @@ use kvm_core::{
     VolumeName, VolumeReader, VolumeWriter, WipePattern,
 };
 use kvm_xml::StorageVolume;
+use kvm_xml::common::{Encryption, EncryptionFormat};
 use kvm_xml::value::Size;
 use kvm_xml::volume::{VolumeBackingStore, VolumeFormat, VolumeTarget};
 
@@ -108,6 +109,10 @@ impl VolumeContent for Mock {
                 return Err(Error::new(ErrorKind::Unsupported, "this host's file systems share no blocks")
                     .on(Resource::Volume(place(pool, &name))));
             }
+            if world.files.get(&path).is_some_and(image::is_encrypted) {
+                return Err(Error::new(ErrorKind::Unsupported, "this host copies no encrypted image")
+                    .on(Resource::Volume(path)));
+            }
             let mut disk = disk_at(world, &path, CHAIN_MAX)?;
             let wanted = image::probe(&empty);
             disk.lengthen(wanted.capacity);
@@ -153,6 +158,9 @@ impl VolumeContent for Mock {
                 target: Some(VolumeTarget {
                     path: Some(path.clone()),
                     format: Some(format(image.format)),
+                    // Which secret opens it, an image does not say.
+                    encryption: image::is_encrypted(file)
+                        .then(|| Encryption { format: Some(EncryptionFormat::Luks), ..Encryption::default() }),
                     ..VolumeTarget::default()
                 }),
                 backing_store: image.backing.map(|below| VolumeBackingStore {

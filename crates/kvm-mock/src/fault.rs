@@ -226,6 +226,14 @@ methods! {
     DefineFilter = "define_filter";
     /// `Filters::undefine`.
     UndefineFilter = "undefine_filter";
+    /// `SecretStore::list`.
+    ListSecrets = "list_secrets";
+    /// `SecretStore::define`.
+    DefineSecret = "define_secret";
+    /// `SecretStore::set_value`.
+    SetSecretValue = "set_secret_value";
+    /// `SecretStore::undefine`.
+    UndefineSecret = "undefine_secret";
     /// `Transport::run`.
     Run = "run";
     /// `Transport::dial`.

@@ -16,9 +16,11 @@ use crate::document;
 use crate::event;
 use crate::fault::Method;
 use crate::file::SparseFile;
+use crate::image;
 use crate::machine::{GuestModel, Machine};
 use crate::mock::Mock;
 use crate::network::Network;
+use crate::secret::check_encryption;
 use crate::stats;
 use crate::world::World;
 
@@ -294,6 +296,13 @@ impl World {
         for path in document::disks(document).into_iter().filter_map(|disk| disk.path) {
             if !self.files.contains_key(&path) {
                 return refuse(format!("there is no image {}", kvm_core::text::printable(&path)));
+            }
+        }
+        for source in document.devices.iter().flat_map(|devices| &devices.disk).filter_map(|disk| disk.source.as_ref())
+        {
+            let file = source.file.as_ref().and_then(|path| self.files.get(path));
+            if file.is_some_and(image::is_encrypted) && check_encryption(self, source.encryption.as_ref()).is_err() {
+                return refuse("an image is encrypted, and there is no passphrase for it".into());
             }
         }
         Ok(())

@@ -9,6 +9,9 @@ const EXTENSIONS: usize = 24;
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 /// Where the header says how large the disk is.
 const QCOW2_CAPACITY: u64 = 24;
+/// Where the header says how it is encrypted, and that it is by LUKS.
+const QCOW2_ENCRYPTION: u64 = 32;
+const LUKS: u32 = 2;
 const REFCOUNT_ORDER: u32 = 4;
 pub(crate) const CLUSTER_BITS: u32 = 16;
 /// Where an ISO 9660 file system says that it is one.
@@ -63,6 +66,17 @@ pub(crate) fn qcow2(capacity: u64, backing: Option<&str>) -> SparseFile {
     let mut file = SparseFile::of(&header, 0o600);
     file.lengthen(4 * cluster);
     file
+}
+
+/// The same image with the mark of one that is encrypted.
+pub(crate) fn encrypted(mut file: SparseFile) -> SparseFile {
+    file.write(QCOW2_ENCRYPTION, &LUKS.to_be_bytes());
+    file
+}
+
+/// Whether nobody reads an image without its passphrase.
+pub(crate) fn is_encrypted(file: &SparseFile) -> bool {
+    probe(file).format == "qcow2" && file.read(QCOW2_ENCRYPTION, 4) == LUKS.to_be_bytes()
 }
 
 /// Writes what an overlay holds into the image below.

@@ -58,6 +58,7 @@ mod network;
 mod picture;
 mod qcow2;
 mod scenario;
+mod secret;
 mod setup;
 mod shell;
 mod snapshot;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use kvm_core::{
-    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, PoolSetup, Resource, Result, Storage,
-    VolumeContent, VolumeInfo, VolumeName, check_pool, check_volume,
+    Autostart, Bytes, DiskPath, Error, ErrorKind, PoolInfo, PoolName, PoolSetup, Resource, Result, SecretStore,
+    Storage, VolumeContent, VolumeInfo, VolumeName, check_pool, check_volume,
 };
 use kvm_xml::pool::PoolType;
 use kvm_xml::volume::VolumeFormatType;
@@ -18,12 +18,15 @@ use crate::fault::Method;
 use crate::file::SparseFile;
 use crate::image;
 use crate::mock::Mock;
+use crate::secret;
 use crate::world::World;
 
 /// The file system below a pool that no scenario gave a size.
 pub(crate) const DEFAULT_CAPACITY: Bytes = Bytes::from_gib(1024);
 /// What an empty qcow2 image takes: header, tables and reference counts.
 pub(crate) const QCOW2_OVERHEAD: u64 = 196_624;
+/// The header of LUKS in an encrypted image, with its eight slots for keys.
+const LUKS_HEADER: u64 = 2_068_480;
 
 /// A storage pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -226,6 +229,10 @@ impl Storage for Mock {
     fn setup(&self) -> Option<&dyn PoolSetup> {
         Some(self)
     }
+
+    fn secrets(&self) -> Option<&dyn SecretStore> {
+        Some(self)
+    }
 }
 
 impl World {
@@ -283,7 +290,15 @@ impl World {
             return Err(Error::invalid("backingStore", "there is no such image"));
         }
         let format = doc.target.as_ref().and_then(|target| target.format.as_ref());
+        let encryption = doc.target.as_ref().and_then(|target| target.encryption.as_ref());
         let file = match format.map(|format| format.r#type) {
+            Some(Some(VolumeFormatType::Qcow2)) if encryption.is_some() => {
+                secret::check_encryption(self, encryption)?;
+                image::encrypted(image::qcow2(capacity, backing)).reserving(QCOW2_OVERHEAD + LUKS_HEADER)
+            }
+            _ if encryption.is_some() => {
+                return Err(Error::invalid("encryption", "this host encrypts qcow2 volumes only"));
+            }
             Some(Some(VolumeFormatType::Qcow2)) => image::qcow2(capacity, backing).reserving(QCOW2_OVERHEAD),
             None | Some(Some(VolumeFormatType::Raw)) if backing.is_none() => {
                 let allocation = doc.allocation.as_ref().and_then(|size| size.bytes());

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, Error, ErrorKind, Event, FilterName, NetworkName, PoolName, Resource, Result, VmChange, VmEvent, VmId,
-    VmName,
+    Bytes, Error, ErrorKind, Event, FilterName, NetworkName, PoolName, Resource, Result, SecretId, VmChange, VmEvent,
+    VmId, VmName,
 };
 use kvm_xml::Domain;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use crate::filter::{self, Filter};
 use crate::host_device::{self, HostDeviceMap};
 use crate::machine::Machine;
 use crate::network::Network;
+use crate::secret::Secret;
 use crate::storage::Pool;
 
 /// So many events are kept for subscribers that have not fetched them yet.
@@ -35,6 +36,8 @@ pub(crate) struct World {
     pub(crate) filters: BTreeMap<FilterName, Filter>,
     #[serde(default = "host_device::usual")]
     pub(crate) host_devices: HostDeviceMap,
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<SecretId, Secret>,
     /// By absolute path: disk images, firmware variables, saved states, and what the transport wrote.
     pub(crate) files: BTreeMap<String, SparseFile>,
     pub(crate) events: EventLog,
@@ -94,6 +97,7 @@ impl World {
             networks: BTreeMap::new(),
             filters: filter::usual(),
             host_devices: host_device::usual(),
+            secrets: BTreeMap::new(),
             files: BTreeMap::new(),
             events: EventLog::default(),
             counters: Counters::default(),

@@ -13,6 +13,7 @@ use kvm_xml::value::DiskName;
 use crate::chain::{DiskGraph, disk_graph, normal};
 use crate::device::{Subject, source};
 use crate::place::volume_name;
+use crate::secret::is_encrypted_disk;
 use crate::step::{DeleteVolume, Pivot, Place, StepSubject};
 
 mod commit;
@@ -120,6 +121,11 @@ impl<'a> Target<'a> {
         {
             let message = format!("a {} of disk {disk} of {} is under way", job.kind, vm.name);
             return Err(Error::new(ErrorKind::Busy, message).on(on).with_detail("wait for its end, or abort it"));
+        }
+        if is_encrypted_disk(&document) {
+            let message =
+                format!("disk {disk} of {} is encrypted, and another image would hold it in the clear", vm.name);
+            return Err(Error::new(ErrorKind::Unsupported, message).on(on));
         }
         let path = source(&document).ok_or_else(|| {
             Error::invalid("target", format!("disk {disk} of {} has no image in a file or device", vm.name))

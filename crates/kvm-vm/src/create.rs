@@ -15,6 +15,7 @@ use crate::host_device::assign;
 use crate::package::Filling;
 use crate::place::{Places, known};
 use crate::policy::PlanContext;
+use crate::secret::NewSecret;
 use crate::socket;
 use crate::spec::{Arch, CpuMode, CpuTopology, CreateSpec, DeviceSpec, Firmware, Start};
 use crate::step::{Define, SetAutostart, Start as StartStep};
@@ -99,7 +100,7 @@ pub(crate) async fn plan_new(
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     let usage = disk_graph(host).await?;
-    let disks = disk::resolve(host, &disk::Wanted::of(spec, &usage), &places, cx.policy).await?;
+    let disks = disk::resolve(host, &disk::Wanted::of(spec, &usage, cx.entropy), &places, cx.policy).await?;
     let iso = match &spec.iso {
         Some(iso) => Some(places.image(iso).await?),
         None => None,
@@ -116,7 +117,10 @@ pub(crate) async fn plan_new(
     check_definition(&document)?;
 
     let mut lines = new.lines;
-    lines.extend(disks.iter().map(|disk| disk.line(&usage)));
+    for disk in &disks {
+        lines.extend(disk.new_secret().map(NewSecret::line));
+        lines.push(disk.line(&usage));
+    }
     lines.extend(iso.iter().map(|iso| PlanLine::new("use", "volume", iso.name()).note("CD-ROM, read-only")));
     lines.extend(kernel.iter().map(|image| PlanLine::new("use", "kernel", image.name())));
     let shape = format!("{vcpus} vCPUs, {}, {} ({})", spec.memory, guest.arch, guest.virt_type);
@@ -127,6 +131,7 @@ pub(crate) async fn plan_new(
     let mut steps: Vec<Box<dyn Step>> = Vec::new();
     let mut fillings = new.fillings.into_iter();
     for disk in &disks {
+        steps.extend(disk.new_secret().into_iter().flat_map(NewSecret::steps));
         match (disk.new_volume(), fillings.next().flatten()) {
             (Some(volume), Some(filling)) => steps.extend(filling.steps(volume, disk.volume_format())),
             (Some(volume), None) => steps.push(Box::new(volume)),

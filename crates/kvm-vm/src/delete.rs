@@ -87,6 +87,10 @@ pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -
                     size: volume.capacity,
                     vm: Some(vm.id),
                 }));
+                if let Some((line, step)) = crate::secret::forget(host, volume).await? {
+                    lines.push(line);
+                    steps.push(Box::new(step));
+                }
             }
             Verdict::Keep(why) => lines.push(image.line("keep", &why)),
         }

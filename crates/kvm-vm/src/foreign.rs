@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kvm_core::{DiskPath, Error, ErrorKind, Host, Resource, Result};
 use kvm_image::graph::Name;
-use kvm_image::{CHAIN_MAX, Expect, Format, ImageError, check};
+use kvm_image::{CHAIN_MAX, Expect, Format, ImageError, Secret, check};
 
 use crate::chain::{DiskGraph, bases, inspect, normal};
 use crate::place::Places;
@@ -20,13 +20,13 @@ pub(crate) const CHECK_IMAGE: &str = "check-image";
 /// any header into its raw disk), or what its header says. `None` when its file cannot be read from here: then the word of
 /// the host has to do.
 ///
-/// `InvalidInput` when its header names a file where no images may lie, an address or a data file, when it is encrypted, is
+/// `InvalidInput` when its header names a file where no images may lie, an address or a data file, when it is encrypted and there is no key, is
 /// several things at once, or is not what was said; `Corrupt` when it is damaged. All of these can be accepted.
 pub(crate) async fn judge(
     host: &Host,
     (places, graph): (&Places<'_>, &DiskGraph),
     path: &DiskPath,
-    said: Option<Format>,
+    (said, key): (Option<Format>, Secret),
     policy: &Policy,
 ) -> Result<Option<Format>> {
     let said = said.or_else(|| graph.is_raw(path).then_some(Format::Raw));
@@ -35,6 +35,7 @@ pub(crate) async fn judge(
     }
     let mut expect = Expect::any().in_a_chain();
     expect.format = said;
+    expect.secret = key;
     let (mut format, mut path) = (said, path.clone());
     for _ in 0..CHAIN_MAX {
         let seen = match inspect(&*host.transport, Path::new(path.as_str()), expect.format).await {
@@ -72,6 +73,8 @@ pub(crate) async fn judge(
             return Ok(format);
         }
         path = below;
+        // What is below has a key of its own, which nobody gave.
+        expect.secret = Secret::Missing;
     }
     Err(refused(&path, ImageError::TooDeep { max: CHAIN_MAX }))
 }

@@ -254,7 +254,7 @@ async fn judge_disks(
         // What has no format is opened as raw.
         let format = disk.driver.as_ref().and_then(|driver| driver.r#type).map(|format| format.to_string());
         let format = format.map_or(Some(Format::Raw), |format| Format::named(&format));
-        judge(host, known, &path, format, policy).await?;
+        judge(host, known, &path, (format, kvm_image::Secret::Missing), policy).await?;
     }
     Ok(())
 }

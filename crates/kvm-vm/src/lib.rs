@@ -59,6 +59,7 @@ mod policy;
 mod pool;
 mod power;
 mod rename;
+mod secret;
 mod snapshot;
 mod socket;
 mod spec;
@@ -109,7 +110,7 @@ pub use snapshot::{
 pub use spec::{
     Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CpuTopology, CreateSpec, DiskBus, DiskSource, DiskSpec,
     Firmware, Graphics, HugePages, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions,
-    NicSpec, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeFormat, VolumeRef,
+    NicSpec, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeEncryption, VolumeFormat, VolumeRef,
 };
 pub use spec::{
     Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, MdevDeviceSpec, PciSpec, RedirectSpec, RngSource,
@@ -123,8 +124,9 @@ pub use spec::{
 pub use step::decode;
 pub use topology::{Plug, Topology, TopologyBridge, TopologyNetwork, TopologyNic, TopologyVm, topology};
 pub use volume::{
-    Below, Compat, Download, ImageCheck, InUse, Lazy, Orphans, Preallocation, Qcow2Options, Sharing, Subclusters,
-    Upload, Verify, VolumeCopy, VolumeDetails, VolumeSpec, create_volume, orphans, plan_download, plan_upload,
-    plan_volume_copy, resize_volume, volume_details, volume_document, volume_uses, wipe_volume,
+    Below, Compat, Download, Encrypted, ImageCheck, InUse, Lazy, Orphans, Preallocation, Qcow2Options, Sharing,
+    Subclusters, Upload, Verify, VolumeCopy, VolumeDetails, VolumeSpec, create_volume, orphans, plan_download,
+    plan_encrypted_volume, plan_upload, plan_volume_copy, plan_volume_delete, resize_volume, volume_details,
+    volume_document, volume_uses, wipe_volume,
 };
 pub use wide::{WideColumns, WideRow, wide};

@@ -18,7 +18,9 @@ mod pairs;
 mod pool;
 mod topology;
 
-pub use choice::{BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeFormat};
+pub use choice::{
+    BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeEncryption, VolumeFormat,
+};
 pub use device::{
     Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, MdevDeviceSpec, PciSpec, RedirectSpec, RngSource,
     RngSpec, ShareSpec, ShareTag, SoundSpec, UsbChoice, UsbSpec, VsockCid, VsockSpec, WatchdogSpec,

@@ -22,6 +22,7 @@ mod peer;
 mod pool;
 mod power;
 mod relocate;
+mod secret;
 mod snapshot;
 mod volume;
 
@@ -40,6 +41,7 @@ pub(crate) use peer::AtPeer;
 pub(crate) use pool::{AutostartPool, BuildPool, DefinePool, DestroyPool, StartPool, StopPool, UndefinePool};
 pub(crate) use power::{PowerOff, Start};
 pub(crate) use relocate::{CopyImage, UseImage};
+pub(crate) use secret::{DefineSecret, DeleteSecret, SetSecret};
 pub(crate) use snapshot::{CreateSnapshot, DeleteSnapshot, Fingerprint, RevertSnapshot};
 pub(crate) use volume::{CreateVolume, DeleteVolume};
 
@@ -81,6 +83,9 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         PullImage::NAME => read::<PullImage>(name, data),
         CopyImage::NAME => read::<CopyImage>(name, data),
         UseImage::NAME => read::<UseImage>(name, data),
+        DefineSecret::NAME => read::<DefineSecret>(name, data),
+        SetSecret::NAME => read::<SetSecret>(name, data),
+        DeleteSecret::NAME => read::<DeleteSecret>(name, data),
         Define::NAME => read::<Define>(name, data),
         Undefine::NAME => read::<Undefine>(name, data),
         SetAutostart::NAME => read::<SetAutostart>(name, data),
@@ -270,6 +275,17 @@ mod tests {
         let (entry, impact) = (lease.entry(), kvm_core::Impact::Both);
         round_trip(&AddNetworkEntry { network: name.clone(), entry, impact });
         round_trip(&SetForwards { network: name, before: vec![], after: vec![forward] });
+    }
+
+    #[test]
+    fn a_passphrase_is_in_no_journal() {
+        let (id, volume): (_, crate::VolumeRef) = (uuid::Uuid::from_u128(7).into(), "default/a".parse().unwrap());
+        let passphrase = kvm_core::Passphrase::parse("correct horse").unwrap();
+        let set = SetSecret { id, volume: volume.clone(), passphrase: Some(passphrase) };
+        round_trip(&set);
+        assert!(!set.to_json().unwrap().to_string().contains("horse") && !format!("{set:?}").contains("horse"));
+        round_trip(&DefineSecret { id, volume, document: "<secret/>".into() });
+        round_trip(&DeleteSecret { id, path: kvm_core::DiskPath::parse("/pool/a").unwrap() });
     }
 
     #[test]

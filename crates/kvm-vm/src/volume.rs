@@ -9,6 +9,7 @@ use crate::usage::{Users, users};
 mod change;
 mod copy;
 mod create;
+mod delete;
 mod digest;
 mod download;
 pub(crate) mod local;
@@ -19,7 +20,11 @@ mod upload;
 
 pub use change::{resize_volume, volume_uses, wipe_volume};
 pub use copy::{Sharing, VolumeCopy, plan_volume_copy};
-pub use create::{Compat, Lazy, Preallocation, Qcow2Options, Subclusters, VolumeSpec, create_volume, volume_document};
+pub use create::{
+    Compat, Encrypted, Lazy, Preallocation, Qcow2Options, Subclusters, VolumeSpec, create_volume,
+    plan_encrypted_volume, volume_document,
+};
+pub use delete::plan_volume_delete;
 pub use download::{Download, InUse, plan_download};
 pub use orphan::{Orphans, orphans};
 pub use show::{Below, VolumeDetails, volume_details};

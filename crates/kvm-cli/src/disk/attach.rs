@@ -22,7 +22,7 @@ use crate::vms::One;
 pub struct Args {
     #[command(flatten)]
     vm: One,
-    /// SIZE[,pool=…][,name=…][,format=qcow2|raw], volume=POOL/NAME, or path=FILE; each with bus= and cache=.
+    /// SIZE[,pool=…][,name=…][,format=qcow2|raw][,encrypt], volume=POOL/NAME, or path=FILE; each with bus= and cache=.
     #[arg(value_name = "DISK")]
     disk: DiskSpec,
     /// What it is called, such as vdb; the first free name if left out.

@@ -54,7 +54,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "UUID", value_parser = VmId::parse, help_heading = "Machine")]
     uuid: Option<VmId>,
 
-    /// Disk: SIZE[,pool=…][,name=…][,format=qcow2|raw], volume=POOL/NAME, or path=FILE; may be repeated.
+    /// Disk: SIZE[,pool=…][,name=…][,format=qcow2|raw][,encrypt], volume=POOL/NAME, or path=FILE; may be repeated.
     #[arg(long, value_name = "DISK", help_heading = "Storage")]
     disk: Vec<DiskSpec>,
     /// What is in its CD-ROM drive: POOL/VOLUME, or a path.

@@ -4,6 +4,7 @@ use kvm_core::{ErrorKind, Result};
 use kvm_vm::VolumeRef;
 use serde::Serialize;
 
+use super::done::Deed;
 use crate::operation::confirm;
 use crate::printer::{Outcome, Page, Printer};
 use crate::session::Session;
@@ -12,7 +13,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Example:\n  kvmctl vol delete default/data.qcow2",
-    after_long_help = "Library: kvm_core::Storage::delete_volume"
+    after_long_help = "Library: kvm_core::Storage::delete_volume, kvm_vm::plan_volume_delete"
 )]
 pub struct Args {
     /// Pool and name.
@@ -27,6 +28,18 @@ struct Deleted {
 
 pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     let connection = session.host().await?;
+    if kvm_vm::volume_details(&connection.host, &args.volume).await?.secret.is_some() {
+        // Its passphrase goes with it, in one operation.
+        let plan = kvm_vm::plan_volume_delete(&connection.host, &args.volume).await?;
+        if !session.yes {
+            printer.preview(&plan.to_string());
+        }
+        confirm(session, printer, "Type the volume's name to delete it: ", args.volume.volume.as_str()).await?;
+        let what = format!("volume {} deleted", args.volume);
+        let (file, dry_run, destroys) = (None, false, false);
+        let deed = Deed { connection: &connection, volume: &args.volume, file, what, dry_run, destroys };
+        return deed.carry_out(plan, session, printer).await;
+    }
     let storage = &connection.host.storage;
     let info = storage.find_volume(&args.volume.pool, &args.volume.volume).await?;
     let volume = args.volume.as_text();

@@ -46,6 +46,7 @@ impl Outcome for Shown {
             ("cluster size", cluster_size),
             ("features", features),
             ("encryption", self.0.encryption.clone()),
+            ("secret", self.0.secret.map(|secret| secret.to_string())),
         ];
         fields.extend(known.into_iter().filter(|(_, value)| value.is_some()));
         let below = (!chain.is_empty()).then(|| chain.iter().map(line).collect::<Vec<_>>().join("\n"));

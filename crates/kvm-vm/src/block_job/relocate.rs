@@ -188,17 +188,17 @@ impl Target<'_> {
             None if keeps_form && is_free(&volume.name).await => Some(volume.name.clone()),
             None => None,
         };
-        let source = DiskSource::New { pool: Some(wanted.pool.clone()), name, size: volume.capacity, format };
-        let spec = named(
-            host,
-            &self.vm.name,
-            &DiskSpec { source, bus: None, cache: None, options: DiskOptions::default() },
-            &places,
-            cx.policy,
-        )
-        .await?;
-        let wanted =
-            Wanted { vm: &self.vm.name, disks: &[spec], graph: &self.graph, overcommit: wanted.allow_overcommit };
+        let source =
+            DiskSource::New { pool: Some(wanted.pool.clone()), name, size: volume.capacity, format, encrypt: None };
+        let spec = DiskSpec { source, bus: None, cache: None, options: DiskOptions::default() };
+        let spec = named(host, &self.vm.name, &spec, &places, cx.policy).await?;
+        let wanted = Wanted {
+            vm: &self.vm.name,
+            disks: &[spec],
+            graph: &self.graph,
+            overcommit: wanted.allow_overcommit,
+            entropy: cx.entropy,
+        };
         let mut disks = resolve(host, &wanted, &places, cx.policy).await?;
         disks.pop().ok_or_else(|| Error::internal("one disk was asked for"))
     }

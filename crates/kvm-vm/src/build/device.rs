@@ -57,6 +57,10 @@ pub(crate) fn hard_disk(disk: &Disk, name: DiskName, bus: xml::DiskBus) -> xml::
         serial: options.serial.as_ref().map(|serial| serial.as_str().to_owned()),
         boot: options.boot.map(xml::DeviceBoot::turn),
         iotune: options.limits.document(),
+        source: new.source.map(|source| xml::DiskSource {
+            encryption: disk.secret.map(|secret| crate::secret::encryption(Some(secret))),
+            ..source
+        }),
         ..new
     }
 }

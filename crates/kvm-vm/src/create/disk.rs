@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use kvm_core::op::PlanLine;
-use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, PoolInfo, PoolName, Resource, Result, VmName, VolumeName};
+use kvm_core::{
+    Bytes, DiskPath, Entropy, Error, ErrorKind, Host, PoolInfo, PoolName, Resource, Result, SecretId, VmName,
+    VolumeName,
+};
 use kvm_image::Format;
 use kvm_xml::domain::DiskFormat;
 use kvm_xml::value::Size;
@@ -14,8 +17,10 @@ use crate::chain::DiskGraph;
 use crate::foreign::judge;
 use crate::place::{Image, Places};
 use crate::policy::Policy;
+use crate::secret::{NewSecret, encryption};
 use crate::spec::{
-    CacheMode, CreateSpec, DiskBus, DiskOptions, DiskSource, DiskSpec, ImageRef, VolumeFormat, VolumeRef,
+    CacheMode, CreateSpec, DiskBus, DiskOptions, DiskSource, DiskSpec, ImageRef, VolumeEncryption, VolumeFormat,
+    VolumeRef,
 };
 use crate::step::CreateVolume;
 
@@ -28,12 +33,14 @@ pub(crate) struct Disk {
     pub(crate) bus: Option<DiskBus>,
     pub(crate) cache: Option<CacheMode>,
     pub(crate) options: DiskOptions,
+    /// What opens it, if it is encrypted.
+    pub(crate) secret: Option<SecretId>,
     origin: Origin,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Origin {
-    New { volume: VolumeRef, size: Bytes, grows: bool, document: String },
+    New { volume: VolumeRef, size: Bytes, grows: bool, document: String, secret: Option<NewSecret> },
     There(Image),
 }
 
@@ -61,7 +68,8 @@ impl Disk {
     }
 
     fn created(&self, volume: &VolumeRef, size: Bytes) -> PlanLine {
-        PlanLine::new("create", "volume", volume.as_text()).note(format!("{size}, {}", self.format))
+        let encrypted = if self.secret.is_some() { ", encrypted" } else { "" };
+        PlanLine::new("create", "volume", volume.as_text()).note(format!("{size}, {}{encrypted}", self.format))
     }
 
     /// The form of a new volume's content.
@@ -69,9 +77,17 @@ impl Disk {
         if self.format == DiskFormat::Qcow2 { VolumeFormat::Qcow2 } else { VolumeFormat::Raw }
     }
 
+    /// The secret that has to be there before its volume, if that is a new one and encrypted.
+    pub(crate) fn new_secret(&self) -> Option<&NewSecret> {
+        match &self.origin {
+            Origin::New { secret, .. } => secret.as_ref(),
+            Origin::There(_) => None,
+        }
+    }
+
     /// The step that makes its volume, if it is a new one.
     pub(crate) fn new_volume(&self) -> Option<CreateVolume> {
-        let Origin::New { volume, size, grows, document } = &self.origin else { return None };
+        let Origin::New { volume, size, grows, document, .. } = &self.origin else { return None };
         Some(CreateVolume {
             pool: volume.pool.clone(),
             volume: volume.volume.clone(),
@@ -94,11 +110,13 @@ pub(crate) struct Wanted<'a> {
     pub(crate) graph: &'a DiskGraph,
     /// Whether volumes that grow may promise more than the pool has.
     pub(crate) overcommit: bool,
+    /// For the passphrases of volumes that are encrypted.
+    pub(crate) entropy: &'a dyn Entropy,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn of(spec: &'a CreateSpec, graph: &'a DiskGraph) -> Self {
-        Self { vm: &spec.name, disks: &spec.disks, graph, overcommit: spec.allow_overcommit }
+    pub(super) fn of(spec: &'a CreateSpec, graph: &'a DiskGraph, entropy: &'a dyn Entropy) -> Self {
+        Self { vm: &spec.name, disks: &spec.disks, graph, overcommit: spec.allow_overcommit, entropy }
     }
 }
 
@@ -109,7 +127,7 @@ pub(crate) async fn resolve(host: &Host, spec: &Wanted<'_>, places: &Places<'_>,
     let mut number = 0;
     for wanted in spec.disks {
         let disk = match &wanted.source {
-            DiskSource::New { pool, name, size, format } => {
+            DiskSource::New { pool, name, size, format, encrypt } => {
                 let pool = pool.clone().map_or_else(|| policy.default_pool(), Ok)?;
                 let pool = places.pool(pool.as_str())?;
                 let format = choose_format(pool, *format)?;
@@ -117,17 +135,26 @@ pub(crate) async fn resolve(host: &Host, spec: &Wanted<'_>, places: &Places<'_>,
                 number += 1;
                 room.take(pool, &name, *size)?;
                 check_free(host, &pool.name, &name).await?;
-                new(wanted, pool, name, *size, format)?
+                let volume = VolumeRef { pool: pool.name.clone(), volume: name };
+                let secret = match encrypt {
+                    Some(_) if format != VolumeFormat::Qcow2 => {
+                        return Err(Error::invalid("encrypt", "only qcow2 images are encrypted; say format=qcow2"));
+                    }
+                    Some(VolumeEncryption::Luks) => {
+                        let path = Places::path_in(pool, &volume.volume)?;
+                        Some(NewSecret::new(host, &volume, &path, None, spec.entropy).await?)
+                    }
+                    None => None,
+                };
+                new(wanted, pool, (volume, *size, format), secret)?
             }
             DiskSource::Volume { volume, format } => {
                 let image = places.image(&ImageRef::Volume(volume.clone())).await?;
-                let format = judged(host, (places, spec.graph), &image.path, *format, policy).await?;
-                there(wanted, image, format)?
+                open(host, wanted, (places, spec.graph), image, *format, policy).await?
             }
             DiskSource::Path { path, format } => {
                 let image = places.at(path).await?;
-                let format = judged(host, (places, spec.graph), path, *format, policy).await?;
-                there(wanted, image, format)?
+                open(host, wanted, (places, spec.graph), image, *format, policy).await?
             }
         };
         if disks.iter().any(|other| other.path == disk.path) {
@@ -165,21 +192,27 @@ pub(crate) async fn named(
     Ok(disk)
 }
 
-fn new(wanted: &DiskSpec, pool: &PoolInfo, name: VolumeName, size: Bytes, format: VolumeFormat) -> Result<Disk> {
+fn new(
+    wanted: &DiskSpec,
+    pool: &PoolInfo,
+    (volume, size, format): (VolumeRef, Bytes, VolumeFormat),
+    secret: Option<NewSecret>,
+) -> Result<Disk> {
     let is_block = Places::is_block(pool);
     let document = StorageVolume {
-        name: Some(name.as_str().to_owned()),
+        name: Some(volume.volume.as_str().to_owned()),
         capacity: Some(Size::from_bytes(size.get())),
         // Devices take all their space at once, files none.
         allocation: (!is_block).then(|| Size::from_bytes(0)),
         target: (!is_block).then(|| VolumeTarget {
             format: Some(XmlFormat { r#type: Some(format.into()), ..XmlFormat::default() }),
+            encryption: secret.as_ref().map(|secret| encryption(Some(secret.id))),
             ..VolumeTarget::default()
         }),
         ..StorageVolume::default()
     };
     Ok(Disk {
-        path: Places::path_in(pool, &name)?,
+        path: Places::path_in(pool, &volume.volume)?,
         is_block,
         format: match format {
             VolumeFormat::Qcow2 => DiskFormat::Qcow2,
@@ -188,12 +221,8 @@ fn new(wanted: &DiskSpec, pool: &PoolInfo, name: VolumeName, size: Bytes, format
         bus: wanted.bus,
         cache: wanted.cache,
         options: wanted.options.clone(),
-        origin: Origin::New {
-            volume: VolumeRef { pool: pool.name.clone(), volume: name },
-            size,
-            grows: !is_block,
-            document: document.to_xml(),
-        },
+        secret: secret.as_ref().map(|secret| secret.id),
+        origin: Origin::New { volume, size, grows: !is_block, document: document.to_xml(), secret },
     })
 }
 
@@ -206,23 +235,26 @@ impl From<VolumeFormat> for VolumeFormatType {
     }
 }
 
-/// The format of an image that is there, after a look at its header.
-async fn judged(
+/// A disk of an image that is there: of the format that its header says, and opened with its passphrase if it is encrypted.
+async fn open(
     host: &Host,
+    wanted: &DiskSpec,
     known: (&Places<'_>, &DiskGraph),
-    path: &DiskPath,
+    image: Image,
     said: Option<VolumeFormat>,
     policy: &Policy,
-) -> Result<Option<DiskFormat>> {
+) -> Result<Disk> {
+    let secret = match &image.volume {
+        Some(volume) if said != Some(VolumeFormat::Raw) => crate::secret::of_volume(host, volume).await?,
+        _ => None,
+    };
+    let key = if secret.is_some() { kvm_image::Secret::Given } else { kvm_image::Secret::Missing };
     let said = said.map(|format| match format {
         VolumeFormat::Qcow2 => Format::Qcow2,
         VolumeFormat::Raw => Format::Raw,
     });
-    let format = judge(host, known, path, said, policy).await?;
-    Ok(format.and_then(|format| format.driver().parse().ok()))
-}
-
-fn there(wanted: &DiskSpec, image: Image, format: Option<DiskFormat>) -> Result<Disk> {
+    let format = judge(host, known, &image.path, (said, key), policy).await?;
+    let format: Option<DiskFormat> = format.and_then(|format| format.driver().parse().ok());
     let format = format.map_or_else(|| known_format(&image), Ok)?;
     Ok(Disk {
         path: image.path.clone(),
@@ -231,6 +263,7 @@ fn there(wanted: &DiskSpec, image: Image, format: Option<DiskFormat>) -> Result<
         bus: wanted.bus,
         cache: wanted.cache,
         options: wanted.options.clone(),
+        secret,
         origin: Origin::There(image),
     })
 }

@@ -18,6 +18,7 @@ use crate::create::disk::{Wanted, named, resolve};
 use crate::delete::Volumes;
 use crate::place::Places;
 use crate::policy::PlanContext;
+use crate::secret::{self, NewSecret};
 use crate::spec::{DiskOptions, DiskSpec, VolumeRef};
 use crate::step::{AttachDevice, DeleteVolume};
 use crate::usage::users;
@@ -82,7 +83,13 @@ pub async fn plan_disk_attach(
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     let usage = disk_graph(host).await?;
     let spec = named(host, &vm.name, &wanted.disk, &places, cx.policy).await?;
-    let wanted = Wanted { vm: &vm.name, disks: &[spec], graph: &usage, overcommit: wanted.allow_overcommit };
+    let wanted = Wanted {
+        vm: &vm.name,
+        disks: &[spec],
+        graph: &usage,
+        overcommit: wanted.allow_overcommit,
+        entropy: cx.entropy,
+    };
     let disks = resolve(host, &wanted, &places, cx.policy).await?;
     let [disk] = disks.as_slice() else { return Err(Error::internal("one disk was asked for")) };
     if usage.users(&disk.path, None).machines.iter().any(|machine| machine == vm.name.as_str()) {
@@ -92,8 +99,9 @@ pub async fn plan_disk_attach(
 
     let document = Device::Disk(Box::new(hard_disk(disk, target.clone(), bus)));
     let key = DeviceRef::Disk(target.clone());
-    let lines = vec![disk.line(&usage), subject.line("attach", "disk", target.as_str(), bus.as_str())];
-    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    let mut lines: Vec<_> = disk.new_secret().map(NewSecret::line).into_iter().collect();
+    lines.extend([disk.line(&usage), subject.line("attach", "disk", target.as_str(), bus.as_str())]);
+    let mut steps: Vec<Box<dyn Step>> = disk.new_secret().into_iter().flat_map(NewSecret::steps).collect();
     steps.extend(disk.new_volume().map(|step| Box::new(step) as Box<dyn Step>));
     // Once it is plugged in the guest may write to it: whoever dies then, it is not taken away again.
     let reversible = steps.len();
@@ -128,7 +136,14 @@ pub async fn plan_disk_detach(host: &Host, vm: &VmSummary, wanted: &DiskDetach) 
     if let Some(path) = path_of(found)? {
         let (line, step) = subject.volume(host, &key, &path, wanted.volume).await?;
         lines.extend(line);
-        steps.extend(step.map(|step| Box::new(step) as Box<dyn Step>));
+        if let Some(step) = step {
+            let volume = host.storage.find_volume(&step.pool, &step.volume).await?;
+            steps.push(Box::new(step));
+            if let Some((line, step)) = secret::forget(host, &volume).await? {
+                lines.push(line);
+                steps.push(Box::new(step));
+            }
+        }
     }
     let title = format!("detach {key} from {}", vm.name);
     Ok(subject.plan("vm.detach-disk", title, &host_info, (lines, steps), 1))

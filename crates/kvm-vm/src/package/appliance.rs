@@ -115,6 +115,7 @@ pub(super) async fn specify(
             // What a guest sees is made of sectors.
             size: size.unwrap_or(Bytes::new(disk.capacity.get().next_multiple_of(512))),
             format: wanted.format,
+            encrypt: None,
         },
         bus: wanted.bus.or(bus(disk.controller)),
         cache: None,

@@ -26,7 +26,13 @@ pub(super) fn disks(
         return Err(Error::new(ErrorKind::Corrupt, message).on(Resource::Field("bundle".into())));
     }
     let new = |size: &Bytes| DiskSpec {
-        source: DiskSource::New { pool: wanted.pool.clone(), name: None, size: *size, format: wanted.format },
+        source: DiskSource::New {
+            pool: wanted.pool.clone(),
+            name: None,
+            size: *size,
+            format: wanted.format,
+            encrypt: None,
+        },
         bus: None,
         cache: None,
         options: DiskOptions::default(),

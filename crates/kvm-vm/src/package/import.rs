@@ -73,7 +73,8 @@ pub async fn plan_package_import(
             let disks = bundle::disks(&document, index, &sizes, wanted)?;
             let places = Places::read(host, &cx.policy.allowed_paths).await?;
             let graph = disk_graph(host).await?;
-            let asked = disk::Wanted { vm: &name, disks: &disks, graph: &graph, overcommit: wanted.allow_overcommit };
+            let overcommit = wanted.allow_overcommit;
+            let asked = disk::Wanted { vm: &name, disks: &disks, graph: &graph, overcommit, entropy: cx.entropy };
             let disks = disk::resolve(host, &asked, &places, cx.policy).await?;
             bundle::place(&mut document, &disks);
             bundle::connect(&mut document, wanted);

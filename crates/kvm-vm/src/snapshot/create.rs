@@ -9,6 +9,7 @@ use kvm_xml::domain::{Disk, DiskFormat, DiskType, FirmwareFormat};
 use kvm_xml::value::DiskName;
 
 use super::Subject;
+use crate::secret::is_encrypted_disk;
 use crate::step::CreateSnapshot;
 
 /// What a memory file takes beside the guest's memory: the state of its devices.
@@ -146,6 +147,12 @@ impl Subject<'_> {
         let (mut overlays, mut memory): (Vec<Overlay>, _) = (Vec::new(), None);
         let (vm, snapshot) = (part(self.vm.name.as_str()), part(wanted.name.as_str()));
         for (name, disk) in disks_to_keep(&self.document) {
+            if is_encrypted_disk(disk) {
+                let message = format!("disk {name} of {} is encrypted, and its overlay would not be", self.vm.name);
+                return Err(Error::new(ErrorKind::Unsupported, message)
+                    .on(self.resource(&wanted.name))
+                    .with_detail("an internal snapshot keeps what the guest writes encrypted"));
+            }
             let image = self.image(name, disk)?;
             let path = free(self.host, &image, &format!("{vm}-{name}.{snapshot}"), "qcow2").await?;
             overlays.push(Overlay { disk: name.clone(), path });

@@ -61,6 +61,12 @@ choices! {
         Raw = "raw",
     }
 
+    /// How a volume's content is encrypted.
+    VolumeEncryption: "encrypt" {
+        /// LUKS inside a qcow2 image.
+        Luks = "luks",
+    }
+
     /// How a disk is plugged in.
     DiskBus: "bus" {
         /// Paravirtual, the fastest.

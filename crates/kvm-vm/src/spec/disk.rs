@@ -8,14 +8,14 @@ use kvm_core::{Bandwidth, Bytes, DiskLimits, DiskPath, Error, Iops, PoolName, Re
 use serde::{Deserialize, Serialize};
 
 use super::nic::rate;
-use super::{CacheMode, DiskBus, VolumeFormat, pairs};
+use super::{CacheMode, DiskBus, VolumeEncryption, VolumeFormat, pairs};
 use crate::text::{choices, refused, scalar, size, text_serde, words};
 
 /// A disk of a new machine.
 ///
-/// In files one of `{size, pool?, name?, format?}` for a new volume, `{volume: pool/name}` for an existing one and
+/// In files one of `{size, pool?, name?, format?, encrypt?}` for a new volume, `{volume: pool/name}` for an existing one and
 /// `{path, format?}` for a file; each with `bus?`, `cache?` and the [options](DiskOptions). On a command line the same as `size=20G,pool=fast`,
-/// where `20G` alone means `size=20G`.
+/// where `20G` alone means `size=20G`, and `encrypt` alone `encrypt=luks`.
 ///
 /// ```
 /// use kvm_vm::{DiskSource, DiskSpec};
@@ -111,6 +111,8 @@ pub enum DiskSource {
         size: Bytes,
         /// The form of its content; qcow2 where the pool has formats if left out.
         format: Option<VolumeFormat>,
+        /// How its content is encrypted, with a passphrase that the host alone knows; not at all if left out.
+        encrypt: Option<VolumeEncryption>,
     },
     /// A volume that is there.
     Volume {
@@ -133,7 +135,7 @@ impl DiskSpec {
     #[must_use]
     pub fn new(size: Bytes) -> Self {
         Self {
-            source: DiskSource::New { pool: None, name: None, size, format: None },
+            source: DiskSource::New { pool: None, name: None, size, format: None, encrypt: None },
             bus: None,
             cache: None,
             options: DiskOptions::default(),
@@ -157,6 +159,8 @@ struct File {
     path: Option<DiskPath>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<VolumeFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypt: Option<VolumeEncryption>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bus: Option<DiskBus>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,9 +227,12 @@ impl TryFrom<File> for DiskSpec {
     fn try_from(file: File) -> Result<Self> {
         let options = file.options();
         options.check(file.bus, file.cache)?;
-        let File { size, pool, name, volume, path, format, bus, cache, .. } = file;
+        let File { size, pool, name, volume, path, format, encrypt, bus, cache, .. } = file;
+        if encrypt.is_some() && size.is_none() {
+            return Err(Error::invalid("disks", "encrypt goes with size: what is there is encrypted already, or not"));
+        }
         let source = match (size, volume, path) {
-            (Some(size), None, None) => DiskSource::New { pool, name, size, format },
+            (Some(size), None, None) => DiskSource::New { pool, name, size, format, encrypt },
             (None, Some(volume), None) if pool.is_none() && name.is_none() => DiskSource::Volume { volume, format },
             (None, None, Some(path)) if pool.is_none() && name.is_none() => DiskSource::Path { path, format },
             (None, None, None) => return Err(Error::invalid("disks", "a disk needs one of size, volume and path")),
@@ -276,7 +283,9 @@ impl From<DiskSpec> for File {
             ..Self::default()
         };
         match disk.source {
-            DiskSource::New { pool, name, size, format } => Self { size: Some(size), pool, name, format, ..file },
+            DiskSource::New { pool, name, size, format, encrypt } => {
+                Self { size: Some(size), pool, name, format, encrypt, ..file }
+            }
             DiskSource::Volume { volume, format } => Self { volume: Some(volume), format, ..file },
             DiskSource::Path { path, format } => Self { path: Some(path), format, ..file },
         }
@@ -287,7 +296,10 @@ impl FromStr for DiskSpec {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        pairs::read("disk", text, "size")
+        pairs::read_with("disk", text, |i, part| match part {
+            "encrypt" if i > 0 => Some((part.to_owned(), VolumeEncryption::Luks.as_str().to_owned())),
+            _ => (i == 0).then(|| ("size".to_owned(), part.to_owned())),
+        })
     }
 }
 
@@ -403,6 +415,7 @@ mod tests {
                 "size=512,pool=fast,name=a.img,format=raw",
                 r#"{"size":"512B","pool":"fast","name":"a.img","format":"raw"}"#,
             ),
+            ("1G,encrypt", r#"{"size":"1GiB","encrypt":"luks"}"#),
             ("volume=default/a,,b.qcow2,bus=scsi", r#"{"volume":"default/a,b.qcow2","bus":"scsi"}"#),
             (
                 "1G,serial=A1,cache=none,io=native,discard=ignore,iothread=2,boot=3,read_bytes=50MiB,total_iops=500",
@@ -427,7 +440,16 @@ mod tests {
 
     #[test]
     fn one_source_is_needed_and_only_one_is_taken() {
-        for text in ["bus=virtio", "1G,path=/srv/a", "volume=a/b,pool=c", "1G,1G=2", "size=1G,size=2G", "1G,raw"] {
+        for text in [
+            "bus=virtio",
+            "1G,path=/srv/a",
+            "volume=a/b,pool=c",
+            "1G,1G=2",
+            "size=1G,size=2G",
+            "1G,raw",
+            "1G,encrypt=aes",
+            "volume=a/b,encrypt",
+        ] {
             let e = disk(text).unwrap_err();
             assert_eq!(e.kind(), kvm_core::ErrorKind::InvalidInput, "{text}");
         }

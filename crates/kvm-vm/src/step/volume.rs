@@ -10,8 +10,8 @@ use super::{document, to_json, unless_gone};
 use crate::place::volume_name;
 use crate::usage::users;
 
-/// What a new volume may take on the host before anything is written to it.
-const EMPTY: Bytes = Bytes::from_mib(2);
+/// What a new volume may take on the host before anything is written to it; the keys of an encrypted one take two MiB.
+const EMPTY: Bytes = Bytes::from_mib(4);
 
 /// Makes an empty volume.
 #[derive(Debug, Serialize, Deserialize)]

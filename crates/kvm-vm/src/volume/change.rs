@@ -3,6 +3,7 @@
 use kvm_core::{Bytes, Host, Resize, Result, VolumeInfo, WipePattern};
 
 use super::{Uses, content};
+use crate::secret::refuse_encrypted;
 use crate::spec::VolumeRef;
 
 /// Changes the size of the disk in a volume; gives the size that it had.
@@ -12,6 +13,8 @@ use crate::spec::VolumeRef;
 /// one that `how` says; `NoSpace`, `NotFound`, `Unsupported`.
 pub async fn resize_volume(host: &Host, volume: &VolumeRef, size: Bytes, how: Resize) -> Result<Bytes> {
     let about = host.storage.find_volume(&volume.pool, &volume.volume).await?;
+    let why = "its header has to be opened for that; grow it as the disk of a VM that runs";
+    refuse_encrypted(host, &about, "resize", why).await?;
     let uses = Uses::read(host, &about.path).await?;
     match how {
         Resize::Shrink => uses.refuse_change(volume, "shrink")?,

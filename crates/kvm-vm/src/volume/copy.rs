@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::upload::check_room;
 use super::{Uses, check_free, content, is_medium};
 use crate::place::Places;
+use crate::secret::refuse_encrypted;
 use crate::spec::{ImageRef, VolumeFormat, VolumeRef};
 use crate::step::CopyVolume;
 
@@ -53,6 +54,8 @@ pub async fn plan_volume_copy(host: &Host, wanted: &VolumeCopy) -> Result<Plan> 
     let places = Places::read(host, &[]).await?;
     let image = places.image(&ImageRef::Volume(from.clone())).await?;
     let Some(about) = image.volume else { return Err(Error::internal("a volume was asked for")) };
+    let why = "the host has its passphrase for its own path alone; copy what the guest sees inside a guest";
+    refuse_encrypted(host, &about, "copy", why).await?;
     if !is_medium(&about) {
         Uses::read(host, &about.path).await?.refuse_active(from, "copy")?;
     }

@@ -1,14 +1,17 @@
 //! New volumes, with all that a format knows.
 
-use kvm_core::{Bytes, Error, Host, Result, VolumeInfo};
+use kvm_core::op::{LockKey, Plan, PlanLine};
+use kvm_core::{Bytes, Error, Host, Passphrase, Result, VolumeInfo};
 use kvm_xml::value::Size;
 use kvm_xml::volume::{VolumeBackingStore, VolumeFeatures, VolumeFormat as XmlFormat, VolumeTarget};
 use kvm_xml::{Document as _, StorageVolume};
 
 use super::{check_free, content};
 use crate::place::{Image, Places};
-use crate::policy::Policy;
+use crate::policy::{PlanContext, Policy};
+use crate::secret::{self, NewSecret, refuse_encrypted};
 use crate::spec::{ImageRef, VolumeFormat, VolumeRef};
+use crate::step::CreateVolume;
 use crate::text::choices;
 
 /// The sizes that a cluster of qcow2 may have.
@@ -29,6 +32,8 @@ pub struct VolumeSpec {
     pub backing: Option<ImageRef>,
     /// What only images of the format qcow2 have.
     pub qcow2: Qcow2Options,
+    /// Whether its content is encrypted. Needs `qcow2`.
+    pub encrypted: Encrypted,
 }
 
 impl VolumeSpec {
@@ -36,7 +41,15 @@ impl VolumeSpec {
     #[must_use]
     pub fn new(volume: VolumeRef, size: Bytes) -> Self {
         let (format, preallocation) = (None, Preallocation::Off);
-        Self { volume, size: Some(size), format, preallocation, backing: None, qcow2: Qcow2Options::default() }
+        Self {
+            volume,
+            size: Some(size),
+            format,
+            preallocation,
+            backing: None,
+            qcow2: Qcow2Options::default(),
+            encrypted: Encrypted::No,
+        }
     }
 }
 
@@ -51,6 +64,16 @@ pub struct Qcow2Options {
     pub lazy_refcounts: Lazy,
     /// Clusters are allocated in parts: large clusters without their waste.
     pub extended_l2: Subclusters,
+}
+
+/// Whether a volume's content is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encrypted {
+    /// It is as the guest writes it.
+    #[default]
+    No,
+    /// By LUKS inside the image, with a passphrase that the host keeps as a private secret.
+    Yes,
 }
 
 /// Whether reference counts are written late.
@@ -98,6 +121,9 @@ choices! {
 /// An image below it has to lie where images may lie, and its format has to be known. `InvalidInput` names what does not
 /// fit together; `AlreadyExists`, `NotFound`, `NoSpace`, `InvalidState`, `Unsupported`.
 pub async fn create_volume(host: &Host, spec: &VolumeSpec, policy: &Policy) -> Result<VolumeInfo> {
+    if spec.encrypted == Encrypted::Yes {
+        return Err(Error::invalid("encrypt", "an encrypted volume has a secret, and is made by an operation"));
+    }
     let places = Places::read(host, &policy.allowed_paths).await?;
     let pool = places.pool(spec.volume.pool.as_str())?;
     check_free(host, &spec.volume, "create").await?;
@@ -106,6 +132,9 @@ pub async fn create_volume(host: &Host, spec: &VolumeSpec, policy: &Policy) -> R
         Some(image) => Some(places.image(image).await?),
         None => None,
     };
+    if let Some(below) = backing.as_ref().and_then(|image| image.volume.as_ref()) {
+        refuse_encrypted(host, below, "lie upon", "what is written into the new image would not be encrypted").await?;
+    }
     let document = document(spec, is_block, backing.as_ref())?;
     match spec.preallocation {
         Preallocation::Off => host.storage.create_volume(&pool.name, &document).await,
@@ -116,6 +145,56 @@ pub async fn create_volume(host: &Host, spec: &VolumeSpec, policy: &Policy) -> R
             content(host)?.create_preallocated(&pool.name, &document).await
         }
     }
+}
+
+/// Plans an encrypted volume: a private secret of the host with the passphrase, a new one if none is given, then the volume.
+///
+/// The passphrase is in no journal, no plan and no error. An operation that was interrupted is taken back, not finished.
+/// `InvalidInput` for what is not qcow2, and for images below and preallocation; `AlreadyExists`, `NotFound`, `NoSpace`,
+/// `Unsupported`.
+pub async fn plan_encrypted_volume(
+    host: &Host,
+    spec: &VolumeSpec,
+    passphrase: Option<Passphrase>,
+    cx: &PlanContext<'_>,
+) -> Result<Plan> {
+    secret::facet(host)?;
+    let spec = VolumeSpec { encrypted: Encrypted::Yes, ..spec.clone() };
+    let places = Places::read(host, &cx.policy.allowed_paths).await?;
+    let pool = places.pool(spec.volume.pool.as_str())?;
+    check_free(host, &spec.volume, "create").await?;
+    let mut document = document(&spec, Places::is_block(pool), None)?;
+    let size = spec.size.ok_or_else(|| Error::invalid("size", "a volume has a size; say how large it is to be"))?;
+    let path = Places::path_in(pool, &spec.volume.volume)?;
+    let new = NewSecret::new(host, &spec.volume, &path, passphrase, cx.entropy).await?;
+    if let Some(target) = &mut document.target {
+        target.encryption = Some(secret::encryption(Some(new.id)));
+    }
+    let create = CreateVolume {
+        pool: spec.volume.pool.clone(),
+        volume: spec.volume.volume.clone(),
+        path,
+        size,
+        grows: true,
+        document: document.to_xml(),
+        is_copy: false,
+    };
+    let lines = vec![
+        new.line(),
+        PlanLine::new("create", "volume", spec.volume.as_text()).note(format!("{size}, qcow2, encrypted")),
+    ];
+    let mut steps = Vec::from(new.steps());
+    steps.push(Box::new(create));
+    let info = host.hypervisor.capabilities().await?;
+    Ok(Plan {
+        kind: "vol.create",
+        title: format!("create {} on {}", spec.volume, info.target),
+        target: info.target.clone(),
+        locks: vec![LockKey::volume(info.host_key(), &spec.volume.pool, &spec.volume.volume)],
+        lines,
+        reversible: steps.len(),
+        steps,
+    })
 }
 
 /// The document that asks for a volume; what [`create_volume`] would make, as far as that is known without the host.
@@ -162,6 +241,7 @@ fn document(spec: &VolumeSpec, is_block: bool, backing: Option<&Image>) -> Resul
                 compat: compat.map(|compat| compat.as_str().parse()).transpose().map_err(read)?,
                 cluster_size: cluster_size.map(|size| Size::from_bytes(size.get())),
                 features: (features.lazy_refcounts || features.extended_l2).then_some(features),
+                encryption: (spec.encrypted == Encrypted::Yes).then(|| secret::encryption(None)),
                 ..VolumeTarget::default()
             }),
             None => None,
@@ -186,6 +266,20 @@ fn check(spec: &VolumeSpec, format: Option<VolumeFormat>, is_block: bool) -> Res
     }
     if !is_qcow2 && spec.preallocation == Preallocation::Metadata {
         return refuse("preallocation", "only a qcow2 image has tables; say off or full");
+    }
+    if spec.encrypted == Encrypted::Yes {
+        let fits = [
+            (is_qcow2, "format", "only qcow2 images are encrypted; say format qcow2"),
+            (spec.backing.is_none(), "backing", "an encrypted image lies upon no other one here"),
+            (
+                spec.preallocation == Preallocation::Off,
+                "preallocation",
+                "an encrypted image takes space as it is written; say off",
+            ),
+        ];
+        if let Some((_, field, why)) = fits.into_iter().find(|(fits, ..)| !fits) {
+            return refuse(field, why);
+        }
     }
     if spec.backing.is_some() && spec.preallocation != Preallocation::Off {
         return refuse("preallocation", "an image that lies upon another one takes space as it is written; say off");

@@ -1,6 +1,6 @@
 //! All that is known of a volume, and of what it lies upon.
 
-use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, Result, VolumeInfo};
+use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, Result, SecretId, VolumeInfo};
 use kvm_xml::StorageVolume;
 use serde::Serialize;
 
@@ -29,6 +29,8 @@ pub struct VolumeDetails {
     pub features: Vec<&'static str>,
     /// How it is encrypted.
     pub encryption: Option<String>,
+    /// The host's secret that opens it.
+    pub secret: Option<SecretId>,
     /// The images that it lies upon, the nearest first.
     pub chain: Vec<Below>,
 }
@@ -62,6 +64,7 @@ pub async fn volume_details(host: &Host, volume: &VolumeRef) -> Result<VolumeDet
     let features = target.features.unwrap_or_default();
     let size = |size: &kvm_xml::value::Size| size.bytes().map(Bytes::new);
     let encryption = target.encryption.and_then(|encryption| encryption.format);
+    let path = about.path.clone();
     Ok(VolumeDetails {
         chain: chain(host, volume, about.backing.clone(), &about.path).await?,
         volume: about,
@@ -72,6 +75,10 @@ pub async fn volume_details(host: &Host, volume: &VolumeRef) -> Result<VolumeDet
             .into_iter()
             .filter_map(|(has, name)| has.then_some(name))
             .collect(),
+        secret: match &encryption {
+            Some(_) => crate::secret::at(host, &path).await?.map(|secret| secret.id),
+            None => None,
+        },
         encryption: encryption.map(|format| format.to_string()),
     })
 }

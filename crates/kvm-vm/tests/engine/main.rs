@@ -22,6 +22,7 @@ mod passthrough;
 mod peripheral;
 mod pool;
 mod power;
+mod secret;
 mod snapshot;
 mod support;
 mod volume;

@@ -84,7 +84,11 @@ pub(crate) async fn picture(host: &Host, mock: &Mock) -> Result<String> {
     let inventory =
         serde_json::to_string_pretty(&inventory(host).await?).map_err(|e| Error::internal(e.to_string()))?;
     let files: Vec<_> = mock.files()?.into_iter().map(|(path, info)| format!("{path} {info:?}")).collect();
-    Ok(format!("{inventory}\n{}", files.join("\n")))
+    let secrets = match host.storage.secrets() {
+        Some(store) => store.list().await?,
+        None => Vec::new(),
+    };
+    Ok(format!("{inventory}\n{}\n{secrets:?}", files.join("\n")))
 }
 
 /// A specification as a file has it.

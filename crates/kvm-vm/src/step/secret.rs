@@ -1,0 +1,180 @@
+//! Passphrases of volumes as parts of a plan. None of them is ever in a journal.
+
+use async_trait::async_trait;
+use kvm_core::op::{Already, Probe, Step, StepContext};
+use kvm_core::{DiskPath, Error, ErrorKind, Passphrase, Progress, Resource, Result, SecretId, View, VmFilter};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{document, to_json, unless_gone};
+use crate::secret::{facet, names};
+use crate::spec::VolumeRef;
+
+/// Defines the secret of a new volume.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DefineSecret {
+    pub(crate) id: SecretId,
+    pub(crate) volume: VolumeRef,
+    /// Without the passphrase.
+    pub(crate) document: String,
+}
+
+impl DefineSecret {
+    pub(crate) const NAME: &'static str = "define-secret";
+}
+
+async fn is_there(cx: &StepContext<'_>, id: SecretId) -> Result<bool> {
+    Ok(facet(cx.host)?.list().await?.iter().any(|secret| secret.id == id))
+}
+
+#[async_trait]
+impl Step for DefineSecret {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("define secret {} for {}", self.id, self.volume)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Conflict
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        Ok(if is_there(cx, self.id).await? { Probe::Done } else { Probe::Pending })
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        facet(cx.host)?.define(&document(&self.document)?).await
+    }
+
+    async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
+        unless_gone(facet(cx.host)?.undefine(&self.id).await)
+    }
+}
+
+/// Gives the secret its value.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SetSecret {
+    pub(crate) id: SecretId,
+    pub(crate) volume: VolumeRef,
+    /// In memory only: an operation that another process goes on with does not have it.
+    #[serde(skip)]
+    pub(crate) passphrase: Option<Passphrase>,
+}
+
+impl SetSecret {
+    pub(crate) const NAME: &'static str = "set-secret";
+}
+
+#[async_trait]
+impl Step for SetSecret {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("set the passphrase of {}", self.volume)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Fine
+    }
+
+    /// Nobody can see whether a private secret has a value; setting it once more does no harm.
+    async fn probe(&self, _: &StepContext<'_>) -> Result<Probe> {
+        Ok(Probe::Pending)
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        let Some(passphrase) = &self.passphrase else {
+            let message = format!("the passphrase of {} was known to the process that began this alone", self.volume);
+            return Err(Error::new(ErrorKind::InvalidState, message)
+                .on(Resource::Secret(self.id.to_string()))
+                .with_detail("it is in no journal; what was done is taken back, so begin anew"));
+        };
+        facet(cx.host)?.set_value(&self.id, passphrase).await
+    }
+
+    /// The value goes with its secret.
+    async fn undo(&self, _: &StepContext<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Forgets the passphrase of a volume that is gone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeleteSecret {
+    pub(crate) id: SecretId,
+    pub(crate) path: DiskPath,
+}
+
+impl DeleteSecret {
+    pub(crate) const NAME: &'static str = "delete-secret";
+
+    /// Why the secret must stay after all: without it nobody ever reads what it opens.
+    async fn objection(&self, cx: &StepContext<'_>) -> Result<Option<String>> {
+        match cx.host.storage.volume_at(&self.path).await {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            found => return found.map(|volume| Some(format!("there is a volume at {}", volume.path))),
+        }
+        let hypervisor = &cx.host.hypervisor;
+        for vm in hypervisor.list(&VmFilter::all()).await? {
+            for view in [View::CONFIG, View::LIVE] {
+                match hypervisor.definition(&vm.id, view).await {
+                    Ok(document) if names(&document, self.id) => return Ok(Some(format!("VM {} names it", vm.name))),
+                    Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Step for DeleteSecret {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("forget secret {}", self.id)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Fine
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        Ok(if is_there(cx, self.id).await? { Probe::Pending } else { Probe::Done })
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        if !is_there(cx, self.id).await? {
+            return Ok(());
+        }
+        if let Some(why) = self.objection(cx).await? {
+            cx.reporter.report(&Progress::Warning { message: format!("secret {} is kept: {why}", self.id) });
+            return Ok(());
+        }
+        unless_gone(facet(cx.host)?.undefine(&self.id).await)
+    }
+
+    async fn undo(&self, _: &StepContext<'_>) -> Result<()> {
+        Err(Error::internal("a forgotten passphrase cannot be brought back"))
+    }
+}
