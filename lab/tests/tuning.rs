@@ -52,3 +52,26 @@ fn threads_of_a_running_guest_are_pinned_and_limited() {
         host.assert_as(&before).await;
     });
 }
+
+#[test]
+fn a_guest_finds_its_numa_cells_and_its_memory_comes_from_the_hosts_node() {
+    on_a_host(async |host| {
+        let before = host.stock().await;
+        let (kvmctl, vm) = (host.kvmctl(), host.unique("numa"));
+        let disk = format!("volume={}", host.place_boot_disk(&vm).await);
+        let machine = ["--memory", "320M", "--vcpus", "2", "--network", "user", "--start"];
+        let cells = ["--numa", "cpus=0,memory=192M", "--numa", "cpus=1,memory=128M", "--numa-nodes", "0"];
+        kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk], &machine[..], &cells[..]].concat()).await;
+        let tuned = host.virsh(&["numatune", &vm]).await;
+        let has = |key: &str, value: &str| tuned.lines().any(|line| line.split(':').map(str::trim).eq([key, value]));
+        assert!(has("numa_mode", "strict") && has("numa_nodeset", "0"), "{tuned}");
+        let look = "cat /sys/devices/system/node/online /sys/devices/system/node/node1/cpulist";
+        let seen = async || {
+            let said = host.exec_in_guest(&vm, &["sh", "-c", look]).await?;
+            said.split_whitespace().eq(["0-1", "1"]).then_some(())
+        };
+        eventually(BOOT, "two nodes in the guest", seen).await;
+        kvmctl.ok(&["vm", "delete", &vm, "--power-off", "--delete-volumes", "--yes"]).await;
+        host.assert_as(&before).await;
+    });
+}

@@ -9,7 +9,9 @@ use kvm_xml::value::{Memory, Unit, YesNo};
 
 use crate::create::{Disk, Nic};
 use crate::place::Image;
-use crate::spec::{BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, OsHint, RngSource};
+use crate::spec::{
+    BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, NumaCell, NumaMode, NumaNodes, OsHint, RngSource,
+};
 
 pub(crate) mod device;
 pub(crate) mod peripheral;
@@ -114,7 +116,8 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
         os: Some(os(spec, &platform)?),
         iothreads: blueprint.disks.iter().filter_map(|disk| disk.options.iothread).max(),
         features: Some(system::features(&platform)),
-        cpu: arranged(cpu(spec.cpu.as_ref(), &platform), spec.topology),
+        cpu: celled(arranged(cpu(spec.cpu.as_ref(), &platform), spec.topology), &spec.numa),
+        numatune: spec.numa_nodes.as_ref().map(|nodes| numatune(nodes, spec.numa_mode)),
         clock: Some(system::clock(&platform)),
         on_poweroff: Some(xml::LifecycleAction::Destroy),
         on_reboot: Some(xml::LifecycleAction::Restart),
@@ -194,6 +197,37 @@ fn arranged(cpu: Option<xml::Cpu>, topology: Option<CpuTopology>) -> Option<xml:
         ..xml::CpuTopology::default()
     });
     Some(xml::Cpu { topology, ..cpu.unwrap_or_default() })
+}
+
+/// The CPU with the cells of a machine that has some.
+fn celled(cpu: Option<xml::Cpu>, cells: &[NumaCell]) -> Option<xml::Cpu> {
+    if cells.is_empty() {
+        return cpu;
+    }
+    let cell = |(id, cell): (u32, &NumaCell)| xml::NumaCell {
+        id: Some(id),
+        cpus: Some(cell.cpus.clone()),
+        memory: Some(cell.memory.kib()),
+        unit: Some(Unit::KiB),
+        ..xml::NumaCell::default()
+    };
+    let numa = xml::Numa { cell: (0..).zip(cells).map(cell).collect(), ..xml::Numa::default() };
+    Some(xml::Cpu { numa: Some(numa), ..cpu.unwrap_or_default() })
+}
+
+/// From which nodes of the host memory comes.
+fn numatune(nodes: &NumaNodes, mode: Option<NumaMode>) -> xml::Numatune {
+    let mode = match mode.unwrap_or(NumaMode::Strict) {
+        NumaMode::Strict => xml::NumatuneMode::Strict,
+        NumaMode::Preferred => xml::NumatuneMode::Preferred,
+        NumaMode::Interleave => xml::NumatuneMode::Interleave,
+    };
+    let memory = xml::NumatuneMemory {
+        mode: Some(mode),
+        nodeset: Some(nodes.as_set().clone()),
+        ..xml::NumatuneMemory::default()
+    };
+    xml::Numatune { memory: Some(memory), ..xml::Numatune::default() }
 }
 
 fn cpu(asked: Option<&CpuMode>, platform: &Platform<'_>) -> Option<xml::Cpu> {

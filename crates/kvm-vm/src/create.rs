@@ -17,7 +17,7 @@ use crate::place::{Places, known};
 use crate::policy::PlanContext;
 use crate::secret::NewSecret;
 use crate::socket;
-use crate::spec::{Arch, CpuMode, CpuTopology, CreateSpec, DeviceSpec, Firmware, Start};
+use crate::spec::{Arch, CpuMode, CpuTopology, CreateSpec, DeviceSpec, Firmware, Start, check_cells, check_nodes};
 use crate::step::{Define, SetAutostart, Start as StartStep};
 
 pub(crate) mod disk;
@@ -95,6 +95,8 @@ pub(crate) async fn plan_new(
     if max_memory < spec.memory {
         return Err(Error::invalid("max-memory", format!("is less than the {} that it begins with", spec.memory)));
     }
+    check_cells(&spec.numa, max_vcpus, max_memory)?;
+    check_nodes(spec.numa_nodes.as_ref(), spec.numa_mode)?;
     cx.policy.check_memory(max_memory, &host_info)?;
     check_choices(spec, &host_info, guest)?;
 

@@ -110,7 +110,8 @@ pub use snapshot::{
 pub use spec::{
     Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CpuTopology, CreateSpec, DiskBus, DiskSource, DiskSpec,
     Firmware, Graphics, HugePages, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions,
-    NicSpec, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeEncryption, VolumeFormat, VolumeRef,
+    NicSpec, NumaCell, NumaMode, NumaNodes, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeEncryption,
+    VolumeFormat, VolumeRef,
 };
 pub use spec::{
     Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, MdevDeviceSpec, PciSpec, RedirectSpec, RngSource,

@@ -14,6 +14,7 @@ mod choice;
 mod device;
 mod disk;
 mod nic;
+mod numa;
 mod pairs;
 mod pool;
 mod topology;
@@ -27,6 +28,8 @@ pub use device::{
 };
 pub use disk::{Discard, DiskOptions, DiskSerial, DiskSource, DiskSpec, ImageRef, IoMode, VolumeRef};
 pub use nic::{BridgeName, NicLink, NicOptions, NicSpec, UserForward, UserForwards, VlanTags};
+pub use numa::{NumaCell, NumaMode, NumaNodes};
+pub(crate) use numa::{check_cells, check_nodes};
 pub use pool::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
@@ -99,6 +102,15 @@ pub struct CreateSpec {
     /// Whether its memory is in large pages of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hugepages: Option<HugePages>,
+    /// Its NUMA cells, which have every virtual CPU once and all memory together; none if left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numa: Vec<NumaCell>,
+    /// From which of the host's NUMA nodes its memory comes; from any if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numa_nodes: Option<NumaNodes>,
+    /// How strictly it does; `strict` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numa_mode: Option<NumaMode>,
     /// The system it is for; Linux if left out.
     #[serde(default = "linux")]
     pub os: OsHint,
@@ -277,6 +289,9 @@ impl CreateSpec {
             max_memory: None,
             topology: None,
             hugepages: None,
+            numa: Vec::new(),
+            numa_nodes: None,
+            numa_mode: None,
             os: linux(),
             arch: None,
             machine: None,

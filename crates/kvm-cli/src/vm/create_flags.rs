@@ -3,7 +3,7 @@
 use kvm_core::{Autostart, Bytes, Description, DiskPath, Error, Protection, Result, Tag, Title, VcpuCount, VmId};
 use kvm_vm::{
     Arch, BootDevice, CpuMode, CpuTopology, CreateSpec, DeviceSpec, DiskSpec, Firmware, Graphics, HugePages, ImageRef,
-    KernelCmdline, KernelSpec, MachineType, NicSpec, OsHint, Start,
+    KernelCmdline, KernelSpec, MachineType, NicSpec, NumaCell, NumaMode, NumaNodes, OsHint, Start,
 };
 
 use crate::args::one_of;
@@ -29,6 +29,15 @@ pub(super) struct Flags {
     /// Memory in large pages that the host has set aside: default, or their size, such as 2M or 1G.
     #[arg(long, value_name = "SIZE", help_heading = "Machine")]
     hugepages: Option<HugePages>,
+    /// NUMA cell of the guest, such as cpus=0-3,memory=4G; may be repeated, and then has every virtual CPU once.
+    #[arg(long, value_name = "CELL", help_heading = "Machine")]
+    numa: Vec<NumaCell>,
+    /// NUMA nodes of the host that its memory comes from, such as 0-1.
+    #[arg(long, value_name = "NODES", help_heading = "Machine")]
+    numa_nodes: Option<NumaNodes>,
+    /// How strictly it does; strict if left out.
+    #[arg(long, requires = "numa_nodes", value_parser = one_of!(NumaMode), help_heading = "Machine")]
+    numa_mode: Option<NumaMode>,
     /// What it is for; decides the devices it finds.
     #[arg(long, value_parser = one_of!(OsHint), help_heading = "Machine")]
     os: Option<OsHint>,
@@ -165,6 +174,11 @@ impl Flags {
         set_some(&mut spec.max_memory, self.max_memory);
         set_some(&mut spec.topology, self.topology);
         set_some(&mut spec.hugepages, self.hugepages);
+        if !self.numa.is_empty() {
+            spec.numa.clone_from(&self.numa);
+        }
+        set_some(&mut spec.numa_nodes, self.numa_nodes.clone());
+        set_some(&mut spec.numa_mode, self.numa_mode);
         set_some(&mut spec.firmware, self.firmware);
         set_some(&mut spec.cpu, self.cpu);
         set_some(&mut spec.arch, self.arch);
