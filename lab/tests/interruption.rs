@@ -1,0 +1,282 @@
+//! Snapshots that are cut short: libvirtd is killed, or the link to the host is cut, while one is taken or merged. The
+//! operation completes or can be finished, and the guest runs on with what it wrote.
+
+use std::time::Duration;
+
+use kvm_lab::{Ended, Kvmctl, LabHost, eventually, moment_passes, on_a_host_within};
+use serde_json::Value;
+
+/// A guest boots in seconds, and in half a minute on a busy machine without hardware acceleration.
+const BOOT: Duration = Duration::from_secs(180);
+/// For a test with a guest that is interrupted several times.
+const LIMIT: Duration = Duration::from_secs(540);
+/// A host gets over a fault within this time.
+const AGAIN: Duration = Duration::from_secs(60);
+/// The host did not answer, or not in time: worth another try.
+const UNAVAILABLE: i32 = 8;
+/// The state does not allow it.
+const INVALID_STATE: i32 = 5;
+/// Something of that name is there.
+const ALREADY_EXISTS: i32 = 4;
+/// Moments of a command's time at which it is interrupted; the fault takes a moment itself.
+const MOMENTS: [f64; 4] = [0.25, 0.4, 0.55, 0.7];
+/// So much is written after a snapshot, in MiB, so that merging it takes a while.
+const WRITTEN: &str = "300";
+
+/// A guest with a disk whose beginning was written once and has to stay, and a word that only its memory has.
+struct Guest<'a> {
+    host: &'a LabHost,
+    kvmctl: Kvmctl,
+    vm: String,
+    images: Vec<String>,
+    sum: String,
+}
+
+impl<'a> Guest<'a> {
+    async fn boot(host: &'a LabHost, kvmctl: Kvmctl, stem: &str) -> Self {
+        let vm = host.unique(stem);
+        let disk = format!("volume={}", host.place_boot_disk(&vm).await);
+        let machine = ["--memory", "256M", "--vcpus", "1", "--network", "none", "--start"];
+        let data = format!("512M,name={vm}-data.qcow2");
+        kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk, "--disk", &data], &machine[..]].concat()).await;
+        let mut guest = Self { host, kvmctl, vm, images: Vec::new(), sum: String::new() };
+        guest.sh("pat write /dev/vdb 0 16 seed; echo remembered > /run/word").await;
+        // Memory that has to be written out, so that a snapshot of it takes a while.
+        guest.sh("dd if=/dev/urandom of=/run/ballast bs=1M count=48 2>/dev/null").await;
+        guest.sum = guest.sum_now().await;
+        guest.images = guest.images_now().await;
+        guest
+    }
+
+    async fn sh(&self, script: &str) -> String {
+        let answer = async || self.host.exec_in_guest(&self.vm, &["sh", "-c", script]).await;
+        eventually(BOOT, "an answer of the guest's agent", answer).await.0.trim().to_owned()
+    }
+
+    async fn sum_now(&self) -> String {
+        self.sh("echo 3 > /proc/sys/vm/drop_caches; pat sum /dev/vdb 0 16").await
+    }
+
+    async fn images_now(&self) -> Vec<String> {
+        let disks = self.kvmctl.json(&["disk", "list", &self.vm]).await;
+        let source = |disk: &Value| disk["source"].as_str().unwrap_or_default().to_owned();
+        disks.as_array().map(|disks| disks.iter().map(source).collect()).unwrap_or_default()
+    }
+
+    async fn snapshots(&self) -> Vec<String> {
+        let all = self.kvmctl.json(&["snap", "list", &self.vm]).await;
+        let name = |one: &Value| one["name"].as_str().unwrap_or_default().to_owned();
+        all.as_array().map(|all| all.iter().map(name).collect()).unwrap_or_default()
+    }
+
+    /// Finishes what was interrupted, as a user would who reads `kvmctl op list`.
+    async fn repair(&self, way: Way) {
+        for operation in self.open().await {
+            let id = operation["operation"].as_str().unwrap_or_default().to_owned();
+            assert!(self.kvmctl.ok(&["op", "show", &id]).await.contains(&self.vm));
+            let first = if way == Way::Undo { "undo" } else { "resume" };
+            let ended = self.kvmctl.run(&["op", first, &id]).await;
+            let other = match (way, ended.code) {
+                (_, Some(0)) => continue,
+                // What is past its point of no return can only be completed.
+                (Way::Undo, Some(INVALID_STATE)) => "resume",
+                // Overlays that nobody knows for unused stand where it would make its own; it was taken back.
+                (Way::Resume, Some(ALREADY_EXISTS)) => continue,
+                _ => panic!("{ended}"),
+            };
+            self.kvmctl.ok(&["op", other, &id]).await;
+        }
+        let open = self.open().await;
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    async fn open(&self) -> Vec<Value> {
+        self.kvmctl.json(&["op", "list", "--open"]).await.as_array().cloned().unwrap_or_default()
+    }
+
+    /// It runs, has not been booted again, and its disk holds what it wrote.
+    async fn assert_whole(&self) {
+        let shown = self.kvmctl.json(&["vm", "show", &self.vm]).await;
+        assert_eq!(shown["state"], "running", "{shown}");
+        assert_eq!(self.sh("cat /run/word").await, "remembered");
+        assert_eq!(self.sum_now().await, self.sum);
+        self.sh("dd if=/dev/zero of=/dev/vdb bs=512 seek=900000 count=1 conv=fsync 2>/dev/null").await;
+    }
+
+    /// Deletes overlays of which an undo said that they stay, as a user would, once QEMU has said that it does not use them.
+    async fn delete_unused_overlays(&self) {
+        let asked = ["qemu-monitor-command", &self.vm, "{\"execute\":\"query-block\"}"];
+        let opened = self.host.virsh(&asked).await;
+        let used = self.images_now().await;
+        let volumes = self.kvmctl.json(&["vol", "list", "default"]).await;
+        for volume in volumes.as_array().into_iter().flatten() {
+            let path = volume["path"].as_str().unwrap_or_default();
+            if path.contains(&format!("/{}-vd", self.vm)) && !used.iter().any(|image| image == path) {
+                assert!(!opened.contains(path), "QEMU uses {path}, and libvirt does not say so");
+                let name = format!("default/{}", volume["name"].as_str().unwrap_or_default());
+                self.kvmctl.ok(&["vol", "delete", &name, "--yes"]).await;
+            }
+        }
+    }
+
+    /// Boots it again where libvirt was killed between the end of a merge and its note of it: its live document then names an
+    /// overlay that is gone for as long as the guest runs, and only the next start is in order.
+    async fn boot_again_if_unnoticed(&self) {
+        if self.images_now().await == self.images {
+            return;
+        }
+        let configured = self.host.virsh(&["domblklist", &self.vm, "--inactive"]).await;
+        assert!(self.images.iter().all(|image| configured.contains(image)), "{configured}");
+        self.kvmctl.ok(&["vm", "power-off", &self.vm]).await;
+        self.kvmctl.ok(&["vm", "start", &self.vm]).await;
+        self.sh("echo remembered > /run/word").await;
+    }
+
+    /// A snapshot whose merge has work to do.
+    async fn take_and_write(&self) {
+        self.kvmctl.ok(&["snap", "create", &self.vm, "layer", "--external", "--disk-only"]).await;
+        assert_ne!(self.images_now().await, self.images);
+        self.sh(&format!("dd if=/dev/zero of=/dev/vdb bs=1M seek=64 count={WRITTEN} conv=fsync 2>/dev/null")).await;
+    }
+}
+
+/// How an interrupted operation is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Resume,
+    Undo,
+}
+
+const WAYS: [Way; 2] = [Way::Resume, Way::Undo];
+
+/// What breaks the connection, and mends it again.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    KillLibvirtd,
+    CutLink,
+}
+
+impl Fault {
+    /// Runs a command, breaks the connection at this moment of it, and mends it.
+    async fn at(self, host: &LabHost, moment: Duration, kvmctl: &Kvmctl, arguments: &[&str]) -> Ended {
+        let running = kvmctl.start(arguments);
+        moment_passes(moment).await;
+        let ended = match self {
+            Self::KillLibvirtd => {
+                host.fault(&["kill", "libvirtd"]).await;
+                host.fault(&["start", "libvirtd"]).await;
+                running.ended().await
+            }
+            Self::CutLink => {
+                host.fault(&["cut"]).await;
+                let ended = running.ended().await;
+                host.fault(&["heal"]).await;
+                ended
+            }
+        };
+        assert!(!ended.stderr.contains("panicked"), "{ended}");
+        assert!(matches!(ended.code, Some(0 | UNAVAILABLE)), "{ended}");
+        ended
+    }
+}
+
+/// Takes a snapshot again and again and interrupts it; the way back is one that leaves nothing.
+async fn interrupt_taking(guest: &Guest<'_>, fault: Fault, moments: &[f64]) -> usize {
+    let (kvmctl, vm) = (&guest.kvmctl, &guest.vm);
+    let (take, drop) = (["snap", "create", vm, "taken", "--external"], ["snap", "delete", vm, "taken", "--yes"]);
+    let rehearsal = kvmctl.run(&take).await;
+    let length = rehearsal.took;
+    rehearsal.succeeded();
+    kvmctl.ok(&drop).await;
+    // How often the fault came while it ran.
+    let mut interrupted = 0;
+    for (moment, way) in moments.iter().zip(WAYS.into_iter().cycle()) {
+        let moment = length.mul_f64(*moment);
+        let ended = fault.at(guest.host, moment, kvmctl, &take).await;
+        interrupted += usize::from(ended.took > moment);
+        guest.repair(way).await;
+        guest.assert_whole().await;
+        if guest.snapshots().await.is_empty() {
+            assert_ne!(ended.code, Some(0), "it said that it was taken: {ended}");
+            guest.delete_unused_overlays().await;
+            // The name is free, and so are the files; QEMU needs a while to get over a migration that was cut off.
+            let taken = async || (kvmctl.run(&take).await.code == Some(0)).then_some(());
+            eventually(AGAIN, "the snapshot", taken).await;
+            guest.assert_whole().await;
+        }
+        kvmctl.ok(&drop).await;
+        assert_eq!(guest.images_now().await, guest.images);
+    }
+    interrupted
+}
+
+/// Merges a snapshot again and again and interrupts it.
+async fn interrupt_merging(guest: &Guest<'_>, fault: Fault, moments: &[f64]) -> usize {
+    let (kvmctl, vm) = (&guest.kvmctl, &guest.vm);
+    let merge = ["snap", "delete", vm, "layer", "--yes"];
+    guest.take_and_write().await;
+    let rehearsal = kvmctl.run(&merge).await;
+    let length = rehearsal.took;
+    rehearsal.succeeded();
+    // How often the fault came while it ran.
+    let mut interrupted = 0;
+    for (moment, way) in moments.iter().zip(WAYS.into_iter().cycle()) {
+        guest.take_and_write().await;
+        let moment = length.mul_f64(*moment);
+        let ended = fault.at(guest.host, moment, kvmctl, &merge).await;
+        interrupted += usize::from(ended.took > moment);
+        guest.repair(way).await;
+        guest.assert_whole().await;
+        if !guest.snapshots().await.is_empty() {
+            assert_ne!(ended.code, Some(0), "it said that it was merged: {ended}");
+            kvmctl.ok(&merge).await;
+        }
+        guest.boot_again_if_unnoticed().await;
+        assert_eq!((guest.snapshots().await, guest.images_now().await), (Vec::new(), guest.images.clone()));
+        guest.assert_whole().await;
+    }
+    interrupted
+}
+
+async fn delete(guest: Guest<'_>) {
+    guest.kvmctl.ok(&["vm", "delete", &guest.vm, "--power-off", "--delete-volumes", "--yes"]).await;
+}
+
+#[test]
+fn an_external_snapshot_with_memory_whose_libvirtd_is_killed_is_taken_or_can_be_taken_again() {
+    on_a_host_within(LIMIT, async |host| {
+        let before = host.stock().await;
+        let guest = Guest::boot(host, host.kvmctl(), "taken").await;
+        let interrupted = interrupt_taking(&guest, Fault::KillLibvirtd, &MOMENTS).await;
+        // Else the moments were badly chosen, and nothing was proved.
+        assert!(interrupted > 0, "no moment was right");
+        delete(guest).await;
+        host.assert_as(&before).await;
+    });
+}
+
+#[test]
+fn a_merge_whose_libvirtd_is_killed_is_completed_or_can_be() {
+    on_a_host_within(LIMIT, async |host| {
+        let before = host.stock().await;
+        let guest = Guest::boot(host, host.kvmctl(), "merged").await;
+        let interrupted = interrupt_merging(&guest, Fault::KillLibvirtd, &MOMENTS).await;
+        assert!(interrupted > 0, "no moment was right");
+        delete(guest).await;
+        host.assert_as(&before).await;
+    });
+}
+
+#[test]
+fn snapshots_over_a_link_that_is_cut_are_completed_or_can_be() {
+    on_a_host_within(LIMIT, async |host| {
+        let before = host.stock().await;
+        let kvmctl = host.kvmctl_over_ssh(&host.lab().dir().join("known_hosts"));
+        let guest = Guest::boot(host, kvmctl, "linked").await;
+        let mut interrupted = interrupt_taking(&guest, Fault::CutLink, &MOMENTS[1..3]).await;
+        interrupted += interrupt_merging(&guest, Fault::CutLink, &MOMENTS[1..3]).await;
+        assert!(interrupted > 0, "no moment was right");
+        delete(guest).await;
+        host.assert_as(&before).await;
+    });
+}
