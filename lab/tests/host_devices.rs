@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use kvm_lab::on_a_host;
 use serde_json::Value;
 
+/// The exit code for what is not there.
+const NOT_FOUND: i32 = 3;
+
 #[test]
 fn the_list_is_that_of_libvirt() {
     on_a_host(async |host| {
@@ -30,5 +33,23 @@ fn the_list_is_that_of_libvirt() {
         let findings: Vec<Value> = serde_json::from_str(&kvmctl.run(&["doctor", "-o", "json"]).await.stdout).unwrap();
         let iommu = findings.iter().find(|finding| finding["check"] == "iommu").unwrap();
         assert_eq!(iommu["status"] == "ok", groups > 0, "{iommu}");
+    });
+}
+
+#[test]
+fn what_the_host_does_not_have_is_refused_before_anything_changes() {
+    on_a_host(async |host| {
+        let before = host.stock().await;
+        let (kvmctl, vm) = (host.kvmctl(), host.unique("passthrough"));
+        kvmctl.ok(&["vm", "create", &vm, "--memory", "128M", "--network", "user", "--disk", "16M"]).await;
+        let defined = host.virsh(&["dumpxml", "--inactive", &vm]).await;
+        let mediated = "mdev=83b8f4f2-509f-482f-8c1e-e6bfe0fa1001";
+        for absent in ["pci=ff:1f.7", "pci=ff:1f.7,group", "usb=1209:0001", "usb=999-999", mediated] {
+            let refused = kvmctl.run(&["device", "attach", &vm, absent]).await;
+            assert_eq!(refused.code, Some(NOT_FOUND), "{absent}: {}", refused.stderr);
+        }
+        assert_eq!(host.virsh(&["dumpxml", "--inactive", &vm]).await, defined);
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+        host.assert_as(&before).await;
     });
 }
