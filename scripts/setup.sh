@@ -22,7 +22,7 @@ declare -A from_backports=(
   [build]="libvirt-dev"
   [demo]="libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-driver-storage
     libvirt-daemon-driver-network libvirt-daemon-log qemu-system-x86 qemu-utils"
-  [lab]="libvirt-daemon-system libvirt-clients"
+  [lab]="libvirt-daemon-system libvirt-clients qemu-system-modules-spice"
 )
 # shellcheck disable=SC2034
 declare -A from_base=(

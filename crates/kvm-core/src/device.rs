@@ -9,7 +9,9 @@ use kvm_xml::domain::{Disk, Graphics, GraphicsType, Interface};
 use kvm_xml::value::{CpuSet, DiskName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, CpuLimits, DiskLimits, Error, MacAddr, Result, VcpuCount, VmId, VmThread, Which};
+use crate::{
+    Bytes, CpuLimits, DiskLimits, Error, IoThread, IoThreadChange, MacAddr, Result, VcpuCount, VmId, VmThread, Which,
+};
 
 mod peripheral;
 
@@ -71,6 +73,10 @@ pub trait Devices: fmt::Debug + Send + Sync {
     /// `NotFound` when one of the documents has no such disk, `InvalidInput` for limits that contradict each other
     /// ([`DiskLimits::check`]), `Unsupported` when the host cannot limit disks.
     async fn limit_disk(&self, vm: &VmId, disk: &DiskName, limits: &DiskLimits, impact: Impact) -> Result<()>;
+
+    /// Adds an I/O thread, or takes one away. `AlreadyExists`, `NotFound`, `InvalidState` for one that serves a device
+    /// ([`IoThreadChange::check`]).
+    async fn change_iothread(&self, vm: &VmId, thread: IoThread, change: IoThreadChange, impact: Impact) -> Result<()>;
 }
 
 /// Which of a machine's documents a change reaches.

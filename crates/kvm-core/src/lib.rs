@@ -31,6 +31,7 @@ mod hypervisor;
 mod id;
 #[cfg(feature = "test-inputs")]
 pub mod inputs;
+mod io_thread;
 mod migration;
 mod name;
 mod net;
@@ -70,6 +71,7 @@ pub use hypervisor::{
     VmSummary, Which,
 };
 pub use id::{VmId, VmRef};
+pub use io_thread::{IoThread, IoThreadChange};
 pub use migration::{CpuFit, DefinitionPlace, Migration, MigrationJob, MigrationMode, MigrationSpec, Route, Transfer};
 pub use name::{
     Description, FilterName, HostDeviceName, NetworkName, PoolName, SnapshotName, Tag, Title, VmName, VolumeName,

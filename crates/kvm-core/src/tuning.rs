@@ -29,10 +29,14 @@ impl VmThread {
         match self {
             Self::Vcpu(number) => number < document.vcpu.as_ref().and_then(|vcpu| vcpu.value).map_or(1, u32::from),
             Self::Emulator => true,
-            Self::IoThread(number) => match &document.iothreadids {
-                Some(ids) if !ids.iothread.is_empty() => ids.iothread.iter().any(|thread| thread.id == Some(number)),
-                _ => (1..=document.iothreads.unwrap_or(0)).contains(&number),
-            },
+            Self::IoThread(number) => {
+                let listed = document.iothreadids.iter().flat_map(|ids| &ids.iothread);
+                let listed: Vec<_> = listed.filter_map(|thread| thread.id).collect();
+                let count = document.iothreads.unwrap_or(0) as usize;
+                // Those that are counted and not listed have the lowest numbers that are free.
+                let mut others = (1..).filter(|n| !listed.contains(n)).take(count.saturating_sub(listed.len()));
+                listed.contains(&number) || others.any(|other| other == number)
+            }
         }
     }
 

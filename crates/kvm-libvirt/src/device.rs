@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use kvm_core::{
-    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, Impact, Result, VcpuCount, VmId,
-    VmThread, Which,
+    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, Impact, IoThread, IoThreadChange,
+    Result, VcpuCount, VmId, VmThread, Which,
 };
 use kvm_xml::domain::{Interface, InterfaceSource};
 use kvm_xml::value::{CpuSet, DiskName};
@@ -15,7 +15,7 @@ use crate::document::{self, looked_again};
 use crate::error::LibvirtError;
 use crate::ffi::block_job::text;
 use crate::ffi::io_tune;
-use crate::ffi::pin::pin_iothread;
+use crate::ffi::pin::{add_iothread, pin_iothread, remove_iothread};
 use crate::libvirt::{Libvirt, vm_resource};
 use crate::machine::Machine;
 use crate::task::{Failure, Task};
@@ -178,6 +178,24 @@ impl Devices for Libvirt {
             check()?;
             let set = io_tune::set(&machine.domain, &text(disk.as_str()), &limits, flags(impact));
             set.map_err(|e| looked_again(e, check, |e| refused(task, e)))
+        })
+        .await
+    }
+
+    async fn change_iothread(&self, vm: &VmId, thread: IoThread, change: IoThreadChange, impact: Impact) -> Result<()> {
+        let id = *vm;
+        self.work("change the I/O threads of", vm_resource(&id), move |task| {
+            let machine = task.machine(&id)?;
+            let check = || -> Result<(), Failure> {
+                let documents = documents(task, &machine, impact)?;
+                Ok(documents.iter().try_for_each(|document| change.check(thread, document))?)
+            };
+            check()?;
+            let changed = match change {
+                IoThreadChange::Add => add_iothread(&machine.domain, thread.get(), flags(impact)),
+                IoThreadChange::Remove => remove_iothread(&machine.domain, thread.get(), flags(impact)),
+            };
+            changed.map_err(|e| looked_again(e, check, |e| refused(task, e)))
         })
         .await
     }

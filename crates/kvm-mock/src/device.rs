@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, HostDeviceRef, Impact, Peripheral,
-    Resource, Result, VcpuCount, VmChange, VmId, VmThread, Which,
+    Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, HostDeviceRef, Impact, IoThread,
+    IoThreadChange, Peripheral, Resource, Result, VcpuCount, VmChange, VmId, VmThread, Which,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
-    ControllerType, Disk, DiskBus, DiskDevice, InterfaceTarget, IothreadPin, VcpuPin, WatchdogModel,
+    ControllerType, Disk, DiskBus, DiskDevice, InterfaceTarget, Iothread, IothreadIds, IothreadPin, VcpuPin,
+    WatchdogModel,
 };
 use kvm_xml::value::{CpuSet, DiskName, Memory, Unit};
 
@@ -155,6 +156,16 @@ impl Devices for Mock {
         .await
     }
 
+    async fn change_iothread(&self, vm: &VmId, thread: IoThread, wanted: IoThreadChange, impact: Impact) -> Result<()> {
+        self.change(Method::ChangeIothread, vm, |world, _| {
+            for document in documents(world.machine(vm)?, impact)? {
+                wanted.check(thread, document).map_err(|e| e.on(on(vm)))?;
+            }
+            change(world.machine_mut(vm)?, impact, |document| change_thread(document, thread, wanted))
+        })
+        .await
+    }
+
     async fn limit_disk(&self, vm: &VmId, disk: &DiskName, limits: &DiskLimits, impact: Impact) -> Result<()> {
         limits.check()?;
         let key = DeviceRef::Disk(disk.clone());
@@ -171,6 +182,18 @@ impl Devices for Mock {
         })
         .await
     }
+}
+
+fn change_thread(document: &mut Domain, thread: IoThread, change: IoThreadChange) {
+    let present = (1..=1024).filter(|number| VmThread::IoThread(*number).is_in(document));
+    let mut numbers: Vec<u32> = present.collect();
+    match change {
+        IoThreadChange::Add => numbers.push(thread.get()),
+        IoThreadChange::Remove => numbers.retain(|number| *number != thread.get()),
+    }
+    document.iothreads = u32::try_from(numbers.len()).ok().filter(|count| *count > 0);
+    let iothread = numbers.into_iter().map(|id| Iothread { id: Some(id), ..Iothread::default() }).collect();
+    document.iothreadids = document.iothreads.map(|_| IothreadIds { iothread, ..IothreadIds::default() });
 }
 
 fn pin(document: &mut Domain, thread: VmThread, cpus: &CpuSet) {

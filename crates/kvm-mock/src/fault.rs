@@ -78,6 +78,8 @@ methods! {
     LimitCpu = "limit_cpu";
     /// `Devices::limit_disk`.
     LimitDisk = "limit_disk";
+    /// `Devices::change_iothread`.
+    ChangeIothread = "change_iothread";
     /// `Guest::addresses`.
     Addresses = "addresses";
     /// `Guest::ping_agent`.

@@ -1,6 +1,6 @@
 //! From a specification to a machine's document: pure, no host is asked.
 
-use kvm_core::{Bytes, GuestKind, Result, VcpuCount, VmId};
+use kvm_core::{Bytes, GuestKind, IoThread, Result, VcpuCount, VmId};
 use kvm_xml::Domain;
 use kvm_xml::common::Arch;
 use kvm_xml::domain as xml;
@@ -12,6 +12,7 @@ use crate::place::Image;
 use crate::spec::{
     BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, NumaCell, NumaMode, NumaNodes, OsHint, RngSource,
 };
+use crate::spec::{BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, OsHint, RngSource};
 
 pub(crate) mod device;
 pub(crate) mod peripheral;
@@ -114,7 +115,7 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
             ..xml::Vcpu::default()
         }),
         os: Some(os(spec, &platform)?),
-        iothreads: blueprint.disks.iter().filter_map(|disk| disk.options.iothread).max(),
+        iothreads: blueprint.disks.iter().filter_map(|disk| disk.options.iothread).max().map(IoThread::get),
         features: Some(system::features(&platform)),
         cpu: celled(arranged(cpu(spec.cpu.as_ref(), &platform), spec.topology), &spec.numa),
         numatune: spec.numa_nodes.as_ref().map(|nodes| numatune(nodes, spec.numa_mode)),

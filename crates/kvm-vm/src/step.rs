@@ -12,6 +12,7 @@ mod content;
 mod device;
 mod forward;
 mod interrupted;
+mod iothread;
 mod machine;
 mod memory;
 mod migrate;
@@ -31,6 +32,7 @@ pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, Rese
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use forward::{AddNetworkEntry, InstallHook, SetForwards};
 pub(crate) use interrupted::Merge;
+pub(crate) use iothread::AddIoThread;
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use memory::ShareMemory;
 pub(crate) use migrate::{Ends, LeaveSource, Mark, Migrate, ProveShared};
@@ -77,6 +79,7 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         FillVolume::NAME => read::<FillVolume>(name, data),
         AttachDevice::NAME => read::<AttachDevice>(name, data),
         DetachDevice::NAME => read::<DetachDevice>(name, data),
+        AddIoThread::NAME => read::<AddIoThread>(name, data),
         ShareMemory::NAME => read::<ShareMemory>(name, data),
         Mirror::NAME => read::<Mirror>(name, data),
         Pivot::NAME => read::<Pivot>(name, data),
@@ -238,6 +241,8 @@ mod tests {
             config: None,
             timeout: std::time::Duration::from_secs(60),
         });
+        let thread = kvm_core::IoThread::parse("2").unwrap();
+        round_trip(&AddIoThread { id, name: name.clone(), thread, impact: kvm_core::Impact::Both });
         let none = kvm_xml::Domain::default();
         round_trip(&ShareMemory::new(id, name.clone(), &none, &none));
         let disk = StepSubject { id, name: name.clone(), device: kvm_core::DeviceRef::Disk("vda".parse().unwrap()) };

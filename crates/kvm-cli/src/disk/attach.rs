@@ -15,7 +15,7 @@ use crate::vms::One;
     before_help = "Examples:\n  kvmctl disk attach web 20G\n  kvmctl disk attach web volume=default/data.qcow2 --only config\n  \
         kvmctl disk attach web 20G,pool=fast,cache=none --dry-run",
     after_long_help = "A running VM gets the disk at once and keeps it over a restart. On the virtio bus unless bus= says otherwise; \
-        sata and ide need --only config.\n\nFurther: serial=TEXT, io=threads|native|io_uring, discard=unmap|ignore, iothread=N (virtio; one that the VM has), \
+        sata and ide need --only config.\n\nFurther: serial=TEXT, io=threads|native|io_uring, discard=unmap|ignore, iothread=N (virtio; the VM gets the thread if it has none of this number), \
         boot=N, and each second total_bytes=, read_bytes=, write_bytes=RATE, total_iops=, read_iops=, write_iops=N.\n\n\
         Library: kvm_vm::plan_disk_attach, kvm_core::op::Executor::run"
 )]

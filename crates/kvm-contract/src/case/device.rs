@@ -2,8 +2,8 @@
 
 use kvm_core::{
     Bandwidth, Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Device, DeviceRef, Devices, DiskLimits, Error,
-    ErrorKind, Existing, HypervisorExt as _, Impact, Iops, PeripheralKind, PowerAction, VcpuCount, View, VmChange,
-    VmId, VmThread, VolumeInfo,
+    ErrorKind, Existing, HypervisorExt as _, Impact, IoThread, IoThreadChange, Iops, PeripheralKind, PowerAction,
+    VcpuCount, View, VmChange, VmId, VmThread, VolumeInfo,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
@@ -385,6 +385,25 @@ cases! { CASES in "devices" on Cx;
         }
         facet.limit_disk(&id, &vda, &DiskLimits::NONE, Impact::Live).await?;
         same("live limits", limits(cx, &id, View::LIVE).await?, (None, None))
+    }
+
+    /// An I/O thread comes and goes in the documents that are meant; its number is taken once.
+    async fn an_io_thread_comes_and_goes(cx) {
+        let id = cx.defined("a").await?;
+        let (facet, thread) = (facet(cx)?, IoThread::parse("2")?);
+        facet.change_iothread(&id, thread, IoThreadChange::Add, Impact::Config).await?;
+        holds("it is there", thread.is_in(&document(cx, &id, View::CONFIG).await?))?;
+        refused(facet.change_iothread(&id, thread, IoThreadChange::Add, Impact::Config).await, ErrorKind::AlreadyExists)?;
+        cx.power(&id, PowerAction::Start).await?;
+        facet.change_iothread(&id, thread, IoThreadChange::Remove, Impact::Live).await?;
+        holds("it is gone", !thread.is_in(&document(cx, &id, View::LIVE).await?))?;
+        holds("it is stored", thread.is_in(&document(cx, &id, View::CONFIG).await?))?;
+        let other = IoThread::parse("3")?;
+        facet.change_iothread(&id, other, IoThreadChange::Add, Impact::Both).await?;
+        for view in [View::LIVE, View::CONFIG] {
+            holds("the other is there", other.is_in(&document(cx, &id, view).await?))?;
+        }
+        refused(facet.change_iothread(&id, thread, IoThreadChange::Remove, Impact::Both).await, ErrorKind::NotFound)
     }
 
     /// Memory of a machine that is off is set in its document; more than it can have is refused.

@@ -1,6 +1,6 @@
 //! The devices of a new machine.
 
-use kvm_core::{DiskPath, FilterName};
+use kvm_core::{DiskPath, FilterName, IoThread};
 use kvm_xml::common::{Bandwidth, BandwidthLimit, FilterRef, VirtualPort, VirtualPortType};
 use kvm_xml::value::{DiskName, MacAddr, YesNo};
 use kvm_xml::{Domain, domain as xml};
@@ -51,7 +51,7 @@ pub(crate) fn hard_disk(disk: &Disk, name: DiskName, bus: xml::DiskBus) -> xml::
             cache: disk.cache.map(cache),
             discard: Some(discard(options.discard.unwrap_or(Discard::Unmap))),
             io: options.io.map(io),
-            iothread: options.iothread,
+            iothread: options.iothread.map(IoThread::get),
             ..new.driver.unwrap_or_default()
         }),
         serial: options.serial.as_ref().map(|serial| serial.as_str().to_owned()),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kvm_core::op::{PlanLine, Step};
 use kvm_core::{
-    Bytes, Device, DeviceRef, DiskLimits, DiskPath, Error, ErrorKind, Host, Impact, Resize, Resource, Result,
-    VmSummary, VmThread,
+    Bytes, Device, DeviceRef, DiskLimits, DiskPath, Error, ErrorKind, Host, Impact, IoThread, Resize, Resource, Result,
+    VmSummary, Which,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{ControllerType, DeviceBoot, Disk as XmlDisk, DiskBus, DiskDevice};
@@ -20,7 +20,7 @@ use crate::place::Places;
 use crate::policy::PlanContext;
 use crate::secret::{self, NewSecret};
 use crate::spec::{DiskOptions, DiskSpec, VolumeRef};
-use crate::step::{AttachDevice, DeleteVolume};
+use crate::step::{AddIoThread, AttachDevice, DeleteVolume};
 use crate::usage::users;
 use crate::volume::resize_volume;
 
@@ -78,7 +78,8 @@ pub async fn plan_disk_attach(
     let bus = wanted.disk.bus.map_or(DiskBus::Virtio, bus);
     subject.check_bus(bus)?;
     let target = subject.choose_target(wanted.target.as_ref(), bus)?;
-    subject.check_options(&wanted.disk.options)?;
+    subject.check_boot(&wanted.disk.options)?;
+    let thread = wanted.disk.options.iothread.and_then(|thread| subject.new_iothread(thread));
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
     let usage = disk_graph(host).await?;
@@ -100,9 +101,12 @@ pub async fn plan_disk_attach(
     let document = Device::Disk(Box::new(hard_disk(disk, target.clone(), bus)));
     let key = DeviceRef::Disk(target.clone());
     let mut lines: Vec<_> = disk.new_secret().map(NewSecret::line).into_iter().collect();
-    lines.extend([disk.line(&usage), subject.line("attach", "disk", target.as_str(), bus.as_str())]);
+    lines.push(disk.line(&usage));
+    lines.extend(thread.as_ref().map(|step| PlanLine::new("add", "iothread", step.thread.to_string())));
+    lines.push(subject.line("attach", "disk", target.as_str(), bus.as_str()));
     let mut steps: Vec<Box<dyn Step>> = disk.new_secret().into_iter().flat_map(NewSecret::steps).collect();
     steps.extend(disk.new_volume().map(|step| Box::new(step) as Box<dyn Step>));
+    steps.extend(thread.map(|step| Box::new(step) as Box<dyn Step>));
     // Once it is plugged in the guest may write to it: whoever dies then, it is not taken away again.
     let reversible = steps.len();
     steps.push(Box::new(AttachDevice {
@@ -219,15 +223,21 @@ impl Subject<'_> {
         }
     }
 
-    /// Refuses an I/O thread that is not there, and a turn that another device has.
-    fn check_options(&self, options: &DiskOptions) -> Result<()> {
+    /// What adds an I/O thread to the documents that are reached and have it not.
+    fn new_iothread(&self, thread: IoThread) -> Option<AddIoThread> {
+        let lacks = |which| self.reached(which).is_some_and(|document| !thread.is_in(document));
+        let impact = match (lacks(Which::Live), lacks(Which::Config)) {
+            (true, true) => Impact::Both,
+            (true, false) => Impact::Live,
+            (false, true) => Impact::Config,
+            (false, false) => return None,
+        };
+        Some(AddIoThread { id: self.vm.id, name: self.vm.name.clone(), thread, impact })
+    }
+
+    /// Refuses a turn that another device has.
+    fn check_boot(&self, options: &DiskOptions) -> Result<()> {
         let reached: Vec<_> = self.impact.documents().iter().filter_map(|which| self.reached(*which)).collect();
-        if let Some(number) = options.iothread
-            && !reached.iter().all(|document| VmThread::IoThread(number).is_in(document))
-        {
-            return Err(Error::invalid("iothread", format!("VM {} has no I/O thread {number}", self.vm.name))
-                .with_detail("a machine gets them when it is made, and by <iothreads> in its definition"));
-        }
         let Some(turn) = options.boot else { return Ok(()) };
         let taken = |document: &&Domain| {
             let os = document.os.as_ref().is_some_and(|os| !os.boot.is_empty());

@@ -6,7 +6,7 @@ use kvm_core::op::{PlanLine, Step};
 use kvm_core::{
     Device, DeviceRef, Error, ErrorKind, Host, Impact, Peripheral, PeripheralRef, Resource, Result, VmSummary, Which,
 };
-use kvm_xml::domain::{CharType, ControllerType, WatchdogModel};
+use kvm_xml::domain::{CharType, ControllerModel, ControllerType, WatchdogModel};
 
 use super::{AttachPlan, DETACH_TIMEOUT, DetachPlan, FIND_DEVICE, Subject, facet};
 use crate::build::peripheral::{peripheral, share_memory, shares_memory, taken};
@@ -79,6 +79,7 @@ pub async fn plan_device_attach(
         }
         if subject.impact.reaches(Which::Live) {
             check_plug(new, "plugged into")?;
+            subject.check_place(new)?;
         }
     }
     if news.len() > 1 && subject.impact.reaches(Which::Live) {
@@ -167,6 +168,28 @@ impl Subject<'_> {
                 let many: Vec<_> = many.iter().map(ToString::to_string).collect();
                 Err(several(format!("say which: {}", many.join(", "))))
             }
+        }
+    }
+
+    /// Refuses what fits into no place that a running machine has: an i6300esb is a PCI device, and a machine with PCI express
+    /// alone gets a bridge for it at its next start.
+    fn check_place(&self, device: &Peripheral) -> Result<()> {
+        let devices = self.reached(Which::Live).into_iter().flat_map(|live| &live.devices);
+        let models: Vec<_> = devices.flat_map(|devices| &devices.controller).filter_map(|other| other.model).collect();
+        let is_bridge = |model: &ControllerModel| {
+            matches!(
+                model,
+                ControllerModel::PciBridge | ControllerModel::PcieToPciBridge | ControllerModel::DmiToPciBridge
+            )
+        };
+        let has_place = !models.contains(&ControllerModel::PcieRoot) || models.iter().any(is_bridge);
+        match device {
+            Peripheral::Watchdog(_) if !has_place => {
+                let message =
+                    format!("{} is a PCI device, and the running VM has places for PCI express alone", device.key());
+                Err(Error::new(ErrorKind::Unsupported, message).on(Resource::Field("device".into())).during(PLUG_LIVE))
+            }
+            _ => Ok(()),
         }
     }
 

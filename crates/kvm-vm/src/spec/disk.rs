@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use kvm_core::text::strict;
-use kvm_core::{Bandwidth, Bytes, DiskLimits, DiskPath, Error, Iops, PoolName, Result, VolumeName};
+use kvm_core::{Bandwidth, Bytes, DiskLimits, DiskPath, Error, IoThread, Iops, PoolName, Result, VolumeName};
 use serde::{Deserialize, Serialize};
 
 use super::nic::rate;
@@ -49,8 +49,8 @@ pub struct DiskOptions {
     pub io: Option<IoMode>,
     /// What becomes of what the guest trims; given back to the host if left out.
     pub discard: Option<Discard>,
-    /// The I/O thread that serves it, on the virtio bus; a new machine gets as many as its disks name.
-    pub iothread: Option<u32>,
+    /// The I/O thread that serves it, on the virtio bus; the machine gets it if it has none of this number.
+    pub iothread: Option<IoThread>,
     /// Its turn when the machine boots, of a disk that is plugged into a machine; a new machine says its whole order.
     pub boot: Option<u32>,
     /// How fast it may be used.
@@ -171,8 +171,8 @@ struct File {
     io: Option<IoMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     discard: Option<Discard>,
-    #[serde(with = "count", skip_serializing_if = "Option::is_none")]
-    iothread: Option<u32>,
+    #[serde(deserialize_with = "strict::optional", skip_serializing_if = "Option::is_none")]
+    iothread: Option<IoThread>,
     #[serde(with = "count", skip_serializing_if = "Option::is_none")]
     boot: Option<u32>,
     #[serde(with = "rate", skip_serializing_if = "Option::is_none")]
@@ -189,7 +189,7 @@ struct File {
     write_iops: Option<Iops>,
 }
 
-/// The number of an I/O thread, or a turn: from 1, and no more than there could be.
+/// A turn: from 1, and no more than there could be.
 mod count {
     use super::{Result, refused, scalar};
     use serde::{Deserializer, Serializer};
