@@ -12,7 +12,6 @@ use crate::place::Image;
 use crate::spec::{
     BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, NumaCell, NumaMode, NumaNodes, OsHint, RngSource,
 };
-use crate::spec::{BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, OsHint, RngSource};
 
 pub(crate) mod device;
 pub(crate) mod peripheral;
