@@ -31,7 +31,8 @@ declare -A from_base=(
   [demo]="busybox-static kmod cpio zstd qemu-guest-agent mtools dosfstools syslinux
     syslinux-common fdisk e2fsprogs systemd-boot-efi binutils"
   [lab]="openssh-server openssh-client iproute2 iputils-ping nftables iptables dnsmasq-base
-    swtpm swtpm-tools ovmf gnutls-bin genisoimage jq python3 curl libxml2-utils"
+    swtpm swtpm-tools ovmf gnutls-bin genisoimage jq python3 curl libxml2-utils
+    openvswitch-switch"
 )
 all_groups=(build test demo lab)
 

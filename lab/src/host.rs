@@ -225,17 +225,26 @@ impl LabHost {
     }
 
     /// Has libvirtd and sshd run and answer, whatever was done to them.
-    pub(crate) async fn mend(&self) {
-        let answers = timeout(ANSWER, self.try_virsh(&["uri"])).await.is_ok_and(|ended| ended.code == Some(0));
+    ///
+    /// libvirtd 11.3 can lock itself out for good when a client dies in the middle of a stream: it closes the connection
+    /// while it holds the lock that closing takes (`daemonStreamEvent`).
+    ///
+    /// # Panics
+    /// When one of them cannot be started.
+    pub async fn mend(&self) {
+        let answers = async || timeout(ANSWER, self.try_virsh(&["uri"])).await.is_ok_and(|ended| ended.code == Some(0));
         let sshd = timeout(ANSWER, TcpStream::connect((self.address.as_str(), 22))).await;
         if !sshd.is_ok_and(|connected| connected.is_ok()) {
             self.fault(&["heal"]).await;
             self.fault(&["start", "sshd"]).await;
         }
-        if !answers {
+        if !answers().await {
             // One that was killed cannot be continued, and is started next.
             let _killed = self.script("fault.sh", &["cont", &self.name, "libvirtd"]).run().await;
-            self.fault(&["start", "libvirtd"]).await;
+            if !answers().await {
+                let _gone = self.script("fault.sh", &["kill", &self.name, "libvirtd"]).run().await;
+                self.fault(&["start", "libvirtd"]).await;
+            }
         }
     }
 

@@ -188,6 +188,7 @@ fn an_upload_that_was_killed_is_finished_or_taken_back() {
         for (round, word) in (0_u64..6).zip(["undo", "resume"].into_iter().cycle()) {
             let delay = Duration::from_millis(60 + 70 * round);
             kvmctl.killed_after(delay, &["vol", "upload", &volume, from]).await;
+            host.mend().await;
             let open = kvmctl.json(&["op", "list"]).await;
             for operation in open.as_array().unwrap().iter().filter(|op| op["status"] == "interrupted") {
                 interrupted += 1;
@@ -425,5 +426,52 @@ fn a_pool_goes_with_its_data_when_nobody_needs_it() {
         kvmctl.ok(&["pool", "delete", &pool, "--destroy-data", "--yes"]).await;
         assert!(!host.file(&target).exists(), "its directory is gone");
         assert_eq!(kvmctl.run(&["pool", "show", &pool]).await.code, Some(3));
+    });
+}
+
+/// A block device of the host with nothing on it, and the file behind it.
+async fn loop_device(host: &LabHost, file: &str) -> String {
+    host.exec(&["truncate", "-s", "64M", file]).await.succeeded();
+    host.exec(&["losetup", "-f", "--show", file]).await.succeeded().trim().to_owned()
+}
+
+#[test]
+fn a_file_system_on_a_device_is_a_pool() {
+    on_a_host(async |host| {
+        let before = host.stock().await;
+        let (kvmctl, pool) = (host.kvmctl(), host.unique("fs"));
+        let (file, target) = (format!("/var/lib/libvirt/{pool}.img"), format!("/var/lib/libvirt/{pool}"));
+        let device = loop_device(host, &file).await;
+        let source = ["--type", "fs", "--source-device", &device, "--source-format", "ext4", "--target", &target];
+        // Without the word nothing is formatted, and nothing is left of the attempt.
+        let failed = kvmctl.run(&[&["pool", "create", &pool], &source[..], &["--yes"]].concat()).await;
+        assert_ne!(failed.code, Some(0), "{}", failed.stdout);
+        assert!(!host.virsh(&["pool-list", "--all", "--name"]).await.contains(&pool));
+
+        kvmctl.ok(&[&["pool", "create", &pool], &source[..], &["--format", "--yes"]].concat()).await;
+        let mounted = host.exec(&["findmnt", "-n", "-o", "SOURCE,FSTYPE", &target]).await.succeeded();
+        assert_eq!(mounted.split_whitespace().collect::<Vec<_>>(), [device.as_str(), "ext4"]);
+        let dir = tempfile::tempdir().unwrap();
+        let (from, back) = (dir.path().join("from.raw"), dir.path().join("back.raw"));
+        fs::write(&from, pattern(7, 3 * MIB as usize)).unwrap();
+        let volume = format!("{pool}/data.raw");
+        kvmctl.ok(&["vol", "upload", &volume, from.to_str().unwrap(), "--verify"]).await;
+
+        // It is there again when the device is mounted again, and formatting it once more needs a word of its own.
+        kvmctl.ok(&["pool", "stop", &pool, "--yes"]).await;
+        assert_ne!(host.exec(&["findmnt", &target]).await.code, Some(0), "it is still mounted");
+        kvmctl.ok(&["pool", "delete", &pool, "--yes"]).await;
+        let refused = kvmctl.run(&[&["pool", "create", &pool], &source[..], &["--format", "--yes"]].concat()).await;
+        assert_ne!(refused.code, Some(0), "{}", refused.stdout);
+        kvmctl.ok(&[&["pool", "create", &pool], &source[..], &["--yes"]].concat()).await;
+        kvmctl.ok(&["vol", "download", &volume, back.to_str().unwrap()]).await;
+        assert!(equal(&from, &back), "something else came back");
+
+        kvmctl.ok(&["pool", "stop", &pool, "--yes"]).await;
+        kvmctl.ok(&["pool", "delete", &pool, "--yes"]).await;
+        host.exec(&["losetup", "-d", &device]).await.succeeded();
+        host.exec(&["rm", &file]).await.succeeded();
+        host.exec(&["rmdir", &target]).await.succeeded();
+        host.assert_as(&before).await;
     });
 }
