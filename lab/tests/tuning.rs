@@ -75,3 +75,35 @@ fn a_guest_finds_its_numa_cells_and_its_memory_comes_from_the_hosts_node() {
         host.assert_as(&before).await;
     });
 }
+
+#[test]
+fn memory_modules_come_into_a_running_guest() {
+    on_a_host(async |host| {
+        let before = host.stock().await;
+        let (kvmctl, vm) = (host.kvmctl(), host.unique("dimm"));
+        let disk = format!("volume={}", host.place_boot_disk(&vm).await);
+        let machine = ["--memory", "256M", "--vcpus", "1", "--network", "user", "--start"];
+        let places = ["--memory-slots", "2", "--max-memory", "1G"];
+        kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk], &machine[..], &places[..]].concat()).await;
+        // Linux counts memory in blocks, whether they are in use or not.
+        let blocks = async || {
+            let count = "ls -d /sys/devices/system/memory/memory* | wc -l";
+            host.exec_in_guest(&vm, &["sh", "-c", count]).await?.trim().parse::<u32>().ok()
+        };
+        let (at_first, _) = eventually(BOOT, "the memory of the guest", blocks).await;
+        kvmctl.ok(&["device", "attach", &vm, "dimm=256M"]).await;
+        eventually(BOOT, "more memory in the guest", async || (blocks().await? > at_first).then_some(())).await;
+        let devices = kvmctl.json(&["device", "list", &vm]).await;
+        let module = devices.as_array().unwrap().iter().find(|device| device["kind"] == "memory").cloned();
+        let module = module.unwrap_or_else(|| panic!("{devices}"));
+        assert_eq!((&module["device"], &module["documents"]), (&"memory:ua-memory1".into(), &"both".into()));
+        let refused = kvmctl.run(&["device", "attach", &vm, "dimm=600M"]).await;
+        assert!(refused.code != Some(0) && refused.stderr.contains("can have 1 GiB at most"), "{refused}");
+        // For its next start alone, and away again.
+        kvmctl.ok(&["device", "attach", &vm, "dimm=128M", "--only", "config"]).await;
+        kvmctl.ok(&["device", "detach", &vm, "memory:ua-memory2", "--only", "config"]).await;
+
+        kvmctl.ok(&["vm", "delete", &vm, "--power-off", "--delete-volumes", "--yes"]).await;
+        host.assert_as(&before).await;
+    });
+}

@@ -10,7 +10,8 @@ use kvm_xml::value::{Memory, Unit, YesNo};
 use crate::create::{Disk, Nic};
 use crate::place::Image;
 use crate::spec::{
-    BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, NumaCell, NumaMode, NumaNodes, OsHint, RngSource,
+    BootDevice, CpuMode, CpuTopology, CreateSpec, Firmware, HugePages, NumaCell, NumaMode, NumaNodes, OsHint,
+    RngSource, all_in_one,
 };
 
 pub(crate) mod device;
@@ -100,11 +101,22 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
         memballoon: Some(device::balloon()),
         ..Devices::default()
     };
+    // libvirt plugs modules into cells alone.
+    let cells = match spec.memory_slots {
+        Some(_) if spec.numa.is_empty() => vec![all_in_one(blueprint.max_vcpus, spec.memory)?],
+        _ => spec.numa.clone(),
+    };
     Ok(Domain {
         r#type: Some(parsed(&blueprint.guest.virt_type)?),
         name: Some(spec.name.as_str().to_owned()),
         uuid: Some(blueprint.id.into()),
         memory: Some(DomainMemory::new(blueprint.max_memory.kib(), Unit::KiB)),
+        max_memory: spec.memory_slots.map(|slots| xml::MaxMemory {
+            slots: Some(slots.get()),
+            unit: Some(Unit::KiB),
+            value: Some(spec.max_memory.unwrap_or(spec.memory).kib()),
+            ..xml::MaxMemory::default()
+        }),
         current_memory: Some(Memory::new(spec.memory.kib(), Unit::KiB)),
         memory_backing: spec.hugepages.map(memory_backing),
         vcpu: Some(xml::Vcpu {
@@ -116,7 +128,7 @@ pub(crate) fn build(spec: &CreateSpec, blueprint: &Blueprint<'_>) -> Result<Doma
         os: Some(os(spec, &platform)?),
         iothreads: blueprint.disks.iter().filter_map(|disk| disk.options.iothread).max().map(IoThread::get),
         features: Some(system::features(&platform)),
-        cpu: celled(arranged(cpu(spec.cpu.as_ref(), &platform), spec.topology), &spec.numa),
+        cpu: celled(arranged(cpu(spec.cpu.as_ref(), &platform), spec.topology), &cells),
         numatune: spec.numa_nodes.as_ref().map(|nodes| numatune(nodes, spec.numa_mode)),
         clock: Some(system::clock(&platform)),
         on_poweroff: Some(xml::LifecycleAction::Destroy),

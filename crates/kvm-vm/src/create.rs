@@ -91,13 +91,18 @@ pub(crate) async fn plan_new(
     };
     let guest = choose_guest(&host_info, spec.arch.as_ref())?;
     let (vcpus, max_vcpus) = check_vcpus(spec, guest)?;
-    let max_memory = spec.max_memory.unwrap_or(spec.memory);
-    if max_memory < spec.memory {
+    let most = spec.max_memory.unwrap_or(spec.memory);
+    if most < spec.memory {
         return Err(Error::invalid("max-memory", format!("is less than the {} that it begins with", spec.memory)));
     }
+    if spec.memory_slots.is_some() && most == spec.memory {
+        return Err(Error::invalid("memory-slots", "modules need room: say with max-memory how much there can be"));
+    }
+    // What comes with modules is not there for the balloon.
+    let max_memory = if spec.memory_slots.is_some() { spec.memory } else { most };
     check_cells(&spec.numa, max_vcpus, max_memory)?;
     check_nodes(spec.numa_nodes.as_ref(), spec.numa_mode)?;
-    cx.policy.check_memory(max_memory, &host_info)?;
+    cx.policy.check_memory(most, &host_info)?;
     check_choices(spec, &host_info, guest)?;
 
     let places = Places::read(host, &cx.policy.allowed_paths).await?;
@@ -173,6 +178,9 @@ async fn peripherals(
             // A SPICE screen brings it along.
             (DeviceSpec::Clipboard(_), Some(_)) => continue,
             (_, Some(_)) => return Err(taken(&new, spec.name.as_str())),
+            (DeviceSpec::Dimm(_), None) => {
+                return Err(Error::invalid("device", "a new VM has its memory at once; modules are plugged in later"));
+            }
             (DeviceSpec::Share(share), None) => {
                 places.share(&share.share).await?;
                 share_memory(document)?;

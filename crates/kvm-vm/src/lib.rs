@@ -109,13 +109,14 @@ pub use snapshot::{
 };
 pub use spec::{
     Arch, BootDevice, BridgeName, CacheMode, CpuMode, CpuModel, CpuTopology, CreateSpec, DiskBus, DiskSource, DiskSpec,
-    Firmware, Graphics, HugePages, ImageRef, KernelCmdline, KernelSpec, MachineType, NicLink, NicModel, NicOptions,
-    NicSpec, NumaCell, NumaMode, NumaNodes, OsHint, Start, UserForward, UserForwards, VlanTags, VolumeEncryption,
-    VolumeFormat, VolumeRef,
+    Firmware, Graphics, HugePages, ImageRef, KernelCmdline, KernelSpec, MachineType, MemorySlots, NicLink, NicModel,
+    NicOptions, NicSpec, NumaCell, NumaMode, NumaNodes, OsHint, Start, UserForward, UserForwards, VlanTags,
+    VolumeEncryption, VolumeFormat, VolumeRef,
 };
 pub use spec::{
-    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, MdevDeviceSpec, PciSpec, RedirectSpec, RngSource,
-    RngSpec, ShareSpec, ShareTag, SoundSpec, UsbChoice, UsbSpec, VsockCid, VsockSpec, WatchdogSpec,
+    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, DimmSpec, GuestNode, MdevDeviceSpec, PciSpec,
+    RedirectSpec, RngSource, RngSpec, ShareSpec, ShareTag, SoundSpec, UsbChoice, UsbSpec, VsockCid, VsockSpec,
+    WatchdogSpec,
 };
 pub use spec::{Discard, DiskOptions, DiskSerial, IoMode};
 pub use spec::{

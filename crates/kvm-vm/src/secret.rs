@@ -125,19 +125,12 @@ pub(crate) async fn refuse_encrypted(host: &Host, volume: &VolumeInfo, verb: &'s
         .with_detail(why.to_owned()))
 }
 
-/// The secret that opens a volume; `None` for one that is not encrypted. `InvalidInput` when the host has none for it.
+/// The secret that opens a volume; `None` for one that is not encrypted, or for which the host has none.
 pub(crate) async fn of_volume(host: &Host, volume: &VolumeInfo) -> Result<Option<SecretId>> {
     if !is_encrypted(host, volume).await? {
         return Ok(None);
     }
-    match at(host, &volume.path).await? {
-        Some(secret) => Ok(Some(secret.id)),
-        None => {
-            let name = crate::place::volume_name(volume);
-            Err(Error::invalid("disk", format!("volume {name} is encrypted, and this host has no passphrase for it"))
-                .with_detail("the host needs a secret of usage volume for its path"))
-        }
-    }
+    Ok(at(host, &volume.path).await?.map(|secret| secret.id))
 }
 
 /// The step that forgets the passphrase of a volume after the volume is deleted, with its line; `None` when there is no

@@ -23,13 +23,14 @@ pub use choice::{
     BootDevice, CacheMode, DiskBus, Firmware, Graphics, NicModel, OsHint, Start, VolumeEncryption, VolumeFormat,
 };
 pub use device::{
-    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, MdevDeviceSpec, PciSpec, RedirectSpec, RngSource,
-    RngSpec, ShareSpec, ShareTag, SoundSpec, UsbChoice, UsbSpec, VsockCid, VsockSpec, WatchdogSpec,
+    Auto, ClipboardSpec, ControllerBus, ControllerSpec, DeviceSpec, DimmSpec, GuestNode, MdevDeviceSpec, PciSpec,
+    RedirectSpec, RngSource, RngSpec, ShareSpec, ShareTag, SoundSpec, UsbChoice, UsbSpec, VsockCid, VsockSpec,
+    WatchdogSpec,
 };
 pub use disk::{Discard, DiskOptions, DiskSerial, DiskSource, DiskSpec, ImageRef, IoMode, VolumeRef};
 pub use nic::{BridgeName, NicLink, NicOptions, NicSpec, UserForward, UserForwards, VlanTags};
-pub use numa::{NumaCell, NumaMode, NumaNodes};
-pub(crate) use numa::{check_cells, check_nodes};
+pub use numa::{MemorySlots, NumaCell, NumaMode, NumaNodes};
+pub(crate) use numa::{all_in_one, check_cells, check_nodes};
 pub use pool::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
@@ -93,9 +94,12 @@ pub struct CreateSpec {
     /// The most virtual CPUs that can be plugged in later; as many as there are if left out.
     #[serde(default, deserialize_with = "vcpus", skip_serializing_if = "Option::is_none")]
     pub max_vcpus: Option<VcpuCount>,
-    /// The most memory that its balloon can give it later; what it has if left out.
+    /// The most memory that its balloon can give it later, or with `memory_slots` that modules can; what it has if left out.
     #[serde(default, with = "optional_memory", skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<Bytes>,
+    /// How many memory modules can be plugged in later; none if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_slots: Option<MemorySlots>,
     /// How its virtual CPUs are arranged; their product is the most that there can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<CpuTopology>,
@@ -287,6 +291,7 @@ impl CreateSpec {
             memory: two_gib(),
             max_vcpus: None,
             max_memory: None,
+            memory_slots: None,
             topology: None,
             hugepages: None,
             numa: Vec::new(),

@@ -20,6 +20,7 @@ use crate::vms::One;
         share=DIR,tag=TAG[,readonly]         a directory by virtiofs, below one of the configuration's allowed_paths; the \
         guest mounts it by its tag: mount -t virtiofs TAG /mnt\n  \
         sound[=MODEL]                        ich9, ich6, ac97, usb, virtio…\n  \
+        dimm=SIZE[,node=N]                   a memory module, for a VM made with --memory-slots\n  \
         pci=ADDRESS[,group]                  a PCI device of the host, with `group` all of its IOMMU group\n  \
         usb=VENDOR:PRODUCT, usb=BUS-DEVICE   a USB device of the host\n  \
         mdev=UUID                            a mediated device of the host\n  \
@@ -36,8 +37,8 @@ use crate::vms::One;
 pub struct Args {
     #[command(flatten)]
     vm: One,
-    /// What it is: rng, vsock, watchdog, share=DIR,tag=TAG, sound, redirect, clipboard, controller=BUS, pci=ADDRESS,
-    /// usb=ID, mdev=UUID.
+    /// What it is: rng, vsock, watchdog, share=DIR,tag=TAG, sound, redirect, clipboard, controller=BUS, dimm=SIZE,
+    /// pci=ADDRESS, usb=ID, mdev=UUID.
     #[arg(value_name = "SPEC")]
     device: DeviceSpec,
     #[command(flatten)]

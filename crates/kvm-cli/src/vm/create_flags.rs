@@ -3,7 +3,7 @@
 use kvm_core::{Autostart, Bytes, Description, DiskPath, Error, Protection, Result, Tag, Title, VcpuCount, VmId};
 use kvm_vm::{
     Arch, BootDevice, CpuMode, CpuTopology, CreateSpec, DeviceSpec, DiskSpec, Firmware, Graphics, HugePages, ImageRef,
-    KernelCmdline, KernelSpec, MachineType, NicSpec, NumaCell, NumaMode, NumaNodes, OsHint, Start,
+    KernelCmdline, KernelSpec, MachineType, MemorySlots, NicSpec, NumaCell, NumaMode, NumaNodes, OsHint, Start,
 };
 
 use crate::args::one_of;
@@ -23,6 +23,9 @@ pub(super) struct Flags {
     /// The most memory that it can be given later; without a unit in MiB.
     #[arg(long, value_name = "SIZE", value_parser = kvm_core::parse_memory, help_heading = "Machine")]
     max_memory: Option<Bytes>,
+    /// How many memory modules can be plugged in later; max-memory is then what they can reach.
+    #[arg(long, value_name = "N", requires = "max_memory", help_heading = "Machine")]
+    memory_slots: Option<MemorySlots>,
     /// How its virtual CPUs are arranged, such as sockets=2,cores=4,threads=2.
     #[arg(long, value_name = "TOPOLOGY", help_heading = "Machine")]
     topology: Option<CpuTopology>,
@@ -172,6 +175,7 @@ impl Flags {
         set_some(&mut spec.vcpus, self.vcpus);
         set_some(&mut spec.max_vcpus, self.max_vcpus);
         set_some(&mut spec.max_memory, self.max_memory);
+        set_some(&mut spec.memory_slots, self.memory_slots);
         set_some(&mut spec.topology, self.topology);
         set_some(&mut spec.hugepages, self.hugepages);
         if !self.numa.is_empty() {

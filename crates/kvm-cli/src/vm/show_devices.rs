@@ -176,6 +176,11 @@ impl Other {
             Peripheral::Channel(channel) => (channel.r#type.map(|kind| kind.to_string()), None),
             Peripheral::Controller(controller) => (controller.model.map(|model| model.to_string()), None),
             Peripheral::Hostdev(device) => (device.r#type.map(|kind| kind.to_string()), None),
+            Peripheral::Memory(module) => {
+                let size = module.target.as_ref().and_then(|target| target.size.as_ref()?.bytes());
+                let size = size.map(|size| kvm_core::Bytes::new(size).to_string());
+                (module.model.map(|model| model.to_string()), size)
+            }
             Peripheral::Redirect(redirect) => {
                 (redirect.bus.map(|bus| bus.to_string()), redirect.r#type.map(|kind| kind.to_string()))
             }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use kvm_xml::Document as _;
 use kvm_xml::domain::{
-    Alias, Channel, Controller, Devices, Filesystem, Hostdev, Redirdev, Rng, Sound, Vsock, Watchdog,
+    Alias, Channel, Controller, Devices, Filesystem, Hostdev, MemoryDevice, Redirdev, Rng, Sound, Vsock, Watchdog,
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,8 @@ peripherals! {
     Controller = "controller", Controller, controller;
     /// A device of the host, told apart by where it is there: `hostdev:0000:01:00.0`, `hostdev:046d:c52b`.
     Hostdev = "hostdev", Hostdev, hostdev;
+    /// A memory module.
+    Memory = "memory", MemoryDevice, memory;
     /// A port to which a SPICE viewer can send a USB device.
     Redirect = "redirect", Redirdev, redirdev;
     /// A random number generator.
@@ -286,6 +288,12 @@ impl Named for Filesystem {
 impl Named for Hostdev {
     fn name(&self) -> Option<String> {
         HostDeviceRef::of(self).map(|device| device.to_string()).or_else(|| own_alias(self.alias.as_ref()))
+    }
+}
+
+impl Named for MemoryDevice {
+    fn name(&self) -> Option<String> {
+        own_alias(self.alias.as_ref())
     }
 }
 

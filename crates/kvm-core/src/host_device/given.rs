@@ -108,7 +108,7 @@ mod tests {
                 "<address domain='0x0000' bus='0x01' slot='0x00' function='0x1'/>",
             ),
             (HostDeviceRef::UsbId("046d:c52b".parse().unwrap()), "<vendor id='0x046d'/>"),
-            (HostDeviceRef::UsbAddress("1-4".parse().unwrap()), "<address bus='0x01' device='4'/>"),
+            (HostDeviceRef::UsbAddress("1-4".parse().unwrap()), "<address bus='1' device='4'/>"),
             (HostDeviceRef::Mdev(id), "model='vfio-pci'"),
         ] {
             let xml = device.element().to_xml();

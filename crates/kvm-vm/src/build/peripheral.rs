@@ -1,20 +1,21 @@
 //! From a specification to the document of a device that is neither a disk, nor a network device, nor a screen.
 
-use kvm_core::{Error, ErrorKind, HostDeviceRef, Peripheral, PeripheralKind, PeripheralName, Resource, Result};
-use kvm_xml::value::YesNo;
+use kvm_core::{Bytes, Error, ErrorKind, HostDeviceRef, Peripheral, PeripheralKind, PeripheralName, Resource, Result};
+use kvm_xml::value::{Memory, Unit, YesNo};
 use kvm_xml::{Domain, domain as xml};
 
 use super::device::SPICE_AGENT;
-use crate::spec::{ControllerSpec, DeviceSpec, RngSource, ShareSpec, VsockSpec, WatchdogSpec};
+use crate::spec::{ControllerSpec, DeviceSpec, DimmSpec, RngSource, ShareSpec, VsockSpec, WatchdogSpec};
 
 /// A device as it goes into a machine, beside what its documents have already.
 ///
 /// `InvalidInput` for one that this machine cannot have: the clipboard without a screen, a port for USB devices without
-/// SPICE, a watchdog that acts differently than the others.
+/// SPICE, a watchdog that acts differently than the others, a memory module without a place.
 pub(crate) fn peripheral(spec: &DeviceSpec, machine: &[&Domain]) -> Result<Peripheral> {
     Ok(match spec {
         DeviceSpec::Clipboard(_) => Peripheral::Channel(Box::new(clipboard(machine)?)),
         DeviceSpec::Controller(spec) => Peripheral::Controller(Box::new(controller(spec, machine))),
+        DeviceSpec::Dimm(spec) => Peripheral::Memory(Box::new(dimm(spec, machine)?)),
         DeviceSpec::Mdev(spec) => Peripheral::of_host(HostDeviceRef::Mdev(spec.mdev)),
         DeviceSpec::Pci(spec) => Peripheral::of_host(HostDeviceRef::Pci(spec.pci)),
         DeviceSpec::Usb(spec) => Peripheral::of_host(spec.usb.into()),
@@ -121,6 +122,46 @@ fn controller(spec: &ControllerSpec, machine: &[&Domain]) -> xml::Controller {
         model: spec.model.or(best),
         ..xml::Controller::default()
     }
+}
+
+fn dimm(spec: &DimmSpec, machine: &[&Domain]) -> Result<xml::MemoryDevice> {
+    const MIB: u64 = 1 << 20;
+    let refuse = |message: String| Error::invalid("dimm", message);
+    if spec.dimm == Bytes::ZERO || spec.dimm.get() % MIB != 0 {
+        return Err(refuse(format!("a memory module has whole MiB, not {}", spec.dimm)));
+    }
+    let node = spec.node.map(|node| node.get());
+    for document in machine {
+        let Some(most) = &document.max_memory else {
+            return Err(refuse("the VM has no places for memory modules".into())
+                .with_detail("it gets them when it is made: kvmctl vm create --memory-slots N --max-memory SIZE"));
+        };
+        let modules = document.devices.as_ref().map_or(&[][..], |devices| &devices.memory);
+        let slots = most.slots.unwrap_or(0);
+        if u32::try_from(modules.len()).is_ok_and(|present| present >= slots) {
+            return Err(refuse(format!("all {slots} places for memory modules are taken")));
+        }
+        let total = document.memory.as_ref().and_then(xml::DomainMemory::bytes).map_or(Bytes::ZERO, Bytes::new);
+        let (after, most) = (total.saturating_add(spec.dimm), most.bytes().map_or(Bytes::ZERO, Bytes::new));
+        if after > most {
+            return Err(refuse(format!("the VM has {total} and can have {most} at most")));
+        }
+        let cells = document.cpu.as_ref().and_then(|cpu| cpu.numa.as_ref()).map_or(0, |numa| numa.cell.len());
+        if let Some(node) = node.filter(|node| usize::try_from(*node).is_ok_and(|node| node >= cells)) {
+            return Err(Error::invalid("node", format!("there is no NUMA cell {node}: the VM has {cells}, from 0")));
+        }
+    }
+    let target = xml::MemoryDeviceTarget {
+        size: Some(Memory::new(spec.dimm.kib(), Unit::KiB)),
+        node: Some(node.unwrap_or(0)),
+        ..xml::MemoryDeviceTarget::default()
+    };
+    Ok(xml::MemoryDevice {
+        model: Some(xml::MemoryDeviceModel::Dimm),
+        target: Some(target),
+        alias: alias(PeripheralKind::Memory, machine),
+        ..xml::MemoryDevice::default()
+    })
 }
 
 fn share(spec: &ShareSpec) -> xml::Filesystem {

@@ -242,6 +242,7 @@ pub(crate) fn about(spec: &DeviceSpec) -> String {
             format!("{}{access}", share.share.as_str())
         }
         DeviceSpec::Clipboard(_) => "the clipboard".into(),
+        DeviceSpec::Dimm(module) => module.dimm.to_string(),
         DeviceSpec::Redirect(_) => "a USB device of the viewer".into(),
         _ => String::new(),
     }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use kvm_core::{
-    Error, HostDeviceRef, MdevId, PciAddress, PeripheralKind, PeripheralName, PeripheralRef, Resource, Result,
+    Bytes, Error, HostDeviceRef, MdevId, PciAddress, PeripheralKind, PeripheralName, PeripheralRef, Resource, Result,
     ShareDir, UsbAddress, UsbId,
 };
 use kvm_xml::domain::{ControllerModel, ControllerType, SoundModel, WatchdogAction, WatchdogModel};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{pairs, read_named};
 use crate::host_device::GroupScope;
-use crate::text::{auto, choices, refused, switch, text_serde, words};
+use crate::text::{auto, choices, memory, refused, switch, text_serde, words};
 
 const FIELD: &str = "device";
 
@@ -38,6 +38,8 @@ pub enum DeviceSpec {
     Clipboard(ClipboardSpec),
     /// A controller.
     Controller(ControllerSpec),
+    /// A memory module.
+    Dimm(DimmSpec),
     /// A mediated device of the host.
     Mdev(MdevDeviceSpec),
     /// A device of the host on the PCI bus.
@@ -59,8 +61,8 @@ pub enum DeviceSpec {
 }
 
 /// The keys that say what a device is.
-const KINDS: [&str; 11] =
-    ["clipboard", "controller", "mdev", "pci", "redirect", "rng", "share", "sound", "usb", "vsock", "watchdog"];
+const KINDS: [&str; 12] =
+    ["clipboard", "controller", "dimm", "mdev", "pci", "redirect", "rng", "share", "sound", "usb", "vsock", "watchdog"];
 
 /// The clipboard between guest and viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,18 @@ pub struct ControllerSpec {
     /// Its model, such as `virtio-scsi` or `qemu-xhci`; the best of its bus if left out.
     #[serde(default, with = "auto", skip_serializing_if = "Option::is_none")]
     pub model: Option<ControllerModel>,
+}
+
+/// A memory module: more memory for a machine that has places for modules, also while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DimmSpec {
+    /// How much; whole MiB.
+    #[serde(with = "memory")]
+    pub dimm: Bytes,
+    /// The NUMA cell of the guest that gets it; the first if left out.
+    #[serde(default, with = "auto", skip_serializing_if = "Option::is_none")]
+    pub node: Option<GuestNode>,
 }
 
 /// A mediated device of the host.
@@ -322,6 +336,41 @@ impl FromStr for VsockCid {
 
 text_serde!(VsockCid);
 
+/// The number of a NUMA cell of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestNode(u8);
+
+impl GuestNode {
+    /// Reads a number from 0 to 255.
+    pub fn parse(text: &str) -> Result<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        number.map(Self).ok_or_else(|| refused("node", text, "is not the number of a NUMA cell, which begin at 0"))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl std::fmt::Display for GuestNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for GuestNode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+text_serde!(GuestNode);
+
 impl TryFrom<Map<String, Value>> for DeviceSpec {
     type Error = Error;
 
@@ -334,6 +383,7 @@ impl TryFrom<Map<String, Value>> for DeviceSpec {
         match kind {
             "clipboard" => read(map).map(Self::Clipboard),
             "controller" => read(map).map(Self::Controller),
+            "dimm" => read(map).map(Self::Dimm),
             "mdev" => read(map).map(Self::Mdev),
             "pci" => read(map).map(Self::Pci),
             "redirect" => read(map).map(Self::Redirect),
@@ -387,6 +437,8 @@ mod tests {
             ("usb=001-004", r#"{"usb":"1-4"}"#),
             ("mdev=83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", r#"{"mdev":"83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"}"#),
             ("clipboard", r#"{"clipboard":"auto"}"#),
+            ("dimm=512M", r#"{"dimm":"512MiB"}"#),
+            ("dimm=1G,node=1", r#"{"dimm":"1GiB","node":"1"}"#),
             ("controller=scsi,model=virtio-scsi", r#"{"controller":"scsi","model":"virtio-scsi"}"#),
             ("share=/srv/a,,b,tag=data,readonly", r#"{"share":"/srv/a,b","tag":"data","readonly":true}"#),
         ] {
@@ -413,6 +465,10 @@ mod tests {
             ("sound=$(id)", "sound"),
             ("controller", "scsi, usb"),
             ("controller=pci", "scsi, usb"),
+            ("dimm", "auto"),
+            ("dimm=-1", "-1"),
+            ("dimm=1G,node=-1", "NUMA cell"),
+            ("dimm=1G,node=256", "NUMA cell"),
             ("pci", "0000:01:00.0"),
             ("pci=../../etc", "0000:01:00.0"),
             ("pci=01:00.0,group=perhaps", "perhaps"),

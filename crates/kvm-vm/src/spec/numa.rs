@@ -87,6 +87,48 @@ impl FromStr for NumaNodes {
 
 crate::text::text_serde!(NumaNodes);
 
+/// How many places a machine has for memory modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct MemorySlots(u8);
+
+impl MemorySlots {
+    /// Reads a number from 1 to 255; QEMU has 256 at most.
+    pub fn parse(text: &str) -> Result<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && *number > 0);
+        number.map(Self).ok_or_else(|| refused("memory-slots", text, "is not a number from 1 to 255"))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl TryFrom<u32> for MemorySlots {
+    type Error = Error;
+
+    fn try_from(number: u32) -> Result<Self> {
+        Self::parse(&number.to_string())
+    }
+}
+
+impl From<MemorySlots> for u32 {
+    fn from(slots: MemorySlots) -> Self {
+        slots.get()
+    }
+}
+
+impl FromStr for MemorySlots {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
 choices! {
     /// How strictly memory comes from the nodes that were named.
     NumaMode: "numa-mode" {
@@ -106,6 +148,11 @@ fn set(field: &str, text: &str) -> Result<CpuSet> {
         Some(last) if *last.end() >= VcpuCount::MAX => Err(refused(field, text, "has numbers that nothing has")),
         Some(_) => Ok(set),
     }
+}
+
+/// The cell of a machine whose memory and virtual CPUs all lie together.
+pub(crate) fn all_in_one(vcpus: VcpuCount, memory: Bytes) -> Result<NumaCell> {
+    Ok(NumaCell { cpus: set("numa", &format!("0-{}", vcpus.get().saturating_sub(1)))?, memory })
 }
 
 /// Refuses cells that leave a virtual CPU or memory out, or have one twice. `InvalidInput`.

@@ -240,3 +240,56 @@ async fn every_change_of_devices_ends_before_or_after_whatever_fails_at_whatever
         assert_eq!(coverage.unwrap_or_else(|e| panic!("{plan:?}: {e:?}")).steps, steps, "{plan:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_memory_module_needs_a_place_room_and_a_cell() {
+    let bench = Bench::new();
+    let e = attach(&bench, "db", &attach_as("dimm=512M", None)).await.unwrap_err();
+    assert!(said(&e).starts_with("invalid_input [field dimm]: the VM has no places for memory modules"), "{e}");
+    let json = r#"{"name":"modules","memory":"1GiB","max_memory":"2GiB","memory_slots":2,"vcpus":2}"#;
+    let spec = CreateSpec::read(&mut serde_json::Deserializer::from_str(json)).unwrap();
+    let create = plan_create(&bench.host, &spec, &bench.cx()).await.unwrap();
+    let most = create.document.max_memory.as_ref().unwrap();
+    assert_eq!((most.slots, most.bytes()), (Some(2), Some(2 << 30)));
+    let cells = create.document.cpu.as_ref().unwrap().numa.as_ref().unwrap();
+    assert_eq!(cells.cell.len(), 1, "libvirt plugs modules into cells alone");
+    bench.run(create.plan).await.unwrap();
+
+    for (text, says) in [
+        ("dimm=1025M", "invalid_input [field dimm]: the VM has 1 GiB and can have 2 GiB at most"),
+        ("dimm=0", "invalid_input [field device]: dimm memory"),
+        ("dimm=256M,node=1", "invalid_input [field node]: there is no NUMA cell 1: the VM has 1, from 0"),
+    ] {
+        let e = match text.parse() {
+            Ok(device) => attach(&bench, "modules", &DeviceAttach { device, impact: None }).await.unwrap_err(),
+            Err(e) => e,
+        };
+        assert!(said(&e).starts_with(says), "{text}: {}", said(&e));
+    }
+    for number in 1..=2 {
+        let AttachPlan { plan, device, .. } = attach(&bench, "modules", &attach_as("dimm=256M", None)).await.unwrap();
+        assert_eq!(device.to_string(), format!("memory:ua-memory{number}"));
+        bench.run(plan).await.unwrap();
+    }
+    let e = attach(&bench, "modules", &attach_as("dimm=256M", None)).await.unwrap_err();
+    assert!(said(&e).contains("all 2 places for memory modules are taken"), "{e}");
+    bench.run(detach(&bench, "modules", "memory:ua-memory1", None).await.unwrap().plan).await.unwrap();
+    assert!(attach(&bench, "modules", &attach_as("dimm=256M", None)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_for_modules_need_room_for_them() {
+    let bench = Bench::new();
+    for (json, says) in [
+        (r#"{"name":"a","memory_slots":2}"#, "invalid_input [field memory-slots]"),
+        (r#"{"name":"a","memory":"1GiB","max_memory":"2GiB","memory_slots":1,"devices":[{"dimm":"1GiB"}]}"#, "at once"),
+    ] {
+        let spec = CreateSpec::read(&mut serde_json::Deserializer::from_str(json)).unwrap();
+        let e = plan_create(&bench.host, &spec, &bench.cx()).await.unwrap_err();
+        assert!(said(&e).contains(says), "{}", said(&e));
+    }
+    for slots in ["0", "256", "-1", "1.5", "\"many\""] {
+        let json = format!(r#"{{"name":"a","memory_slots":{slots}}}"#);
+        assert!(CreateSpec::read(&mut serde_json::Deserializer::from_str(&json)).is_err(), "{slots}");
+    }
+}

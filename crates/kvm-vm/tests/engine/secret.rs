@@ -111,7 +111,7 @@ async fn a_volume_without_a_secret_is_not_plugged_in() {
     let store = bench.host.storage.secrets().unwrap();
     store.undefine(&secrets(&bench.host).await[0].id).await.unwrap();
     let e = attach(&bench, "db", "volume=default/safe.qcow2").await.unwrap_err();
-    assert!(said(&e).contains("no passphrase for it"), "{}", said(&e));
+    assert!(said(&e).contains("give its key as a secret"), "{}", said(&e));
 }
 
 #[tokio::test(start_paused = true)]
