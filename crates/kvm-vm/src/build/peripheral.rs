@@ -127,7 +127,7 @@ fn controller(spec: &ControllerSpec, machine: &[&Domain]) -> xml::Controller {
 fn dimm(spec: &DimmSpec, machine: &[&Domain]) -> Result<xml::MemoryDevice> {
     const MIB: u64 = 1 << 20;
     let refuse = |message: String| Error::invalid("dimm", message);
-    if spec.dimm == Bytes::ZERO || spec.dimm.get() % MIB != 0 {
+    if spec.dimm == Bytes::ZERO || !spec.dimm.get().is_multiple_of(MIB) {
         return Err(refuse(format!("a memory module has whole MiB, not {}", spec.dimm)));
     }
     let node = spec.node.map(|node| node.get());
