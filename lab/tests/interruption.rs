@@ -10,8 +10,9 @@ use serde_json::Value;
 const BOOT: Duration = Duration::from_secs(180);
 /// For a test with a guest that is interrupted several times.
 const LIMIT: Duration = Duration::from_secs(540);
-/// A host gets over a fault within this time.
-const AGAIN: Duration = Duration::from_secs(60);
+/// How often a snapshot is tried again before the guest is booted again, and how long between.
+const TRIES: usize = 15;
+const PAUSE: Duration = Duration::from_secs(1);
 /// The host did not answer, or not in time: worth another try.
 const UNAVAILABLE: i32 = 8;
 /// The state does not allow it.
@@ -103,7 +104,8 @@ impl<'a> Guest<'a> {
         self.sh("dd if=/dev/zero of=/dev/vdb bs=512 seek=900000 count=1 conv=fsync 2>/dev/null").await;
     }
 
-    /// Deletes overlays of which an undo said that they stay, as a user would, once QEMU has said that it does not use them.
+    /// Deletes overlays of which an undo said that they stay, and the memory beside them, as a user would, once QEMU has said
+    /// that it does not use them.
     async fn delete_unused_overlays(&self) {
         let asked = ["qemu-monitor-command", &self.vm, "{\"execute\":\"query-block\"}"];
         let opened = self.host.virsh(&asked).await;
@@ -111,7 +113,9 @@ impl<'a> Guest<'a> {
         let volumes = self.kvmctl.json(&["vol", "list", "default"]).await;
         for volume in volumes.as_array().into_iter().flatten() {
             let path = volume["path"].as_str().unwrap_or_default();
-            if path.contains(&format!("/{}-vd", self.vm)) && !used.iter().any(|image| image == path) {
+            let is_overlay = path.contains(&format!("/{}-vd", self.vm));
+            let is_memory = path.contains(&format!("/{}.", self.vm)) && path.ends_with(".mem");
+            if (is_overlay || is_memory) && !used.iter().any(|image| image == path) {
                 assert!(!opened.contains(path), "QEMU uses {path}, and libvirt does not say so");
                 let name = format!("default/{}", volume["name"].as_str().unwrap_or_default());
                 self.kvmctl.ok(&["vol", "delete", &name, "--yes"]).await;
@@ -130,6 +134,20 @@ impl<'a> Guest<'a> {
         self.kvmctl.ok(&["vm", "power-off", &self.vm]).await;
         self.kvmctl.ok(&["vm", "start", &self.vm]).await;
         self.sh("echo remembered > /run/word").await;
+    }
+
+    /// Takes the snapshot. QEMU needs a while to get over a migration that was cut off, and sometimes its end.
+    async fn take_again(&self, take: &[&str]) {
+        for _ in 0..TRIES {
+            if self.kvmctl.run(take).await.code == Some(0) {
+                return;
+            }
+            moment_passes(PAUSE).await;
+        }
+        self.kvmctl.ok(&["vm", "power-off", &self.vm]).await;
+        self.kvmctl.ok(&["vm", "start", &self.vm]).await;
+        self.sh("echo remembered > /run/word").await;
+        self.kvmctl.ok(take).await;
     }
 
     /// A snapshot whose merge has work to do.
@@ -200,8 +218,7 @@ async fn interrupt_taking(guest: &Guest<'_>, fault: Fault, moments: &[f64]) -> u
             assert_ne!(ended.code, Some(0), "it said that it was taken: {ended}");
             guest.delete_unused_overlays().await;
             // The name is free, and so are the files; QEMU needs a while to get over a migration that was cut off.
-            let taken = async || (kvmctl.run(&take).await.code == Some(0)).then_some(());
-            eventually(AGAIN, "the snapshot", taken).await;
+            guest.take_again(&take).await;
             guest.assert_whole().await;
         }
         kvmctl.ok(&drop).await;

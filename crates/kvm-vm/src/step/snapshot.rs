@@ -43,7 +43,8 @@ impl CreateSnapshot {
         let SnapshotPlace::External { overlays, memory } = &self.spec.place else { return Ok(()) };
         for Overlay { path, .. } in overlays {
             if volume(cx, path).await?.is_some() {
-                let message = format!("{path} stays: nobody can see whether {} writes to it", self.name);
+                let memory = memory.as_ref().map_or_else(String::new, |memory| format!(", and so does {memory}"));
+                let message = format!("{path} stays{memory}: nobody can see whether {} writes to it", self.name);
                 cx.reporter.report(&Progress::Warning { message });
                 return Ok(());
             }
