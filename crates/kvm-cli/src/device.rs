@@ -101,6 +101,15 @@ pub(crate) async fn documents(host: &Host, vm: &VmSummary) -> Result<Vec<(Which,
     Ok(documents)
 }
 
+/// Notes that a document has a device; one that was seen in another document, and is the same, stands in both.
+pub(crate) fn note<T>(seen: &mut Vec<(Vec<Which>, T)>, which: Which, device: T, is_same: impl Fn(&T, &T) -> bool) {
+    // Of several that nothing tells apart each document has its own.
+    match seen.iter_mut().find(|(there, other)| is_same(other, &device) && !there.contains(&which)) {
+        Some((there, _)) => there.push(which),
+        None => seen.push((vec![which], device)),
+    }
+}
+
 /// In which documents a device is, in one word.
 pub(crate) fn presence(there: &[Which]) -> &'static str {
     match there {

@@ -3,7 +3,7 @@
 use kvm_core::{Result, Which};
 use serde::Serialize;
 
-use crate::device::{documents, presence};
+use crate::device::{documents, note, presence};
 use crate::list::{ListArgs, columns};
 use crate::printer::{Cell, Column, Outcome, Page, Table};
 use crate::session::Session;
@@ -57,10 +57,7 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<List> {
     let mut disks: Vec<(Vec<Which>, Disk)> = Vec::new();
     for (which, document) in documents(&connection.host, &vm).await? {
         for disk in Disk::of(&connection.host, &document).await {
-            match disks.iter_mut().find(|(_, other)| other.target == disk.target) {
-                Some((there, _)) => there.push(which),
-                None => disks.push((vec![which], disk)),
-            }
+            note(&mut disks, which, disk, |other, disk| other.target == disk.target);
         }
     }
     let disks = disks.into_iter().map(|(there, disk)| Row { disk, documents: presence(&there) }).collect();

@@ -3,7 +3,7 @@
 use kvm_core::{Result, Which};
 use serde::Serialize;
 
-use crate::device::{documents, presence};
+use crate::device::{documents, note, presence};
 use crate::list::{ListArgs, columns};
 use crate::printer::{Cell, Column, Outcome, Page, Table};
 use crate::session::Session;
@@ -56,10 +56,7 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<List> {
     let mut nics: Vec<(Vec<Which>, Nic)> = Vec::new();
     for (which, document) in documents(&connection.host, &vm).await? {
         for nic in Nic::of(&document) {
-            match nics.iter_mut().find(|(_, other)| other.mac == nic.mac) {
-                Some((there, _)) => there.push(which),
-                None => nics.push((vec![which], nic)),
-            }
+            note(&mut nics, which, nic, |other, nic| other.mac == nic.mac);
         }
     }
     let nics = nics.into_iter().map(|(there, nic)| Row { nic, documents: presence(&there) }).collect();

@@ -3,7 +3,7 @@
 use kvm_core::{Result, Which};
 use serde::Serialize;
 
-use crate::device::{documents, presence};
+use crate::device::{documents, note, presence};
 use crate::list::{ListArgs, columns};
 use crate::printer::{Cell, Column, Outcome, Page, Table};
 use crate::session::Session;
@@ -56,12 +56,7 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<List> {
     let mut devices: Vec<(Vec<Which>, Other)> = Vec::new();
     for (which, document) in documents(&connection.host, &vm).await? {
         for device in Other::of(&document) {
-            // Of several that nothing tells apart each document has its own.
-            let same = devices.iter_mut().find(|(there, other)| other.is(&device) && !there.contains(&which));
-            match same {
-                Some((there, _)) => there.push(which),
-                None => devices.push((vec![which], device)),
-            }
+            note(&mut devices, which, device, Other::is);
         }
     }
     let devices = devices.into_iter().map(|(there, device)| Row { device, documents: presence(&there) }).collect();
