@@ -15,7 +15,7 @@ use crate::mock::Mock;
 use crate::world::World;
 
 /// Directories that a host has although no file of this one lies in them.
-const DIRECTORIES: [&str; 10] = [
+const DIRECTORIES: [&str; 12] = [
     "/",
     "/etc",
     "/etc/libvirt/hooks/network.d",
@@ -23,6 +23,8 @@ const DIRECTORIES: [&str; 10] = [
     "/tmp",
     "/var/lib/libvirt",
     "/var/lib/libvirt/images",
+    "/var/lib/libvirt/qemu",
+    "/var/lib/libvirt/qemu/nvram",
     "/var/tmp",
     "/proc",
     "/proc/net",

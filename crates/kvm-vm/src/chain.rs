@@ -130,7 +130,8 @@ impl DiskGraph {
     }
 
     /// The machine that has this hardware address.
-    pub(crate) fn owner_of(&self, mac: &MacAddr) -> Option<&VmName> {
+    #[must_use]
+    pub fn owner_of(&self, mac: &MacAddr) -> Option<&VmName> {
         let text = mac.to_string();
         self.machines.iter().find(|machine| machine.mentions.macs.contains(&text)).map(|machine| &machine.name)
     }

@@ -25,6 +25,7 @@ mod kernel;
 pub(crate) mod nic;
 
 pub(crate) use disk::Disk;
+pub use nic::unused_mac;
 pub(crate) use nic::{Nic, free_mac};
 
 /// A machine that could be made.

@@ -86,9 +86,44 @@ pub async fn plan_import(host: &Host, xml: &str, options: &ImportOptions, cx: &P
     plan_document(host, read(xml, options.trust)?, None, options, cx, Moved::default()).await
 }
 
+/// A machine that comes from somewhere else, made ready for this host by another engine.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Engine and verb of the operation: `clone.vm`.
+    pub kind: &'static str,
+    /// What happens, in one word: `clone`.
+    pub verb: &'static str,
+    /// The machine as it is to be defined, with its name, its uuid and its MAC addresses.
+    pub document: Domain,
+    /// Whether the machine is started at once.
+    pub start: Start,
+    /// Images that the steps make.
+    pub images: Vec<DiskPath>,
+    /// What the plan says first.
+    pub lines: Vec<PlanLine>,
+    /// The steps that come first.
+    pub steps: Vec<Box<dyn Step>>,
+}
+
+/// Plans to take in a machine that another engine has made ready: its steps come first, then the machine is defined, and
+/// started if that is wanted.
+///
+/// The document is trusted as the host's own are; its name, numbers, identity, networks and disks are checked as
+/// [`plan_import`] does. Before the machine starts everything can be taken back.
+///
+/// `InvalidInput`, `AlreadyExists`, `NotFound` and `InvalidState` as there.
+pub async fn plan_arrival(host: &Host, arrival: Arrival, cx: &PlanContext<'_>) -> Result<CreatePlan> {
+    let Arrival { kind, verb, document, start, images, lines, steps } = arrival;
+    let options = ImportOptions { trust: Trust::Full, start, ..ImportOptions::default() };
+    let moved = Moved { origin: Some((kind, verb)), paths: images, lines, steps };
+    plan_document(host, document, None, &options, cx, moved).await
+}
+
 /// What comes with a document: volumes that the plan makes first.
 #[derive(Debug, Default)]
 pub(crate) struct Moved {
+    /// Kind and verb of the operation, where it is no import.
+    pub(crate) origin: Option<(&'static str, &'static str)>,
     /// Where they will be.
     pub(crate) paths: Vec<DiskPath>,
     /// What the plan says first.
@@ -146,7 +181,8 @@ pub(crate) async fn plan_document(
     lines.extend(networks(host, &document, options.start).await?);
     lines.extend(left_out);
     let machine = Machine { id, name: &name, autostart: options.autostart, start: options.start };
-    let plan = assemble("vm.import", "import", &host_info, &machine, &document, (lines, moved.steps));
+    let (kind, verb) = moved.origin.unwrap_or(("vm.import", "import"));
+    let plan = assemble(kind, verb, &host_info, &machine, &document, (lines, moved.steps));
     Ok(CreatePlan { plan, document, id })
 }
 

@@ -75,7 +75,7 @@ pub use address::addresses;
 pub use block_job::{DiskCommit, DiskMove, DiskPull, OldImages, plan_disk_commit, plan_disk_move, plan_disk_pull};
 pub use chain::{DiskGraph, disk_graph};
 pub use checkpoint::{checkpoints, create_checkpoint, find_checkpoint};
-pub use create::{CreatePlan, plan_create};
+pub use create::{CreatePlan, plan_create, unused_mac};
 pub use delete::{DeleteOptions, Running, Volumes, plan_delete};
 pub use device::{
     AttachPlan, DETACH_TIMEOUT, DiskAttach, DiskDetach, MediaChange, NicAttach, NicDetach, Resources, eject, insert,
@@ -89,7 +89,7 @@ pub use host_device::{
     DeviceClass, DeviceIdentity, DeviceUser, GroupMember, HostAddress, HostDevice, HostDeviceKind, IommuMembers,
     MdevChoice, VirtualFunctions, create_mediated, delete_mediated, find_unused_mediated, host_devices,
 };
-pub use import::{Identity, ImportOptions, Trust, export, plan_import};
+pub use import::{Arrival, Identity, ImportOptions, Trust, export, plan_arrival, plan_import};
 pub use inventory::{Inventory, inventory};
 pub use network::{
     DhcpChoice, DnsEntry, ForwardAdd, ForwardInfo, ForwardPlan, ForwardRemove, MacvtapMode, MtuSize, NetworkMode,
@@ -123,12 +123,12 @@ pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
 };
-pub use step::decode;
+pub use step::{at_peer, decode, reserve_volume};
 pub use topology::{Plug, Topology, TopologyBridge, TopologyNetwork, TopologyNic, TopologyVm, topology};
 pub use volume::{
     Below, Compat, Download, Encrypted, ImageCheck, InUse, Lazy, Orphans, Preallocation, Qcow2Options, Sharing,
-    Subclusters, Upload, Verify, VolumeCopy, VolumeDetails, VolumeSpec, create_volume, orphans, plan_download,
-    plan_encrypted_volume, plan_upload, plan_volume_copy, plan_volume_delete, resize_volume, volume_details,
-    volume_document, volume_uses, wipe_volume,
+    Subclusters, Upload, Verify, VolumeCopy, VolumeDetails, VolumeSpec, copy_content, create_volume, orphans,
+    plan_download, plan_encrypted_volume, plan_upload, plan_volume_copy, plan_volume_delete, resize_volume,
+    stored_document, volume_details, volume_document, volume_uses, wipe_volume,
 };
 pub use wide::{WideColumns, WideRow, wide};

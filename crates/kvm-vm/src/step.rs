@@ -1,11 +1,13 @@
 //! The steps of all plans of this engine.
 
-use kvm_core::op::Step;
-use kvm_core::{Error, ErrorKind, Result};
-use kvm_xml::Document;
+use kvm_core::op::{Peer, Step};
+use kvm_core::{Bytes, Error, ErrorKind, Result};
+use kvm_xml::{Document, StorageVolume};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::spec::VolumeRef;
 
 mod block_job;
 mod content;
@@ -113,6 +115,18 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
     }
 }
 
+/// A step that makes a volume for another one to fill, and deletes it when it is taken back, unless it is used by then.
+#[must_use]
+pub fn reserve_volume(volume: VolumeRef, size: Bytes, document: &StorageVolume) -> Box<dyn Step> {
+    Box::new(ReserveVolume { volume, size, document: document.to_xml() })
+}
+
+/// A step of this engine that happens on another host than the one that the operation changes first.
+#[must_use]
+pub fn at_peer(peer: Peer, step: Box<dyn Step>) -> Box<dyn Step> {
+    Box::new(AtPeer::boxed(peer, step))
+}
+
 fn read<T: Step + DeserializeOwned + 'static>(name: &str, data: &Value) -> Result<Box<dyn Step>> {
     let step: T = serde_json::from_value(data.clone()).map_err(|e| {
         Error::new(ErrorKind::Corrupt, format!("the journal's step {name} cannot be read")).with_source(e)
@@ -141,7 +155,7 @@ pub(crate) fn unless_gone(result: Result<()>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kvm_core::{Bytes, VmId, VmName};
+    use kvm_core::{VmId, VmName};
 
     fn round_trip(step: &dyn Step) {
         let json = step.to_json().unwrap();

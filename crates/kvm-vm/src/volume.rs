@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::VolumeRef;
 use crate::usage::{Users, users};
 
+mod between;
 mod change;
 mod copy;
 mod create;
@@ -18,6 +19,7 @@ pub(crate) mod pump;
 mod show;
 mod upload;
 
+pub use between::copy_content;
 pub use change::{resize_volume, volume_uses, wipe_volume};
 pub use copy::{Sharing, VolumeCopy, plan_volume_copy};
 pub use create::{
@@ -28,7 +30,7 @@ pub use delete::plan_volume_delete;
 pub use download::{Download, InUse, plan_download};
 pub use orphan::{Orphans, orphans};
 pub use show::{Below, VolumeDetails, volume_details};
-pub use upload::{ImageCheck, Upload, plan_upload};
+pub use upload::{ImageCheck, Upload, plan_upload, stored_document};
 
 /// Whether what has arrived is read once more and compared with what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -133,10 +133,15 @@ async fn check_filter(host: &Host, name: &FilterName) -> Result<()> {
 
 /// A new address in KVM's own range. Three random bytes collide seldom, but on a large host they do.
 pub(crate) fn free_mac(entropy: &dyn Entropy, usage: &DiskGraph, taken: &mut BTreeSet<MacAddr>) -> MacAddr {
+    unused_mac(entropy, &[usage], taken)
+}
+
+/// A new address in KVM's own range that no machine of these hosts has, and that was not given before; it is noted as given.
+pub fn unused_mac(entropy: &dyn Entropy, hosts: &[&DiskGraph], taken: &mut BTreeSet<MacAddr>) -> MacAddr {
     loop {
         let random = entropy.uuid().into_bytes();
         let mac = MacAddr::kvm_oui([random[13], random[14], random[15]]);
-        if usage.owner_of(&mac).is_none() && taken.insert(mac) {
+        if hosts.iter().all(|host| host.owner_of(&mac).is_none()) && taken.insert(mac) {
             return mac;
         }
     }

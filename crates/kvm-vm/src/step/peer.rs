@@ -26,7 +26,11 @@ impl AtPeer {
     pub(crate) const NAME: &'static str = "at-peer";
 
     pub(crate) fn new(peer: Peer, step: impl Step + 'static) -> Self {
-        Self { peer, step: Box::new(step) }
+        Self::boxed(peer, Box::new(step))
+    }
+
+    pub(super) fn boxed(peer: Peer, step: Box<dyn Step>) -> Self {
+        Self { peer, step }
     }
 
     pub(super) fn decode(data: &Value) -> Result<Box<dyn Step>> {

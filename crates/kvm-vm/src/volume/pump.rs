@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kvm_core::op::StepContext;
-use kvm_core::{Bytes, Error, ErrorKind, Holes, Piece, Progress, Result, VolumeReader, VolumeWriter};
+use kvm_core::{Bytes, Error, ErrorKind, Holes, Host, Piece, Progress, Result, VolumeReader, VolumeWriter};
 
 use super::digest::ContentDigest;
 use super::local::{self, Sink};
@@ -31,21 +31,8 @@ impl Way<'_> {
         let Some(sent) = sent else { return Ok(()) };
         let (mut reader, _) = self.open_reader(cx).await?;
         let mut told = Told::new(format!("verify {}", self.volume), length, cx);
-        let (mut digest, mut left) = (ContentDigest::new(), length);
-        let read = async {
-            // A device is made in units of its own, so there may be more behind what was sent.
-            while left > Bytes::ZERO
-                && let Some(piece) = reader.next().await?
-            {
-                let piece = cut(piece, left);
-                digest.add(&piece);
-                left = left.saturating_sub(piece.length());
-                told.more(piece.length());
-            }
-            Ok(())
-        };
-        unless_cancelled(cx, read).await?;
-        self.compare(sent == digest.finish())
+        let arrived = unless_cancelled(cx, digest(&mut *reader, length, &mut told)).await?;
+        self.compare(sent == arrived)
     }
 
     async fn send(
@@ -106,25 +93,12 @@ impl Way<'_> {
         Ok((length, digest.map(ContentDigest::finish)))
     }
 
-    /// Where holes cannot be told apart on the way they are zeros like any other.
     async fn open_reader(&self, cx: &StepContext<'_>) -> Result<(Box<dyn VolumeReader>, Holes)> {
-        let (content, VolumeRef { pool, volume }) = (content(cx.host)?, self.volume);
-        match content.download(pool, volume, self.holes).await {
-            Err(e) if e.kind() == ErrorKind::Unsupported && self.holes == Holes::Keep => {
-                Ok((content.download(pool, volume, Holes::Fill).await?, Holes::Fill))
-            }
-            opened => Ok((opened?, self.holes)),
-        }
+        reader(cx.host, self.volume, self.holes).await
     }
 
     async fn open_writer(&self, length: Bytes, cx: &StepContext<'_>) -> Result<(Box<dyn VolumeWriter>, Holes)> {
-        let (content, VolumeRef { pool, volume }) = (content(cx.host)?, self.volume);
-        match content.upload(pool, volume, length, self.holes).await {
-            Err(e) if e.kind() == ErrorKind::Unsupported && self.holes == Holes::Keep => {
-                Ok((content.upload(pool, volume, length, Holes::Fill).await?, Holes::Fill))
-            }
-            opened => Ok((opened?, self.holes)),
-        }
+        writer(cx.host, self.volume, length, self.holes).await
     }
 
     fn compare(&self, equal: bool) -> Result<()> {
@@ -136,6 +110,47 @@ impl Way<'_> {
             .on(resource(self.volume))
             .with_detail("somebody writes to one of them, or a disk or its memory is broken"))
     }
+}
+
+/// Opens a volume. Where holes cannot be told apart on the way they are zeros like any other.
+pub(super) async fn reader(host: &Host, at: &VolumeRef, holes: Holes) -> Result<(Box<dyn VolumeReader>, Holes)> {
+    let (content, VolumeRef { pool, volume }) = (content(host)?, at);
+    match content.download(pool, volume, holes).await {
+        Err(e) if e.kind() == ErrorKind::Unsupported && holes == Holes::Keep => {
+            Ok((content.download(pool, volume, Holes::Fill).await?, Holes::Fill))
+        }
+        opened => Ok((opened?, holes)),
+    }
+}
+
+/// The same to write.
+pub(super) async fn writer(
+    host: &Host,
+    at: &VolumeRef,
+    length: Bytes,
+    holes: Holes,
+) -> Result<(Box<dyn VolumeWriter>, Holes)> {
+    let (content, VolumeRef { pool, volume }) = (content(host)?, at);
+    match content.upload(pool, volume, length, holes).await {
+        Err(e) if e.kind() == ErrorKind::Unsupported && holes == Holes::Keep => {
+            Ok((content.upload(pool, volume, length, Holes::Fill).await?, Holes::Fill))
+        }
+        opened => Ok((opened?, holes)),
+    }
+}
+
+/// The digest of so much from the beginning on: a device is made in units of its own, so there may be more behind it.
+pub(super) async fn digest(reader: &mut dyn VolumeReader, length: Bytes, told: &mut Told<'_>) -> Result<[u8; 32]> {
+    let (mut digest, mut left) = (ContentDigest::new(), length);
+    while left > Bytes::ZERO
+        && let Some(piece) = reader.next().await?
+    {
+        let piece = cut(piece, left);
+        digest.add(&piece);
+        left = left.saturating_sub(piece.length());
+        told.more(piece.length());
+    }
+    Ok(digest.finish())
 }
 
 /// As much of the piece as is wanted.

@@ -73,7 +73,7 @@ pub async fn plan_upload(host: &Host, wanted: &Upload) -> Result<Plan> {
         Format::Raw => source.length.to_string(),
         format => format!("{}, {format}", source.length),
     };
-    let document = document(&volume.volume, source.length, pool);
+    let document = stored_document(&volume.volume, source.length, pool);
     lines.push(PlanLine::new("create", "volume", volume.as_text()).note(note));
     let sent = match wanted.holes {
         Holes::Keep => format!("{} to send", source.stored),
@@ -117,8 +117,10 @@ async fn replaced(host: &Host, volume: &VolumeRef, pool: &PoolInfo) -> Result<Op
     Ok(Some(old))
 }
 
-/// A volume of plain bytes: whatever it holds in the end, nothing may be in the way of its holes.
-fn document(name: &VolumeName, length: Bytes, pool: &PoolInfo) -> StorageVolume {
+/// The document of a volume that takes what another one holds as it is stored: plain bytes, whatever they mean in the end,
+/// so that nothing is in the way of its holes.
+#[must_use]
+pub fn stored_document(name: &VolumeName, length: Bytes, pool: &PoolInfo) -> StorageVolume {
     let is_block = Places::is_block(pool);
     StorageVolume {
         name: Some(name.as_str().to_owned()),

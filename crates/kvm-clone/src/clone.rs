@@ -1,0 +1,270 @@
+//! Another machine that starts as this one is now.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
+use kvm_core::{
+    Bytes, CpuFit, DiskPath, Error, ErrorKind, Host, MacAddr, PoolName, Resource, Result, Secrets, View, VmId, VmName,
+    VmSummary,
+};
+use kvm_vm::{
+    Arrival, CreatePlan, PlanContext, VolumeRef, at_peer, plan_arrival, reserve_volume, stored_document, unused_mac,
+};
+use kvm_xml::rewrite::{
+    self, Attached, Content, Copy, Edit, Facts, How, Location, Place, RewriteError, Warning, rewrite,
+};
+use kvm_xml::value::MacAddr as XmlMac;
+use kvm_xml::{Document as _, Domain};
+
+use crate::moment;
+use crate::place::{self, Images};
+use crate::spec::CloneSpec;
+use crate::step::{CopyImage, CopyVariables, Ends, ReleaseMoment};
+use crate::survey::{Survey, check_room, has};
+
+/// A clone that could be made.
+#[derive(Debug)]
+pub struct ClonePlan {
+    /// What would happen, on the target; its `Display` is the dry run.
+    pub plan: Plan,
+    /// The clone's document.
+    pub document: Domain,
+    /// Its name.
+    pub name: VmName,
+    /// Its uuid.
+    pub id: VmId,
+    /// In what its document differs from the original's, and why.
+    pub changes: Vec<Edit>,
+    /// What somebody should know before.
+    pub warnings: Vec<Warning>,
+}
+
+/// Plans a clone: another machine with the same content, on the same host or another.
+///
+/// Images are copied through this program as they are stored, holes stay holes, and what has arrived is read once more
+/// and compared. One that is an overlay becomes whole. The original is not changed; where it runs, its disks are held at
+/// one moment by a snapshot for as long as the copy takes ([`WhileRunning`](crate::WhileRunning)).
+///
+/// `AlreadyExists` when the name is taken, `NotFound` for a pool or network that the target has not, `NoSpace`,
+/// `InvalidState` when the original's images cannot lie still, `Unsupported` for what cannot be copied: disks on servers,
+/// encrypted ones, devices of the host, TPM state.
+pub async fn plan_clone(
+    source: &Host,
+    target: &Host,
+    vm: &VmSummary,
+    spec: &CloneSpec,
+    cx: &PlanContext<'_>,
+) -> Result<ClonePlan> {
+    let secrets = if spec.keep_passwords { Secrets::Show } else { Secrets::Hide };
+    let view = if vm.persistent { View::CONFIG } else { View::LIVE };
+    let mut survey = Survey::of(source, target, vm, View { secrets, ..view }).await?;
+    let moment = moment::hold(source, vm, spec.running, cx.entropy).await?;
+    let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
+    let images = place::images(&mut survey, spec.pool.as_ref(), &default).await?;
+    let attached = attached(source, vm).await?;
+    let fits = survey.compare_cpu().await? == CpuFit::Fits;
+    let mut rewritten = {
+        let mut facts = Facts { attached, ..facts(&survey, &images, spec, cx) };
+        rewrite(&survey.document, &spec.policy(), &mut facts).map_err(|e| refused(&e))?
+    };
+    // The rewriting knows no capabilities; the target was asked for this one.
+    rewritten.warnings.retain(|warning| !(fits && matches!(warning, Warning::Unchecked { path } if path == "cpu")));
+    let name = VmName::parse(rewritten.domain.name.as_deref().unwrap_or_default())?;
+    let ends = Ends { source: Peer::of(&survey.here), target: Peer::of(&survey.there) };
+
+    let mut work = Work::new(&survey, &images, &ends);
+    if let Some(moment) = &moment {
+        work.lines.push(moment.line.clone());
+    }
+    for copy in &rewritten.copies {
+        work.copy(copy).await?;
+    }
+    work.check_room()?;
+    let Work { mut lines, steps, placed, .. } = work;
+    lines.extend(
+        rewritten
+            .warnings
+            .iter()
+            .map(|warning| PlanLine::new("note", "domain", name.as_str()).note(warning.to_string())),
+    );
+    let steps = match moment {
+        Some(moment) => {
+            let peer = || ends.source.clone();
+            let taken = moment.plan.steps.into_iter().map(|step| at_peer(peer(), step));
+            let release = ReleaseMoment { ends: ends.clone(), id: vm.id, name: vm.name.clone(), snapshot: moment.name };
+            taken.chain(steps).chain([Box::new(release) as Box<dyn Step>]).collect()
+        }
+        None => steps,
+    };
+    let arrival = Arrival {
+        kind: "clone.vm",
+        verb: "clone",
+        document: rewritten.domain,
+        start: spec.start,
+        images: placed,
+        lines,
+        steps,
+    };
+    let CreatePlan { mut plan, document, id } = plan_arrival(target, arrival, cx).await?;
+    plan.title = match survey.is_same_host() {
+        true => format!("clone {} to {name} on {}", vm.name, survey.there.target),
+        false => format!("clone {} from {} to {name} on {}", vm.name, survey.here.target, survey.there.target),
+    };
+    plan.locks.push(LockKey { host: survey.here.host_key(), vm: vm.id });
+    Ok(ClonePlan { plan, document, name, id, changes: rewritten.changes, warnings: rewritten.warnings })
+}
+
+/// What belongs to the machine beside its document.
+async fn attached(source: &Host, vm: &VmSummary) -> Result<Attached> {
+    let snapshots = match source.hypervisor.snapshots() {
+        Some(snapshots) => snapshots.list(&vm.id).await?.len(),
+        None => 0,
+    };
+    let checkpoints = match source.hypervisor.checkpoints() {
+        Some(checkpoints) => checkpoints.list(&vm.id).await?.len(),
+        None => 0,
+    };
+    Ok(Attached { snapshots, checkpoints, starts_with_host: vm.autostart == Some(true), ..Attached::default() })
+}
+
+/// What the rewriting of the document needs to know of both hosts.
+fn facts<'a>(survey: &'a Survey<'_>, images: &'a Images, spec: &'a CloneSpec, cx: &'a PlanContext<'_>) -> Facts<'a> {
+    let given = RefCell::new(BTreeSet::<MacAddr>::new());
+    let [here, there] = &survey.graphs;
+    let taken = |path: &str| survey.volumes.contains_key(path);
+    let is_same_host = survey.is_same_host();
+    Facts {
+        name: spec.name.as_ref().map(|name| name.as_str().to_owned()),
+        uuid: Some(cx.entropy.uuid()),
+        genid: Some(cx.entropy.uuid()),
+        place: if is_same_host { Place::SameHost } else { Place::OtherHost },
+        machines: survey.machines(),
+        mac: Box::new(move || {
+            let mac = unused_mac(cx.entropy, &[here, there], &mut given.borrow_mut());
+            Some(XmlMac(mac.octets()))
+        }),
+        name_taken: Box::new(|name| survey.has_name(name)),
+        network: Box::new(|uplink| survey.uplink(uplink, &spec.uplinks)),
+        shares_network: Box::new(|uplink| survey.shares(uplink)),
+        locate: Box::new(move |request| place::locate(images, taken, request)),
+        location_taken: Box::new(move |location| matches!(location, Location::File(path) if taken(path))),
+        reaches: Box::new(|source| survey.reaches(source)),
+        file_exists: Box::new(|path| survey.has_file(path)),
+        secret_exists: Box::new(|secret| survey.has_secret(secret)),
+        ..match is_same_host {
+            true => Facts::default(),
+            false => Facts::other_host(),
+        }
+    }
+}
+
+/// What is being put together.
+struct Work<'a> {
+    survey: &'a Survey<'a>,
+    images: &'a Images,
+    ends: &'a Ends,
+    lines: Vec<PlanLine>,
+    steps: Vec<Box<dyn Step>>,
+    /// Where images will be.
+    placed: Vec<DiskPath>,
+}
+
+impl<'a> Work<'a> {
+    fn new(survey: &'a Survey<'a>, images: &'a Images, ends: &'a Ends) -> Self {
+        Self { survey, images, ends, lines: Vec::new(), steps: Vec::new(), placed: Vec::new() }
+    }
+
+    async fn copy(&mut self, copy: &Copy) -> Result<()> {
+        match copy.content {
+            Content::Disk => self.image(copy),
+            Content::Nvram => self.variables(copy).await,
+            other => {
+                let what = match other {
+                    Content::Tpm => "the state of a TPM",
+                    Content::Nvdimm => "an NVDIMM",
+                    _ => "an image chain",
+                };
+                Err(Error::new(ErrorKind::Unsupported, format!("{what} is not copied: {}", copy.from))
+                    .on(Resource::File(copy.from.to_string())))
+            }
+        }
+    }
+
+    fn image(&mut self, copy: &Copy) -> Result<()> {
+        let Some(own) = self.images.get(&copy.from) else {
+            return Err(Error::internal(format!("nobody looked at {}", copy.from)));
+        };
+        let from = VolumeRef { pool: own.volume.pool.clone(), volume: own.volume.name.clone() };
+        let to = place::reference(&own.pool, &copy.to)?;
+        let is_overlay = own.volume.backing.is_some() && copy.how == How::Flattened;
+        let size = own.volume.capacity;
+        let document = stored_document(&to.volume, own.stored, &own.pool);
+        let format = own.volume.format.as_deref().unwrap_or("raw");
+        let note = format!("{format}, {size}, {} on disk", own.volume.allocation);
+        self.lines.push(PlanLine::new("copy", "volume", from.as_text()).note(match is_overlay {
+            true => format!("{note}; an overlay, which becomes whole"),
+            false => note,
+        }));
+        self.lines.push(PlanLine::new("create", "volume", to.as_text()));
+        let (Location::File(path) | Location::Block(path)) = &copy.to else {
+            return Err(Error::internal("a copy has no path"));
+        };
+        self.placed.push(DiskPath::adopt(path)?);
+        self.steps.push(reserve_volume(to.clone(), own.stored, &document));
+        self.steps.push(Box::new(CopyImage {
+            ends: self.ends.clone(),
+            from,
+            to,
+            size,
+            format: format.to_owned(),
+            is_overlay,
+            document: document.to_xml(),
+        }));
+        Ok(())
+    }
+
+    /// Those of a machine that never ran are not there yet.
+    async fn variables(&mut self, copy: &Copy) -> Result<()> {
+        let (Location::File(from), Location::File(to)) = (&copy.from, &copy.to) else {
+            return Err(Error::new(ErrorKind::Unsupported, format!("UEFI variables in {} are not copied", copy.from))
+                .with_detail("only those in a file are"));
+        };
+        if !has(self.survey.source, from).await? {
+            return Ok(());
+        }
+        if has(self.survey.target, to).await? {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("{} has a file {to}", self.survey.there.target))
+                .on(Resource::File(to.clone()))
+                .with_detail("choose another name for the clone, or remove that file"));
+        }
+        self.lines.push(PlanLine::new("copy", "nvram", from).note(format!("to {to}")));
+        self.steps.push(Box::new(CopyVariables {
+            ends: self.ends.clone(),
+            from: DiskPath::adopt(from)?,
+            to: DiskPath::adopt(to)?,
+        }));
+        Ok(())
+    }
+
+    /// For each pool that takes images, whether they fit; what is written there is as much as lies here.
+    fn check_room(&self) -> Result<()> {
+        for pool in self.images.values().map(|own| &own.pool) {
+            let here = self.images.values().filter(|own| own.pool.name == pool.name);
+            check_room(pool, here.fold(Bytes::ZERO, |sum, own| sum.saturating_add(own.volume.allocation)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the document could not be made.
+fn refused(error: &RewriteError) -> Error {
+    use rewrite::Refusal;
+    let kind = match error.kind {
+        Refusal::NameTaken | Refusal::LocationTaken => ErrorKind::AlreadyExists,
+        Refusal::NetworkMissing | Refusal::SecretMissing => ErrorKind::NotFound,
+        Refusal::Facts => ErrorKind::InvalidInput,
+        _ => ErrorKind::Unsupported,
+    };
+    Error::new(kind, error.problem.clone()).on(Resource::Field(error.field.clone())).with_detail(error.fix.clone())
+}

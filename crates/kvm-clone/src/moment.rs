@@ -1,0 +1,77 @@
+//! A moment of a machine that runs, held still while its images are copied.
+
+use kvm_core::op::Plan;
+use kvm_core::op::PlanLine;
+use kvm_core::{
+    Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName, VmState, VmSummary,
+};
+use kvm_vm::{KeepMemory, SnapshotCreate, plan_snapshot};
+
+use crate::spec::WhileRunning;
+
+/// A snapshot for the time of a copy.
+#[derive(Debug)]
+pub(crate) struct MomentPlan {
+    pub(crate) name: SnapshotName,
+    pub(crate) plan: Plan,
+    pub(crate) line: PlanLine,
+}
+
+/// How the images of a machine lie still: `None` when they do anyway.
+///
+/// `InvalidState` when they cannot.
+pub(crate) async fn hold(
+    source: &Host,
+    vm: &VmSummary,
+    running: WhileRunning,
+    entropy: &dyn Entropy,
+) -> Result<Option<MomentPlan>> {
+    let refuse = |why: String, fix: &str| {
+        Err(Error::new(ErrorKind::InvalidState, why)
+            .on(Resource::Vm(vm.name.as_str().to_owned()))
+            .with_detail(fix.to_owned()))
+    };
+    if vm.has_saved_state || vm.state == VmState::Saved {
+        return refuse(
+            format!("VM {} is saved: its disks alone are not all of it", vm.name),
+            "start it, and copy it while it runs or when it is off",
+        );
+    }
+    if !vm.state.is_active() {
+        return Ok(None);
+    }
+    if running == WhileRunning::Refuse {
+        return refuse(
+            format!("VM {} is {}", vm.name, vm.state),
+            "shut it down first, or have it copied while it runs",
+        );
+    }
+    let answers = match source.hypervisor.guest() {
+        Some(guest) => vm.state == VmState::Running && guest.ping_agent(&vm.id).await.is_ok(),
+        None => false,
+    };
+    let quiesce = if answers { Quiesce::Yes } else { Quiesce::No };
+    let part = entropy.uuid().simple().to_string();
+    let name = SnapshotName::parse(&format!("kvm-manager-clone-{}", &part[..8]))?;
+    let wanted = SnapshotCreate {
+        name: name.clone(),
+        description: None,
+        kind: Some(SnapshotKind::External),
+        memory: KeepMemory::No,
+        quiesce,
+    };
+    let plan = plan_snapshot(source, vm, &wanted).await.map_err(|e| {
+        let detail = "shut it down first: a VM that is off is copied as it is";
+        match e.detail() {
+            None => e.with_detail(detail),
+            Some(_) => e,
+        }
+    })?;
+    let how = match quiesce {
+        Quiesce::Yes => "its file systems in order (application-consistent)",
+        Quiesce::No => "no agent answers: as after a power cut (crash-consistent)",
+    };
+    let line = PlanLine::new("hold", "moment", vm.name.as_str())
+        .note(format!("by snapshot {name}, {how}; merged again afterwards"));
+    Ok(Some(MomentPlan { name, plan, line }))
+}

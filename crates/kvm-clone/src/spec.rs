@@ -1,0 +1,88 @@
+//! What a copy is to be like.
+
+use std::str::FromStr;
+
+use kvm_core::{Error, PoolName, Result, VmName};
+use kvm_vm::Start;
+use kvm_xml::rewrite::{Policy, policy};
+
+/// A clone that is wanted; the default is another machine that is off, with a name, a uuid and addresses of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloneSpec {
+    /// Its name; `web` gives `web-clone` if left out, and a number where that is taken.
+    pub name: Option<VmName>,
+    /// Where its images go; if left out, to the pool that has the same directory as the original's, else the host's
+    /// default.
+    pub pool: Option<PoolName>,
+    /// What the target calls the original's networks and bridges, where that differs.
+    pub uplinks: Vec<UplinkMap>,
+    /// Whether the addresses of network devices stay. Two machines with one address on one network hear each other's.
+    pub preserve_mac: bool,
+    /// Whether devices of the source's hardware are left out; else a machine that has some is refused.
+    pub drop_hostdev: bool,
+    /// Whether the passwords of screens go along.
+    pub keep_passwords: bool,
+    /// What happens to a machine that runs.
+    pub running: WhileRunning,
+    /// Whether the clone is started at once.
+    pub start: Start,
+}
+
+impl Default for CloneSpec {
+    fn default() -> Self {
+        Self {
+            name: None,
+            pool: None,
+            uplinks: Vec::new(),
+            preserve_mac: false,
+            drop_hostdev: false,
+            keep_passwords: false,
+            running: WhileRunning::Snapshot,
+            start: Start::No,
+        }
+    }
+}
+
+impl CloneSpec {
+    /// What happens to each part of the machine's document.
+    pub(crate) fn policy(&self) -> Policy {
+        let mac = if self.preserve_mac { policy::Mac::Keep } else { policy::Mac::New };
+        let hostdev = if self.drop_hostdev { policy::HostDevices::Drop } else { policy::HostDevices::Map };
+        let password = if self.keep_passwords { policy::Password::Keep } else { policy::Password::Drop };
+        Policy { mac, hostdev, password, ..Policy::CLONE }
+    }
+}
+
+/// What happens to a machine that runs while it is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhileRunning {
+    /// It goes on in overlays, and what lay still meanwhile is copied: a moment of all its disks. Its guest agent, where
+    /// it answers, brings the file systems in order for it; else the copy is as after a power cut.
+    Snapshot,
+    /// It is refused.
+    Refuse,
+}
+
+/// What the target calls a network or a bridge: `lan=default`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkMap {
+    /// What the original calls it.
+    pub from: String,
+    /// What it is there.
+    pub to: String,
+}
+
+impl FromStr for UplinkMap {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text.split_once('=').filter(|(from, to)| !from.is_empty() && !to.is_empty());
+        let Some((from, to)) = parts else {
+            let shown = kvm_core::text::printable_within(text, 48);
+            return Err(Error::invalid("network", format!("\"{shown}\" is no OLD=NEW")));
+        };
+        // Both are names of networks or of bridges; the stricter is asked of what is new.
+        kvm_core::NetworkName::adopt(from)?;
+        Ok(Self { from: from.to_owned(), to: kvm_core::NetworkName::parse(to)?.as_str().to_owned() })
+    }
+}

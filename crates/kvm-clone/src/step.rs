@@ -1,0 +1,65 @@
+//! The steps of a copy.
+
+use kvm_core::op::{Peer, Step, StepContext};
+use kvm_core::{Error, ErrorKind, Host, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+mod image;
+mod release;
+mod variables;
+
+pub(crate) use image::CopyImage;
+pub(crate) use release::ReleaseMoment;
+pub(crate) use variables::CopyVariables;
+
+/// Both hosts of a copy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ends {
+    pub(crate) source: Peer,
+    pub(crate) target: Peer,
+}
+
+impl Ends {
+    /// The source and the target, whichever of them the operation is finished from.
+    pub(crate) async fn open(&self, cx: &StepContext<'_>) -> Result<(Host, Host)> {
+        Ok((cx.peer(&self.source).await?, cx.peer(&self.target).await?))
+    }
+}
+
+/// Makes a step again from its name and its journal form, so that an operation can be finished after a crash:
+///
+/// ```
+/// let catalogue = kvm_core::op::Catalogue::new().with("clone.", kvm_clone::decode);
+/// ```
+///
+/// Steps of `kvm-vm`, which are part of a copy, are made as well. `Unsupported` when no step has this name, `Corrupt`
+/// when it is not in this form.
+pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
+    match name {
+        CopyImage::NAME => read::<CopyImage>(name, data),
+        CopyVariables::NAME => read::<CopyVariables>(name, data),
+        ReleaseMoment::NAME => read::<ReleaseMoment>(name, data),
+        _ => kvm_vm::decode(name, data),
+    }
+}
+
+fn read<T: Step + DeserializeOwned + 'static>(name: &str, data: &Value) -> Result<Box<dyn Step>> {
+    let step: T = serde_json::from_value(data.clone()).map_err(|e| {
+        Error::new(ErrorKind::Corrupt, format!("the journal's step {name} cannot be read")).with_source(e)
+    })?;
+    Ok(Box::new(step))
+}
+
+fn to_json(step: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(step).map_err(|e| Error::internal("the step has no JSON form").with_source(e))
+}
+
+/// `NotFound` is good news for whoever removes something.
+fn unless_gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,4 @@
+//! Copies between two simulated hosts.
+
+mod clone;
+mod support;
