@@ -8,8 +8,8 @@ use kvm_core::{Error, ErrorKind, Selector};
 
 use crate::printer::Printer;
 use crate::{
-    checkpoint, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral, pool,
-    snap, vm, vol,
+    checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral,
+    pool, snap, vm, vol,
 };
 
 const EXAMPLES: &str = "\
@@ -234,6 +234,8 @@ pub enum Command {
     /// Virtual networks.
     #[command(subcommand)]
     Net(net::Command),
+    /// Copy a VM: another one with the same content, on this host or another.
+    Clone(clone::Args),
     /// Operations: what changed, what was interrupted.
     #[command(subcommand)]
     Op(op::Command),

@@ -12,6 +12,7 @@
 mod args;
 mod checkpoint;
 mod child;
+mod clone;
 mod completion;
 mod connect;
 mod device;

@@ -204,6 +204,7 @@ impl Session {
         };
         let catalogue = Catalogue::new()
             .with("vm.", kvm_vm::decode)
+            .with("clone.", kvm_clone::decode)
             .with("vol.", kvm_vm::decode)
             .with("net.", kvm_vm::decode)
             .reaching(Arc::new(peers));

@@ -140,7 +140,7 @@ impl<'a> Survey<'a> {
             return Ok(());
         }
         for path in named_files(&self.document) {
-            if has(self.target, &path).await? {
+            if self.target_has(&path).await? {
                 self.files.insert(path);
             }
         }
@@ -150,11 +150,21 @@ impl<'a> Survey<'a> {
         for name in names {
             // A name that is no single part of a path is none of an interface.
             let is_plain = !name.contains('/') && name != "." && name != "..";
-            if is_plain && has(self.target, &format!("/sys/class/net/{name}/type")).await? {
+            if is_plain && self.target_has(&format!("/sys/class/net/{name}/type")).await? {
                 self.bridges.insert(name);
             }
         }
         Ok(())
+    }
+
+    /// Whether the target has a file. What cannot be seen is not there for a copy.
+    async fn target_has(&self, path: &str) -> Result<bool> {
+        match has(self.target, path).await {
+            Err(e) if matches!(e.kind(), ErrorKind::Denied | ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+                Ok(false)
+            }
+            seen => seen,
+        }
     }
 }
 
@@ -172,11 +182,11 @@ fn named_files(document: &Domain) -> BTreeSet<String> {
     files
 }
 
-/// Whether a host has a file. What cannot be seen is not there for a copy.
+/// Whether a host has a file.
 pub(crate) async fn has(host: &Host, path: &str) -> Result<bool> {
     match host.transport.read_part(Path::new(path), 0, Bytes::ZERO).await {
         Ok(_) => Ok(true),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::InvalidInput) => Ok(false),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e.on(Resource::File(path.to_owned()))),
     }
 }

@@ -1,0 +1,143 @@
+//! `kvmctl clone`.
+
+use kvm_clone::{CloneSpec, UplinkMap, WhileRunning, plan_clone};
+use kvm_core::{ErrorKind, PoolName, Result, VmId, VmName};
+use kvm_vm::Start;
+use kvm_xml::Document as _;
+use serde::Serialize;
+
+use crate::operation::{DoneForm, PlanView};
+use crate::printer::{Outcome, Page, Printer};
+use crate::session::Session;
+use crate::vms::One;
+
+/// Arguments of `clone`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl clone web --name web2\n  kvmctl clone web lab2 --start\n  \
+        kvmctl clone lab1/web lab2 --pool fast --network lan=default --dry-run",
+    after_long_help = "The clone is another VM with the same content: it has a name, a uuid, MAC addresses and UEFI variables of its own, \
+        and an empty TPM. Both hosts are looked at first; what cannot work is refused before anything is written.\n\
+        Images go through this program, so that the hosts need no keys for each other. Holes stay holes, an overlay becomes whole, and \
+        what has arrived is read once more and compared. The VM is defined last: there is never half a clone.\n\
+        A VM that runs goes on meanwhile. Its disks are held at one moment by a snapshot, with its file systems in order where its guest \
+        agent answers, and the snapshot is merged afterwards. Inside the guest nothing is changed: machine-id, SSH host keys and host name \
+        are those of the original.\n\
+        Ctrl-C takes everything back.\n\n\
+        Library: kvm_clone::plan_clone, kvm_core::op::Executor::run"
+)]
+pub struct Args {
+    #[command(flatten)]
+    vm: One,
+    /// The host of the clone, a target or an alias of hosts.toml; that of the original if left out.
+    #[arg(value_name = "DEST")]
+    destination: Option<String>,
+    /// Its name; NAME-clone if left out.
+    #[arg(long, value_name = "NAME")]
+    name: Option<VmName>,
+    /// Where its images go; the pool in the same directory, or the default one, if left out.
+    #[arg(long, value_name = "POOL")]
+    pool: Option<PoolName>,
+    /// What a network or a bridge of the original is called there; may be repeated.
+    #[arg(long, value_name = "OLD=NEW")]
+    network: Vec<UplinkMap>,
+    /// Keep the MAC addresses.
+    #[arg(long)]
+    preserve_mac: bool,
+    /// Leave devices of the source's hardware out.
+    #[arg(long)]
+    drop_hostdev: bool,
+    /// Keep the passwords of its screens.
+    #[arg(long)]
+    keep_passwords: bool,
+    /// Refuse to copy a VM that runs.
+    #[arg(long)]
+    only_off: bool,
+    /// Start it.
+    #[arg(long)]
+    start: bool,
+    /// Show the plan and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the XML that would be defined and do nothing.
+    #[arg(long, conflicts_with = "dry_run")]
+    print_xml: bool,
+}
+
+impl Args {
+    fn spec(&self) -> CloneSpec {
+        CloneSpec {
+            name: self.name.clone(),
+            pool: self.pool.clone(),
+            uplinks: self.network.clone(),
+            preserve_mac: self.preserve_mac,
+            drop_hostdev: self.drop_hostdev,
+            keep_passwords: self.keep_passwords,
+            running: if self.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
+            start: if self.start { Start::Yes } else { Start::No },
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    let spec = args.spec();
+    let (source, vm) = args.vm.find(session).await?;
+    let target = match &args.destination {
+        Some(destination) => session.at(Some(destination)).await?,
+        None => source.clone(),
+    };
+    let clone = plan_clone(&source.host, &target.host, &vm, &spec, &session.plan_context()).await?;
+    if args.print_xml {
+        printer.raw(clone.document.to_xml().as_bytes())?;
+        return Ok(None);
+    }
+    let changes = clone.changes.iter().map(ToString::to_string).collect();
+    if args.dry_run {
+        return printer.show(&Planned { plan: PlanView::of(&clone.plan), changes });
+    }
+    let warnings: Vec<_> = clone.warnings.iter().map(ToString::to_string).collect();
+    for warning in &warnings {
+        printer.note(warning);
+    }
+    let done = session.carry_out(&target, clone.plan).await?;
+    let (name, id, host) = (clone.name.as_str().to_owned(), clone.id, target.label());
+    let original = vm.name.as_str().to_owned();
+    printer.show(&Cloned { name, id, host, original, done: DoneForm::of(&done), warnings, changes })
+}
+
+/// What `--dry-run` found.
+#[derive(Serialize)]
+struct Planned {
+    #[serde(flatten)]
+    plan: PlanView,
+    /// In what its document differs.
+    changes: Vec<String>,
+}
+
+impl Outcome for Planned {
+    fn text(&self, page: &mut Page<'_>) {
+        self.plan.text(page);
+        for change in &self.changes {
+            page.line(format_args!("  {change}"));
+        }
+    }
+}
+
+/// A VM that was cloned.
+#[derive(Serialize)]
+struct Cloned {
+    name: String,
+    id: VmId,
+    host: String,
+    original: String,
+    #[serde(flatten)]
+    done: DoneForm,
+    warnings: Vec<String>,
+    changes: Vec<String>,
+}
+
+impl Outcome for Cloned {
+    fn text(&self, page: &mut Page<'_>) {
+        self.done.text(&format!("{} cloned to {} on {}", self.original, self.name, self.host), page);
+    }
+}
