@@ -1,6 +1,7 @@
 //! Hosts over SSH: one login and one file of known hosts for libvirt, programs and files; trust; what comes back after a
 //! fault.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,47 @@ fn the_doctor_examines_the_host_at_the_other_end() {
         // The lab hides /dev/kvm of its hosts, which only somebody sees who looks there.
         assert!(of("kvm") == "warn" || of("kvm") == "fail", "{findings}");
         assert_ne!(of("cpu"), "skipped");
+    });
+}
+
+#[test]
+fn the_doctor_names_the_directory_that_keeps_a_vm_from_its_disk() {
+    on_a_host(async |host| {
+        let (kvmctl, vm) = (known(host), host.unique("stopped"));
+        let place = format!("/run/{vm}");
+        let set_mode =
+            |mode| std::fs::set_permissions(host.file(&place), std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::create_dir(host.file(&place)).unwrap();
+        kvmctl.ok(&["pool", "create", &vm, "--target", &format!("{place}/images")]).await;
+        let disk = format!("8M,pool={vm}");
+        kvmctl.ok(&["vm", "create", &vm, "--memory", "64M", "--network", "none", "--disk", &disk]).await;
+        let disks = async || {
+            let ended = kvmctl.run(&["doctor", &vm, "-o", "json"]).await;
+            let findings: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+            let mut disks: Vec<_> = findings.into_iter().filter(|finding| finding["check"] == "disks").collect();
+            assert_eq!(disks.len(), 1, "{disks:?}");
+            disks.remove(0)
+        };
+
+        set_mode(0o700);
+        let stopped = disks().await;
+        assert_eq!(stopped["status"], "fail", "{stopped}");
+        let said = |key: &str| stopped[key].as_str().unwrap_or_default();
+        assert!(said("what").starts_with(&format!("{place} does not let libvirt-qemu through")), "{stopped}");
+        assert!(said("why").starts_with("directory with mode 0700, owner root, group root\n"), "{stopped}");
+        assert!(said("why").contains(&format!("disk vda of VM {vm}")), "{stopped}");
+        assert!(said("fix").starts_with(&format!("sudo chmod a+x {place}\n")), "{stopped}");
+        kvmctl.fails(&["vm", "start", &vm, "--paused"], DENIED, &place, &format!("sudo chmod a+x {place}")).await;
+
+        set_mode(0o711);
+        let passed = disks().await;
+        assert_eq!(passed["status"], "ok", "{passed}");
+        kvmctl.ok(&["vm", "start", &vm, "--paused"]).await;
+
+        kvmctl.ok(&["vm", "delete", &vm, "--power-off", "--delete-volumes", "--yes"]).await;
+        kvmctl.ok(&["pool", "stop", &vm]).await;
+        kvmctl.ok(&["pool", "delete", &vm, "--yes"]).await;
+        std::fs::remove_dir_all(host.file(&place)).unwrap();
     });
 }
 

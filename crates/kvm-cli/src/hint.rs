@@ -1,5 +1,6 @@
 //! What to do about an error: known at the edge, where flags and commands have names.
 
+use kvm_core::text::shell_word as word;
 use kvm_core::{Error, ErrorKind, Resource};
 
 use crate::environment;
@@ -28,6 +29,13 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::Busy, "console", _) => Some("--take-over disconnects whoever has it open".to_owned()),
         (ErrorKind::Denied, "confirm", _) => {
             Some("run it again with --yes when that is what you want".to_owned())
+        }
+        (ErrorKind::Denied, "pass-directory", Some(Resource::File(place))) => Some(format!(
+            "let that user through: sudo chmod a+x {}; kvmctl doctor VM says what else would do",
+            word(place)
+        )),
+        (ErrorKind::Denied, "open-image", Some(Resource::File(_))) => {
+            Some("kvmctl doctor VM says how that user may open it".to_owned())
         }
         (ErrorKind::InvalidState, "viewer-password", _) => {
             Some("set it for the next start with --only config, then power-cycle it".to_owned())
@@ -255,15 +263,6 @@ impl<'a> Login<'a> {
     }
 }
 
-/// A name as it can be typed into a shell.
-fn word(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:+,@%".contains(c);
-    match !name.is_empty() && name.chars().all(plain) && !name.starts_with('-') {
-        true => name.to_owned(),
-        false => format!("'{}'", kvm_core::text::printable(name).to_string().replace('\'', "'\\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,12 +295,5 @@ mod tests {
                 assert!(text.contains(part), "{text}");
             }
         }
-    }
-
-    #[test]
-    fn names_are_quoted_for_the_shell() {
-        assert_eq!(word("web-01"), "web-01");
-        assert_eq!(word("my vm"), "'my vm'");
-        assert_eq!(word("a'b"), "'a'\\''b'");
     }
 }

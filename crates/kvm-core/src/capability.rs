@@ -35,6 +35,8 @@ pub struct Capabilities {
     pub memory: Option<Bytes>,
     /// What kinds of guest it runs.
     pub guests: Vec<GuestKind>,
+    /// As whom machines run; `None` when they run as whoever connects, or the host does not say.
+    pub runs_as: Option<ProcessUser>,
     /// What it can do at this version.
     pub features: BTreeSet<Feature>,
 }
@@ -51,6 +53,15 @@ impl Capabilities {
     pub fn best_guest(&self, arch: &str) -> Option<&GuestKind> {
         self.guests.iter().filter(|g| g.arch == arch && g.os_type == "hvm").min_by_key(|g| g.virt_type != "kvm")
     }
+}
+
+/// A user of the host with the group that its processes have first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessUser {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
 }
 
 /// One combination that a host runs.

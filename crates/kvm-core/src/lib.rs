@@ -53,7 +53,7 @@ mod unit;
 
 pub use agent::{AgentCommand, AgentReply};
 pub use block_job::{BlockJob, BlockJobKind, BlockJobs};
-pub use capability::{Capabilities, Feature, GuestKind, HostKey};
+pub use capability::{Capabilities, Feature, GuestKind, HostKey, ProcessUser};
 pub use checkpoint::{CheckpointInfo, CheckpointSpec, Checkpoints, DiskChange};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};

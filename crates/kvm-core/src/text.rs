@@ -45,6 +45,23 @@ pub fn printable_lines(text: &str) -> Printable<'_> {
     Printable { text, limit: usize::MAX, lines: Lines::Keep }
 }
 
+/// A word as a person can type it into a shell, for hints: what a shell would take apart is quoted, what would hide or
+/// fake text is shown as [`printable`] does.
+///
+/// ```
+/// use kvm_core::text::shell_word;
+/// assert_eq!(shell_word("web-01"), "web-01");
+/// assert_eq!(shell_word("it's a VM"), r"'it'\''s a VM'");
+/// ```
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:+,@%".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('-') {
+        true => text.to_owned(),
+        false => format!("'{}'", printable(text).to_string().replace('\'', "'\\''")),
+    }
+}
+
 /// Reads bytes as text; `InvalidInput` naming the field when they are not UTF-8.
 pub fn utf8<'a>(field: &str, bytes: &'a [u8]) -> Result<&'a str> {
     std::str::from_utf8(bytes).map_err(|e| {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kvm_core::{Capabilities, Feature, GuestKind};
+use kvm_core::{Capabilities, Feature, GuestKind, ProcessUser};
 use kvm_xml::DomainCapabilities;
-use kvm_xml::capabilities::{GuestArch, Machine};
+use kvm_xml::capabilities::{GuestArch, Host, Machine};
 use kvm_xml::domain_capabilities::EnumValues;
 
 use crate::config::Kind;
@@ -40,6 +40,7 @@ fn ask(task: &Task<'_>) -> Result<Capabilities, Failure> {
         cpus: Some(node.cpus),
         memory: Some(kibibytes(node.memory)),
         guests: doc.guest.iter().flat_map(guest_kinds).collect(),
+        runs_as: host.and_then(runs_as),
         features: if is_test { test_features() } else { qemu_features() },
     };
     if !is_test {
@@ -52,6 +53,14 @@ fn ask(task: &Task<'_>) -> Result<Capabilities, Failure> {
 /// libvirt packs a version as `major * 1000000 + minor * 1000 + release`.
 fn version(packed: u32) -> Option<String> {
     (packed > 0).then(|| format!("{}.{}.{}", packed / 1_000_000, packed / 1000 % 1000, packed % 1000))
+}
+
+/// The label that the driver of Unix permissions gives machines: `+64055:+994`.
+fn runs_as(host: &Host) -> Option<ProcessUser> {
+    let model = host.secmodel.iter().find(|model| model.model.as_deref() == Some("dac"))?;
+    let (user, group) = model.baselabel.iter().find_map(|label| label.value.as_deref()?.split_once(':'))?;
+    let number = |text: &str| text.trim().trim_start_matches('+').parse().ok();
+    Some(ProcessUser { uid: number(user)?, gid: number(group)? })
 }
 
 fn guest_kinds(guest: &kvm_xml::capabilities::Guest) -> Vec<GuestKind> {
@@ -158,6 +167,19 @@ mod tests {
         assert_eq!(version(11_003_000).as_deref(), Some("11.3.0"));
         assert_eq!(version(10_000_002).as_deref(), Some("10.0.2"));
         assert_eq!(version(0), None);
+    }
+
+    #[test]
+    fn machines_run_as_the_user_of_the_label_by_unix_permissions() {
+        let host = |models: &str| {
+            let doc = format!("<capabilities><host>{models}</host></capabilities>");
+            runs_as(kvm_xml::Capabilities::from_xml(&doc).unwrap().host.as_ref().unwrap())
+        };
+        let apparmor = "<secmodel><model>apparmor</model><doi>0</doi></secmodel>";
+        let dac = "<secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+994</baselabel></secmodel>";
+        assert_eq!(host(&format!("{apparmor}{dac}")), Some(ProcessUser { uid: 64055, gid: 994 }));
+        assert_eq!(host(apparmor), None);
+        assert_eq!(host(&dac.replace("+64055:+994", "qemu")), None);
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub(crate) fn capabilities(target: &str, host: &HostFacts) -> Capabilities {
         cpus: Some(host.cpus),
         memory: Some(host.memory),
         guests: VIRT_TYPES.into_iter().map(kind).collect(),
+        runs_as: None,
         features: BTreeSet::from(FEATURES),
     }
 }

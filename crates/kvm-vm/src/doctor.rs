@@ -2,16 +2,22 @@
 
 use std::fmt;
 
-use kvm_core::{Capabilities, Clock, Error, Host, Scope, Target, Transport, Via};
+use kvm_core::{Capabilities, Clock, Error, ErrorKind, Host, ProcessUser, Scope, Target, Transport, Via, VmSummary};
 use serde::Serialize;
 
 mod connection;
+mod disk;
 mod iommu;
 mod kvm;
+mod reach;
 mod resource;
 mod system;
 
 use system::System;
+
+/// Why a host's operating system was not looked at.
+const SIMULATED: &str = "the host is simulated";
+const NO_SYSTEM: &str = "the host's operating system cannot be asked from here";
 
 /// What is to be examined.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +28,8 @@ pub struct Patient<'a> {
     pub host: Result<&'a Host, &'a Error>,
     /// The way to the host's operating system, where there is one.
     pub transport: Option<&'a dyn Transport>,
+    /// The machine whose disks are looked at; `None` means those of all.
+    pub vm: Option<&'a VmSummary>,
 }
 
 /// What was found in one check.
@@ -64,6 +72,8 @@ pub enum Check {
     Pool,
     /// Whether the default network is there and active.
     Network,
+    /// Whether the user that QEMU runs as gets to the images of machines.
+    Disks,
 }
 
 impl Check {
@@ -80,6 +90,7 @@ impl Check {
             Self::Emulator => "emulator",
             Self::Pool => "pool",
             Self::Network => "network",
+            Self::Disks => "disks",
         }
     }
 }
@@ -150,8 +161,8 @@ impl Finding {
 /// Looks at everything that a host needs, in the order in which it needs it. Nothing is changed, and nothing that goes
 /// wrong is an error: it is a finding.
 ///
-/// The host's operating system is asked with `id`, `stat` and `test` and by reading files below `/proc`, `/sys` and
-/// `/etc/libvirt`.
+/// The host's operating system is asked with `id`, `stat`, `test`, `readlink`, `getfacl`, and `setpriv` for what the user may
+/// do that QEMU runs as, and by reading files below `/proc`, `/sys` and `/etc/libvirt`.
 pub async fn diagnose(patient: &Patient<'_>, clock: &dyn Clock) -> Vec<Finding> {
     let scope = match patient.target {
         Target::Qemu { scope, .. } => Some(*scope),
@@ -164,10 +175,8 @@ pub async fn diagnose(patient: &Patient<'_>, clock: &dyn Clock) -> Vec<Finding> 
         },
         Err(e) => Err(connection::Refusal::of(e)),
     };
-    let system = match (scope, patient.transport) {
-        (Some(scope), Some(transport)) => Some(System::new(transport, scope)),
-        _ => None,
-    };
+    let runs_as = capabilities.as_ref().ok().and_then(|host| host.runs_as);
+    let system = system(patient, runs_as);
     let mut findings = Vec::new();
     findings.extend(connection::libvirt(patient.target, &capabilities, system.as_ref()).await);
     let capabilities = capabilities.ok();
@@ -175,7 +184,31 @@ pub async fn diagnose(patient: &Patient<'_>, clock: &dyn Clock) -> Vec<Finding> 
     let host = patient.host.ok().filter(|_| capabilities.is_some());
     findings.push(iommu::finding(host, system.as_ref()).await);
     findings.extend(resource::findings(host, patient.target).await);
+    let no_system = scope.map_or(SIMULATED, |_| NO_SYSTEM);
+    findings.extend(disk::findings(host, system.as_ref(), no_system, patient.vm, clock).await);
     findings
+}
+
+/// Why a machine could not be started, where the reason is that the user QEMU runs as does not get to an image of one of its
+/// disks: `Denied`, naming the directory or file, from `refused`, which is otherwise given back as it is.
+pub async fn explain_start(patient: &Patient<'_>, vm: &VmSummary, refused: Error, clock: &dyn Clock) -> Error {
+    // libvirt sees it itself, or QEMU ends at once.
+    if !matches!(refused.kind(), ErrorKind::Denied | ErrorKind::InvalidState) {
+        return refused;
+    }
+    let Ok(host) = patient.host else { return refused };
+    let runs_as = host.hypervisor.capabilities().await.ok().and_then(|host| host.runs_as);
+    match system(patient, runs_as) {
+        Some(system) => disk::explain(host, &system, vm, refused, clock).await,
+        None => refused,
+    }
+}
+
+fn system<'a>(patient: &Patient<'a>, runs_as: Option<ProcessUser>) -> Option<System<'a>> {
+    match (patient.target, patient.transport) {
+        (Target::Qemu { scope, .. }, Some(transport)) => Some(System::new(transport, *scope, runs_as)),
+        _ => None,
+    }
 }
 
 async fn hardware(
@@ -185,12 +218,10 @@ async fn hardware(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     match (scope, system) {
-        (None, _) => findings
-            .extend([Check::Cpu, Check::Kvm, Check::Nested].map(|c| Finding::skipped(c, "the host is simulated"))),
-        (Some(_), None) => findings.extend(
-            [Check::Cpu, Check::Kvm, Check::Nested]
-                .map(|c| Finding::skipped(c, "the host's operating system cannot be asked from here")),
-        ),
+        (None, _) => findings.extend([Check::Cpu, Check::Kvm, Check::Nested].map(|c| Finding::skipped(c, SIMULATED))),
+        (Some(_), None) => {
+            findings.extend([Check::Cpu, Check::Kvm, Check::Nested].map(|c| Finding::skipped(c, NO_SYSTEM)));
+        }
         (Some(_), Some(system)) => findings.extend(kvm::findings(system).await),
     }
     findings.push(kvm::emulator(capabilities));

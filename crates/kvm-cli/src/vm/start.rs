@@ -3,6 +3,7 @@
 use kvm_core::{ErrorKind, PowerAction, Result};
 
 use super::power::Accepted;
+use crate::doctor;
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::vms::{Several, Would};
@@ -38,8 +39,10 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
             if args.discard_saved && vm.has_saved_state {
                 connection.host.hypervisor.power(&vm.id, PowerAction::DiscardSaved).await?;
             }
-            connection.host.hypervisor.power(&vm.id, action).await?;
-            Ok(Accepted::new(action, words))
+            match connection.host.hypervisor.power(&vm.id, action).await {
+                Ok(()) => Ok(Accepted::new(action, words)),
+                Err(refused) => Err(doctor::explain_start(session, &connection, &vm, refused).await),
+            }
         })
         .await?;
     printer.show(&batch)

@@ -2,7 +2,7 @@
 
 use kvm_core::{Capabilities, Scope};
 
-use super::system::{Access, System, User};
+use super::system::{Access, System, User, Want};
 use super::{Check, Finding, Status};
 
 const DEVICE: &str = "/dev/kvm";
@@ -55,7 +55,7 @@ fn judge(access: Access, user: Option<&User>, asked: Option<bool>) -> Finding {
         return Finding::new(Check::Kvm, Status::Warn, format!("{DEVICE} is there, but who uses it is not known"))
             .why("no user libvirt-qemu or qemu, and /etc/libvirt/qemu.conf cannot be read or names none");
     };
-    if asked.unwrap_or_else(|| access.allows(user)) {
+    if asked.unwrap_or_else(|| access.allows(user, Want::ReadWrite)) {
         return Finding::ok(Check::Kvm, format!("{DEVICE} is usable by {}, as which QEMU runs", user.name));
     }
     Finding::new(Check::Kvm, Status::Fail, format!("{DEVICE} is not usable by {}, as which QEMU runs", user.name))
@@ -94,7 +94,6 @@ pub(super) fn emulator(capabilities: Option<&Capabilities>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn the_flag_is_a_whole_word() {
@@ -106,7 +105,7 @@ mod tests {
     #[test]
     fn the_kernels_own_answer_counts_more_than_permission_bits() {
         let access = Access { mode: 0o660, owner: 0, group: 993 };
-        let user = User { name: "me".into(), uid: 1000, groups: BTreeSet::new(), group_names: BTreeSet::new() };
+        let user = User { name: "me".into(), uid: 1000, ..User::default() };
         assert_eq!(judge(access, Some(&user), Some(true)).status, Status::Ok);
         let finding = judge(access, Some(&user), None);
         assert_eq!(finding.status, Status::Fail);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use kvm_core::{Bytes, Output, Result, Scope, Transport};
+use kvm_core::{Bytes, Output, ProcessUser, Result, Scope, Transport};
 
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
@@ -16,13 +16,17 @@ const FILE: Bytes = Bytes::from_mib(8);
 pub(super) struct System<'a> {
     transport: &'a dyn Transport,
     pub(super) scope: Scope,
+    /// As whom libvirt says that machines run.
+    runs_as: Option<ProcessUser>,
 }
 
 /// A user of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct User {
     pub(super) name: String,
     pub(super) uid: u32,
+    /// The group that its processes have first.
+    pub(super) gid: u32,
     pub(super) groups: BTreeSet<u32>,
     pub(super) group_names: BTreeSet<String>,
 }
@@ -36,9 +40,20 @@ pub(super) struct Access {
     pub(super) group: u32,
 }
 
+/// What a user wants of a file, as one digit of its mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Want {
+    /// To go through a directory.
+    Pass = 0o1,
+    /// To read.
+    Read = 0o4,
+    /// To read and write.
+    ReadWrite = 0o6,
+}
+
 impl Access {
-    /// Whether a user may read and write, as far as permission bits say.
-    pub(super) fn allows(self, user: &User) -> bool {
+    /// Whether a user may do that, as far as permission bits say.
+    pub(super) fn allows(self, user: &User, want: Want) -> bool {
         let bits = if user.uid == 0 {
             return true;
         } else if user.uid == self.owner {
@@ -48,16 +63,16 @@ impl Access {
         } else {
             self.mode
         };
-        bits & 0o6 == 0o6
+        bits & want as u32 == want as u32
     }
 }
 
 impl<'a> System<'a> {
-    pub(super) fn new(transport: &'a dyn Transport, scope: Scope) -> Self {
-        Self { transport, scope }
+    pub(super) fn new(transport: &'a dyn Transport, scope: Scope, runs_as: Option<ProcessUser>) -> Self {
+        Self { transport, scope, runs_as }
     }
 
-    async fn run(&self, argv: &[&str]) -> Result<Output> {
+    pub(super) async fn run(&self, argv: &[&str]) -> Result<Output> {
         self.transport.run(argv, LOOK).await
     }
 
@@ -103,6 +118,12 @@ impl<'a> System<'a> {
         if self.scope == Scope::Session {
             return self.user(None).await;
         }
+        if let Some(ProcessUser { uid, gid }) = self.runs_as {
+            let known = self.user(Some(&uid.to_string())).await?;
+            let mut user = known.unwrap_or_else(|| User { name: uid.to_string(), uid, ..User::default() });
+            user.groups.insert(gid);
+            return Ok(Some(User { gid, ..user }));
+        }
         let configured = self.read("/etc/libvirt/qemu.conf").await.and_then(|text| configured_user(&text));
         // What distributions compile in, as long as the configuration says nothing or may not be read.
         let candidates = configured.into_iter().chain(["libvirt-qemu".into(), "qemu".into()]);
@@ -123,10 +144,13 @@ fn parse_access(text: &str) -> Option<Access> {
 
 fn parse_user(answers: &[String]) -> Option<User> {
     let [uid, name, groups, names] = answers else { return None };
+    let groups: Vec<u32> = groups.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
     Some(User {
         name: name.clone(),
         uid: uid.parse().ok()?,
-        groups: groups.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>().ok()?,
+        // The user's own group is named first.
+        gid: *groups.first()?,
+        groups: groups.into_iter().collect(),
         group_names: names.split_whitespace().map(ToOwned::to_owned).collect(),
     })
 }
@@ -143,20 +167,22 @@ mod tests {
     use super::*;
 
     fn user(uid: u32, groups: &[u32]) -> User {
-        User { name: "u".into(), uid, groups: groups.iter().copied().collect(), group_names: BTreeSet::new() }
+        User { name: "u".into(), uid, groups: groups.iter().copied().collect(), ..User::default() }
     }
 
     #[test]
     fn permission_bits_decide_by_owner_group_or_others() {
         let kvm = parse_access("21b0:0:993").unwrap();
         assert_eq!(kvm, Access { mode: 0o660, owner: 0, group: 993 });
-        assert!(kvm.allows(&user(64055, &[993, 64055])));
-        assert!(!kvm.allows(&user(1000, &[1000])));
-        assert!(kvm.allows(&user(0, &[0])));
+        assert!(kvm.allows(&user(64055, &[993, 64055]), Want::ReadWrite));
+        assert!(!kvm.allows(&user(1000, &[1000]), Want::ReadWrite));
+        assert!(kvm.allows(&user(0, &[0]), Want::ReadWrite));
         let open = Access { mode: 0o666, ..kvm };
-        assert!(open.allows(&user(1000, &[1000])));
+        assert!(open.allows(&user(1000, &[1000]), Want::ReadWrite));
+        assert!(Access { mode: 0o711, ..kvm }.allows(&user(1000, &[1000]), Want::Pass));
+        assert!(!Access { mode: 0o766, ..kvm }.allows(&user(1000, &[1000]), Want::Pass));
         // The owner's bits count for the owner even when others have more.
-        assert!(!Access { mode: 0o066, owner: 5, group: 1 }.allows(&user(5, &[1])));
+        assert!(!Access { mode: 0o066, owner: 5, group: 1 }.allows(&user(5, &[1]), Want::ReadWrite));
     }
 
     #[test]
@@ -165,6 +191,13 @@ mod tests {
         assert_eq!(configured_user("user=\"+0\"").as_deref(), Some("0"));
         assert_eq!(configured_user("# nothing\nuser_alias = 1"), None);
         assert_eq!(configured_user("user = \"--help\""), None);
+    }
+
+    #[test]
+    fn the_first_group_is_the_users_own() {
+        let user = parse_user(&["1000".into(), "ann".into(), "1000 27".into(), "ann sudo".into()]).unwrap();
+        assert_eq!((user.uid, user.gid), (1000, 1000));
+        assert_eq!(user.groups, BTreeSet::from([27, 1000]));
     }
 
     #[test]

@@ -76,7 +76,7 @@ async fn users_are_found_in_the_documents_of_all_machines() {
 
 async fn iommu(bench: &Bench, target: &str) -> Finding {
     let target = Target::parse(target).unwrap();
-    let patient = Patient { target: &target, host: Ok(&bench.host), transport: Some(&bench.mock) };
+    let patient = Patient { target: &target, host: Ok(&bench.host), transport: Some(&bench.mock), vm: None };
     let findings = diagnose(&patient, &*bench.clock).await;
     findings.into_iter().find(|finding| finding.check == Check::Iommu).unwrap()
 }

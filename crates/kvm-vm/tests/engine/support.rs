@@ -149,6 +149,6 @@ async fn every_call_can_move_between_threads() {
     let options = kvm_vm::ShutdownOptions { timeout: std::time::Duration::ZERO, then: kvm_vm::Then::Fail };
     check(kvm_vm::shutdown(host, &vm.id, &options, clock, &cancel));
     let target = kvm_core::Target::parse("mock:///empty").unwrap();
-    let patient = kvm_vm::doctor::Patient { target: &target, host: Ok(host), transport: None };
+    let patient = kvm_vm::doctor::Patient { target: &target, host: Ok(host), transport: None, vm: None };
     check(kvm_vm::doctor::diagnose(&patient, clock));
 }
