@@ -68,6 +68,7 @@ transcripts! {
     lifecycle
     list
     migrate
+    network_volumes
     networks
     notes
     operations

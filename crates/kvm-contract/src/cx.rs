@@ -180,7 +180,7 @@ impl Cx {
         let pool = self.active_pool(&format!("{word}-pool")).await?;
         let disk = self.thin_volume(&pool, "disk.qcow2", 8 << 20).await?;
         let mut document = self.document(word)?;
-        document.devices.get_or_insert_with(Devices::default).disk.push(qcow2_disk(disk.path.as_str(), "vda")?);
+        document.devices.get_or_insert_with(Devices::default).disk.push(qcow2_disk(disk.host_path()?.as_str(), "vda")?);
         let id = self.hypervisor().define(&document, Existing::Reject).await?;
         Ok((id, disk))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Autostart, Bytes, DiskPath, PoolName, Result, SecretStore, VolumeName};
+use crate::{Autostart, Bytes, DiskPath, Error, ErrorKind, PoolName, Resource, Result, SecretStore, VolumeName};
 
 mod content;
 mod setup;
@@ -104,8 +104,11 @@ pub struct VolumeInfo {
     pub pool: PoolName,
     /// Unique in the pool.
     pub name: VolumeName,
-    /// Where a machine finds it.
-    pub path: DiskPath,
+    /// Where a machine of this host finds it; `None` for one that is reached over the network and that no program of the
+    /// host opens as a file, as those of `iscsi-direct` and `rbd` pools.
+    pub path: Option<DiskPath>,
+    /// What the host calls a volume that has no path: text of its own, not for opening.
+    pub address: Option<String>,
     /// `raw`, `qcow2`, `iso`…; `None` where the pool type has no formats.
     pub format: Option<String>,
     /// Size that a guest sees.
@@ -116,4 +119,29 @@ pub struct VolumeInfo {
     pub allocation: Bytes,
     /// The image that it is an overlay of.
     pub backing: Option<DiskPath>,
+}
+
+impl VolumeInfo {
+    /// Where it is, in whatever words there are: its path, or what the host calls it instead.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        self.path.as_ref().map(DiskPath::as_str).or(self.address.as_deref())
+    }
+
+    /// Where the host finds it, for everything that opens, names or checks it as a file or device of the host.
+    /// `Unsupported` for one that is reached over the network.
+    pub fn host_path(&self) -> Result<&DiskPath> {
+        self.path.as_ref().ok_or_else(|| {
+            let volume = Resource::Volume(format!("{}/{}", self.pool.as_str(), self.name.as_str()));
+            let error = Error::new(
+                ErrorKind::Unsupported,
+                format!("{volume} is reached over the network, not by a path of the host"),
+            );
+            match &self.address {
+                Some(address) => error.with_detail(format!("the host calls it {}", crate::text::printable(address))),
+                None => error,
+            }
+            .on(volume)
+        })
+    }
 }

@@ -105,7 +105,7 @@ fn list(task: &Task<'_>, name: &PoolName) -> Result<Vec<VolumeInfo>, Failure> {
 }
 
 /// Everything stands in the volume's document, which is one question to the host. `None` for a volume that nobody may
-/// name, or that is no file or device.
+/// name.
 pub(crate) fn describe(task: &Task<'_>, pool: &PoolName, volume: &StorageVol) -> Result<Option<VolumeInfo>, Failure> {
     let name = match VolumeName::adopt(&volume.name()?) {
         Ok(name) => name,
@@ -116,11 +116,15 @@ pub(crate) fn describe(task: &Task<'_>, pool: &PoolName, volume: &StorageVol) ->
     };
     let doc: StorageVolume = document::read(task, &volume.xml_desc(0)?)?;
     let target = doc.target.as_ref();
-    let Some(path) = target.and_then(|target| DiskPath::adopt(target.path.as_deref()?).ok()) else { return Ok(None) };
+    // Some drivers put words of their own where others have a path.
+    let place = target.and_then(|target| target.path.as_deref());
+    let path = place.and_then(|place| DiskPath::adopt(place).ok());
+    let address = place.filter(|_| path.is_none()).map(str::to_owned);
     Ok(Some(VolumeInfo {
         pool: pool.clone(),
         name,
         path,
+        address,
         format: target.and_then(|target| target.format.as_ref()?.r#type).map(|format| format.to_string()),
         capacity: bytes(doc.capacity.as_ref()),
         allocation: bytes(doc.allocation.as_ref()),

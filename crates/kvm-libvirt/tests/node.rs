@@ -367,9 +367,9 @@ async fn volumes_are_made_found_and_deleted() {
         .unwrap()
     };
     let made = storage.create_volume(&disks, &volume("a.qcow2", 2, 0)).await.unwrap();
-    assert_eq!((made.path.as_str(), made.capacity), ("/disks/a.qcow2", Bytes::from_gib(2)));
+    assert_eq!((made.host_path().unwrap().as_str(), made.capacity), ("/disks/a.qcow2", Bytes::from_gib(2)));
     assert_eq!(storage.find_volume(&disks, &a).await.unwrap(), made);
-    assert_eq!(storage.volume_at(&made.path).await.unwrap(), made);
+    assert_eq!(storage.volume_at(made.host_path().unwrap()).await.unwrap(), made);
     assert_eq!(storage.volumes(&disks).await.unwrap(), std::slice::from_ref(&made));
     for (doc, wanted) in [
         (volume("a.qcow2", 1, 0), ErrorKind::AlreadyExists),
@@ -381,7 +381,7 @@ async fn volumes_are_made_found_and_deleted() {
     storage.delete_volume(&disks, &a).await.unwrap();
     let e = storage.delete_volume(&disks, &a).await.unwrap_err();
     assert_eq!((e.kind(), e.message()), (ErrorKind::NotFound, "no volume disks/a.qcow2"));
-    assert_eq!(kind(storage.volume_at(&made.path).await), ErrorKind::NotFound);
+    assert_eq!(kind(storage.volume_at(made.host_path().unwrap()).await), ErrorKind::NotFound);
 }
 
 #[tokio::test]

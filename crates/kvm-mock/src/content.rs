@@ -26,7 +26,7 @@ impl VolumeContent for Mock {
         let place = place(pool, volume);
         let (path, length) = self
             .read(Method::DownloadVolume, &place, |world, _| {
-                let (path, file) = find(world, pool, volume)?;
+                let (path, file) = find_own(world, pool, volume)?;
                 Ok((path, file.len()))
             })
             .await?;
@@ -41,13 +41,13 @@ impl VolumeContent for Mock {
         holes: Holes,
     ) -> Result<Box<dyn VolumeWriter>> {
         let place = place(pool, volume);
-        let path = self.read(Method::UploadVolume, &place, |world, _| Ok(find(world, pool, volume)?.0)).await?;
+        let path = self.read(Method::UploadVolume, &place, |world, _| Ok(find_own(world, pool, volume)?.0)).await?;
         Ok(Box::new(Writer { mock: self.clone(), pool: pool.clone(), place, path, length: length.get(), at: 0, holes }))
     }
 
     async fn resize(&self, pool: &PoolName, volume: &VolumeName, size: Bytes, how: Resize) -> Result<()> {
         self.change(Method::ResizeVolume, place(pool, volume), |world, _| {
-            let (path, file) = find(world, pool, volume)?;
+            let (path, file) = find_own(world, pool, volume)?;
             let present = Bytes::new(image::probe(file).capacity);
             match how {
                 Resize::Grow | Resize::Allocate if size <= present => {
@@ -103,7 +103,7 @@ impl VolumeContent for Mock {
     ) -> Result<VolumeInfo> {
         let name = doc.name.clone().unwrap_or_default();
         self.change(Method::CopyVolume, format!("{}/{name}", pool.as_str()), |world, _| {
-            let (path, _) = find(world, from.0, from.1)?;
+            let (path, _) = find_own(world, from.0, from.1)?;
             let (name, empty) = world.new_volume(pool, doc)?;
             if blocks == Blocks::Shared {
                 return Err(Error::new(ErrorKind::Unsupported, "this host's file systems share no blocks")
@@ -147,6 +147,17 @@ impl VolumeContent for Mock {
     async fn definition(&self, pool: &PoolName, volume: &VolumeName) -> Result<StorageVolume> {
         self.read(Method::VolumeDefinition, place(pool, volume), |world, _| {
             let (path, file) = find(world, pool, volume)?;
+            if active(world, pool)?.directory().is_none() {
+                let size = || Some(Size::from_bytes(file.len()));
+                return Ok(StorageVolume {
+                    name: Some(volume.as_str().to_owned()),
+                    key: Some(path.clone()),
+                    capacity: size(),
+                    allocation: size(),
+                    target: Some(VolumeTarget { path: Some(path), ..VolumeTarget::default() }),
+                    ..StorageVolume::default()
+                });
+            }
             let image = image::probe(file);
             let format = |name: &str| VolumeFormat { r#type: name.parse().ok(), ..VolumeFormat::default() };
             Ok(StorageVolume {
@@ -179,9 +190,16 @@ impl VolumeContent for Mock {
 fn find<'a>(world: &'a World, pool: &PoolName, volume: &VolumeName) -> Result<(String, &'a SparseFile)> {
     let found = active(world, pool)?;
     let missing = || no_such_volume(&place(pool, volume));
-    let path = found.volume(pool, volume, world).ok_or_else(missing)?.path.as_str().to_owned();
+    let path = found.file_of(volume).ok_or_else(missing)?;
     let file = world.files.get(&path).ok_or_else(missing)?;
     Ok((path, file))
+}
+
+/// The same of one whose bytes the host can move and count.
+fn find_own<'a>(world: &'a World, pool: &PoolName, volume: &VolumeName) -> Result<(String, &'a SparseFile)> {
+    let found = find(world, pool, volume)?;
+    active(world, pool)?.check_own()?;
+    Ok(found)
 }
 
 /// What a guest sees of an image, with all that is below it.

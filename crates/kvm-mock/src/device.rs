@@ -236,10 +236,8 @@ impl World {
         };
         let mut alone = Domain::default();
         device.put_into(&mut alone)?;
-        for path in document::disks(&alone).into_iter().filter_map(|disk| disk.path) {
-            if !self.files.contains_key(&path) {
-                return refuse(format!("there is no image {}", kvm_core::text::printable(&path)));
-            }
+        if let Some(why) = self.missing_image(&alone) {
+            return refuse(why);
         }
         if let Device::Peripheral(Peripheral::Hostdev(device)) = device
             && let Some(device) = HostDeviceRef::of(device)

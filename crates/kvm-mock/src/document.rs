@@ -43,6 +43,8 @@ pub(crate) struct Disk {
     pub(crate) target: String,
     /// The file or device behind it; `None` for an empty drive and for a source that is no file.
     pub(crate) path: Option<String>,
+    /// Pool and volume, where the document names these.
+    pub(crate) volume: Option<(String, String)>,
     pub(crate) format: Option<String>,
     pub(crate) read_only: bool,
 }
@@ -82,6 +84,7 @@ pub(crate) fn disks(document: &Domain) -> Vec<Disk> {
             Some(Disk {
                 target: disk.target.as_ref()?.dev.as_ref()?.to_string(),
                 path: source.and_then(|source| source.file.clone().or_else(|| source.dev.clone())),
+                volume: source.and_then(|source| Some((source.pool.clone()?, source.volume.clone()?))),
                 format: disk.driver.as_ref().and_then(|driver| driver.r#type).map(|format| format.to_string()),
                 read_only: disk.readonly || matches!(disk.device, Some(DiskDevice::Cdrom)),
             })

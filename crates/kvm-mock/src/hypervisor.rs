@@ -293,10 +293,8 @@ impl World {
                 return refuse(format!("network {name} is not active"));
             }
         }
-        for path in document::disks(document).into_iter().filter_map(|disk| disk.path) {
-            if !self.files.contains_key(&path) {
-                return refuse(format!("there is no image {}", kvm_core::text::printable(&path)));
-            }
+        if let Some(why) = self.missing_image(document) {
+            return refuse(why);
         }
         for source in document.devices.iter().flat_map(|devices| &devices.disk).filter_map(|disk| disk.source.as_ref())
         {

@@ -9,18 +9,20 @@ use std::io::Read as _;
 use std::path::Path;
 
 use jiff::Timestamp;
-use kvm_core::{Autostart, Error, ErrorKind, MockWorld, Resource, Result};
+use kvm_core::{Autostart, Bytes, Error, ErrorKind, MockWorld, PoolName, Resource, Result};
 use kvm_xml::StoragePool;
+use kvm_xml::common::{Initiator, Named};
 use kvm_xml::network::{Bridge, Dhcp, DhcpRange, Forward, NetworkIp};
-use kvm_xml::pool::{PoolTarget, PoolType};
+use kvm_xml::pool::{PoolDevice, PoolHost, PoolSource, PoolTarget, PoolType};
 use uuid::Uuid;
 
 use crate::demo;
 use crate::file::SparseFile;
 use crate::image;
+use crate::storage::{known, refresh};
 use crate::transport::Programs;
 use crate::world::{Beginning, EventLog, HostFacts, ScenarioTime, World};
-use format::{FaultEntry, NetworkEntry, PoolEntry, ScenarioFile, VolumeEntry, VolumeFormat};
+use format::{FaultEntry, NetworkEntry, PoolEntry, ScenarioFile, TargetEntry, VolumeEntry, VolumeFormat};
 
 /// A scenario file is never larger.
 const LARGEST: u64 = 1 << 20;
@@ -119,16 +121,27 @@ fn text_of(path: &Path) -> Result<String> {
 }
 
 fn add_pool(world: &mut World, entry: &PoolEntry) -> Result<()> {
-    for volume in &entry.volumes {
-        add_volume(world, &entry.path, volume);
-    }
-    let doc = StoragePool {
-        r#type: Some(PoolType::Dir),
-        name: Some(entry.name.as_str().to_owned()),
-        target: Some(PoolTarget { path: Some(entry.path.as_str().to_owned()), ..PoolTarget::default() }),
-        ..StoragePool::default()
+    let name = Some(entry.name.as_str().to_owned());
+    let doc = match (&entry.path, &entry.iscsi) {
+        (Some(path), None) if entry.capacity > Bytes::ZERO => StoragePool {
+            r#type: Some(PoolType::Dir),
+            name,
+            target: Some(PoolTarget { path: Some(path.as_str().to_owned()), ..PoolTarget::default() }),
+            ..StoragePool::default()
+        },
+        (None, Some(target)) if entry.capacity == Bytes::ZERO => StoragePool {
+            r#type: Some(PoolType::IscsiDirect),
+            name,
+            source: Some(source(target)),
+            ..StoragePool::default()
+        },
+        _ => return Err(Error::invalid("pools", "a pool has a path and a capacity, or iscsi alone")),
     };
     let name = world.create_pool(&doc, entry.capacity, autostart(entry.autostart))?;
+    for volume in &entry.volumes {
+        add_volume(world, &name, volume)?;
+    }
+    refresh(world, &name)?;
     if !entry.active
         && let Some(pool) = world.pools.get_mut(&name)
     {
@@ -137,14 +150,29 @@ fn add_pool(world: &mut World, entry: &PoolEntry) -> Result<()> {
     Ok(())
 }
 
-fn add_volume(world: &mut World, pool: &kvm_core::DiskPath, entry: &VolumeEntry) {
+fn source(entry: &TargetEntry) -> PoolSource {
+    let named = |name: &str| Named { name: Some(name.to_owned()), ..Named::default() };
+    PoolSource {
+        host: vec![PoolHost { name: Some(entry.host.as_str().to_owned()), ..PoolHost::default() }],
+        device: vec![PoolDevice { path: Some(entry.target.clone()), ..PoolDevice::default() }],
+        initiator: Some(Initiator { iqn: Some(named("iqn.2030-01.example:host")), ..Initiator::default() }),
+        ..PoolSource::default()
+    }
+}
+
+fn add_volume(world: &mut World, pool: &PoolName, entry: &VolumeEntry) -> Result<()> {
+    let found = known(world, pool)?;
     let (capacity, used) = (entry.capacity.get(), entry.used.get());
     let file = match entry.format {
+        // What is on a target has no format that the host knows.
+        _ if found.directory().is_none() => SparseFile::hole(capacity),
         VolumeFormat::Qcow2 => image::qcow2(capacity, entry.backing.as_ref().map(|path| path.as_str())),
         VolumeFormat::Raw => SparseFile::hole(capacity),
         VolumeFormat::Iso => image::iso(capacity),
     };
-    world.files.insert(format!("{}/{}", pool.as_str(), entry.name.as_str()), file.reserving(used));
+    let path = found.place_for(&entry.name)?;
+    world.files.insert(path, file.reserving(used));
+    Ok(())
 }
 
 fn add_network(world: &mut World, entry: &NetworkEntry) -> Result<()> {

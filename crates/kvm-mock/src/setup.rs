@@ -50,6 +50,7 @@ impl PoolSetup for Mock {
             if found.is_active() {
                 return Err(wrong_state("pool is active", pool));
             }
+            found.check_own()?;
             match found.files(world).next() {
                 Some(_) => Err(wrong_state("the pool's directory is not empty", pool)),
                 None => Ok(()),

@@ -29,7 +29,7 @@ pub(crate) fn measure(world: &World, id: &VmId, machine: &Machine, now: Timestam
     let busy = machine.guest.load * f64::from(vcpus.unwrap_or(1));
 
     let disks = document::disks(document).into_iter().enumerate().map(|(index, disk)| {
-        let file = disk.path.as_deref().and_then(|path| world.files.get(path));
+        let file = world.file_behind(&disk).and_then(|file| world.files.get(&file));
         let counters = ran.map(|t| {
             let boot = if index == 0 { BOOT_READS * (1.0 - (-t / 20.0).exp()) } else { 0.0 };
             let writes = if disk.read_only { 0.0 } else { character.worked(t, busy * 400_000.0) };

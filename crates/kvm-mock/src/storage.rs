@@ -1,5 +1,7 @@
-//! Pools, and the volumes in them: every file directly below a pool's directory that the pool has looked at.
+//! Pools, and the volumes in them: every file directly below a pool's directory, or every unit of an iSCSI target, that the
+//! pool has looked at.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -10,10 +12,10 @@ use kvm_core::{
 };
 use kvm_xml::pool::PoolType;
 use kvm_xml::volume::VolumeFormatType;
-use kvm_xml::{StoragePool, StorageVolume};
+use kvm_xml::{Domain, StoragePool, StorageVolume};
 use serde::{Deserialize, Serialize};
 
-use crate::document;
+use crate::document::{self, Disk};
 use crate::fault::Method;
 use crate::file::SparseFile;
 use crate::image;
@@ -23,10 +25,69 @@ use crate::world::World;
 
 /// The file system below a pool that no scenario gave a size.
 pub(crate) const DEFAULT_CAPACITY: Bytes = Bytes::from_gib(1024);
+/// How the volumes of an iSCSI target are called, up to the number of the unit.
+const UNIT: &str = "unit:0:0:";
 /// What an empty qcow2 image takes: header, tables and reference counts.
 pub(crate) const QCOW2_OVERHEAD: u64 = 196_624;
 /// The header of LUKS in an encrypted image, with its eight slots for keys.
 const LUKS_HEADER: u64 = 2_068_480;
+
+/// Where a pool's volumes are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Place {
+    /// Files directly in a directory of the host.
+    Directory(DiskPath),
+    /// Units of an iSCSI target: the bytes are another machine's, kept among the files under what the host calls them.
+    Target {
+        /// What the host calls a unit, up to its number.
+        units: String,
+    },
+}
+
+impl Place {
+    fn of(doc: &StoragePool) -> Result<Self> {
+        let missing = |field: &str| Error::invalid(field, "a pool needs it");
+        match doc.r#type.ok_or_else(|| missing("type"))? {
+            PoolType::Dir | PoolType::Fs | PoolType::Netfs => {
+                let path = doc.target.as_ref().and_then(|target| target.path.as_deref());
+                let path = path.ok_or_else(|| missing("target"))?;
+                DiskPath::adopt(path.trim_end_matches('/')).map(Self::Directory)
+            }
+            PoolType::IscsiDirect => {
+                let source = doc.source.as_ref().ok_or_else(|| missing("source"))?;
+                let portal = source.host.first().ok_or_else(|| missing("source.host"))?;
+                let host = portal.name.as_deref().ok_or_else(|| missing("source.host"))?;
+                let target = source.device.first().and_then(|device| device.path.as_deref());
+                let target = target.ok_or_else(|| missing("source.device"))?;
+                let initiator = source.initiator.as_ref().and_then(|initiator| initiator.iqn.as_ref());
+                initiator.ok_or_else(|| missing("source.initiator"))?;
+                let port = portal.port.unwrap_or(3260);
+                Ok(Self::Target { units: format!("ip-{host}:{port}-iscsi-{target}-lun-") })
+            }
+            _ => Err(Error::invalid("type", "this host has pools of directories and of iSCSI targets only")),
+        }
+    }
+
+    /// The key of a volume among the files.
+    fn file_of(&self, volume: &str) -> Option<String> {
+        match self {
+            Self::Directory(dir) => Some(format!("{}/{volume}", dir.as_str())),
+            Self::Target { units } => Some(format!("{units}{}", volume.strip_prefix(UNIT)?)),
+        }
+    }
+
+    /// The volume that a file is, if it is here.
+    fn volume_of<'a>(&self, file: &'a str) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Directory(dir) => {
+                let here = Path::new(file).parent() == Some(dir.as_path());
+                file.rsplit('/').next().filter(|_| here).map(Cow::Borrowed)
+            }
+            Self::Target { units } => file.strip_prefix(units.as_str()).map(|unit| format!("{UNIT}{unit}").into()),
+        }
+    }
+}
 
 /// A storage pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,7 +95,7 @@ pub(crate) struct Pool {
     #[serde(with = "document::text")]
     document: StoragePool,
     kind: String,
-    pub(crate) target: DiskPath,
+    target: Place,
     pub(crate) capacity: Bytes,
     active: bool,
     autostart: bool,
@@ -56,12 +117,27 @@ impl Pool {
         self.active = false;
     }
 
-    pub(crate) fn path_of(&self, volume: &VolumeName) -> Result<DiskPath> {
-        DiskPath::adopt(&format!("{}/{}", self.target.as_str(), volume.as_str()))
+    /// Where its volumes are, if they are files of the host.
+    pub(crate) fn directory(&self) -> Option<&DiskPath> {
+        match &self.target {
+            Place::Directory(dir) => Some(dir),
+            Place::Target { .. } => None,
+        }
+    }
+
+    /// Refuses what no host can do to another machine's volumes.
+    pub(crate) fn check_own(&self) -> Result<()> {
+        match self.directory() {
+            Some(_) => Ok(()),
+            None => Err(Error::new(ErrorKind::Unsupported, "pools of this type do not support that")),
+        }
     }
 
     pub(crate) fn info(&self, name: &PoolName, world: &World) -> PoolInfo {
-        let used = Bytes::new(self.files(world).map(|(_, file)| file.allocated()).sum());
+        let size = |file: &SparseFile| if self.directory().is_some() { file.allocated() } else { file.len() };
+        let used = Bytes::new(self.files(world).map(|(_, file)| size(file)).sum());
+        // A target has what its units have.
+        let capacity = if self.directory().is_some() { self.capacity } else { used };
         let known = |bytes: Bytes| self.active.then_some(bytes);
         PoolInfo {
             name: name.clone(),
@@ -69,32 +145,57 @@ impl Pool {
             active: self.active,
             autostart: self.autostart,
             persistent: true,
-            target: Some(self.target.clone()),
-            capacity: known(self.capacity),
+            target: self.directory().cloned(),
+            capacity: known(capacity),
             allocation: known(used),
-            available: known(self.capacity.saturating_sub(used)),
+            available: known(capacity.saturating_sub(used)),
         }
     }
 
-    /// The files directly in the pool's directory.
-    pub(crate) fn files<'a>(&'a self, world: &'a World) -> impl Iterator<Item = (&'a str, &'a SparseFile)> {
-        let here = |path: &str| Path::new(path).parent() == Some(self.target.as_path());
-        world.files.iter().filter(move |(path, _)| here(path)).map(|(path, file)| (path.as_str(), file))
+    /// What is in the pool's place, by what its volumes are called.
+    pub(crate) fn files<'a>(&'a self, world: &'a World) -> impl Iterator<Item = (Cow<'a, str>, &'a SparseFile)> {
+        world.files.iter().filter_map(|(path, file)| Some((self.target.volume_of(path)?, file)))
     }
 
     fn look(&self, world: &World) -> BTreeSet<VolumeName> {
-        let name = |path: &str| path.rsplit('/').next().and_then(|name| VolumeName::adopt(name).ok());
-        self.files(world).filter_map(|(path, _)| name(path)).collect()
+        self.files(world).filter_map(|(name, _)| VolumeName::adopt(&name).ok()).collect()
+    }
+
+    /// The key that a volume of this name has among the files.
+    pub(crate) fn place_for(&self, volume: &VolumeName) -> Result<String> {
+        let wrong = || Error::invalid("name", "no volume of this pool is called like this");
+        self.target.file_of(volume.as_str()).ok_or_else(wrong)
+    }
+
+    /// The same of one that is known.
+    pub(crate) fn file_of(&self, volume: &VolumeName) -> Option<String> {
+        self.target.file_of(volume.as_str()).filter(|_| self.volumes.contains(volume))
     }
 
     pub(crate) fn volume(&self, pool: &PoolName, name: &VolumeName, world: &World) -> Option<VolumeInfo> {
-        let path = self.path_of(name).ok().filter(|_| self.volumes.contains(name))?;
-        let file = world.files.get(path.as_str())?;
+        let path = self.file_of(name)?;
+        let file = world.files.get(&path)?;
+        if self.directory().is_none() {
+            let size = Bytes::new(file.len());
+            let (pool, name, address) = (pool.clone(), name.clone(), Some(path));
+            let (capacity, allocation) = (size, size);
+            return Some(VolumeInfo {
+                pool,
+                name,
+                path: None,
+                address,
+                format: None,
+                capacity,
+                allocation,
+                backing: None,
+            });
+        }
         let image = image::probe(file);
         Some(VolumeInfo {
             pool: pool.clone(),
             name: name.clone(),
-            path,
+            path: Some(DiskPath::adopt(&path).ok()?),
+            address: None,
             format: Some(image.format.to_owned()),
             capacity: Bytes::new(image.capacity),
             allocation: Bytes::new(file.allocated()),
@@ -192,7 +293,7 @@ impl Storage for Mock {
             let mut pools = world.pools.iter().filter(|(_, pool)| pool.active);
             pools
                 .find_map(|(name, pool)| {
-                    let volume = pool.volumes.iter().find(|v| pool.path_of(v).is_ok_and(|p| p == *path))?;
+                    let volume = pool.volumes.iter().find(|v| pool.file_of(v).is_some_and(|p| p == path.as_str()))?;
                     pool.volume(name, volume, world)
                 })
                 .ok_or_else(|| no_such_volume(path.as_str()))
@@ -211,11 +312,10 @@ impl Storage for Mock {
     async fn delete_volume(&self, pool: &PoolName, volume: &VolumeName) -> Result<()> {
         self.change(Method::DeleteVolume, place(pool, volume), |world, _| {
             let found = active(world, pool)?;
-            let path = found.path_of(volume)?;
-            if found.volume(pool, volume, world).is_none() {
-                return Err(no_such_volume(&place(pool, volume)));
-            }
-            world.files.remove(path.as_str());
+            let path = found.file_of(volume).filter(|path| world.files.contains_key(path));
+            let path = path.ok_or_else(|| no_such_volume(&place(pool, volume)))?;
+            found.check_own()?;
+            world.files.remove(&path);
             known_mut(world, pool)?.volumes.remove(volume);
             Ok(())
         })
@@ -239,25 +339,25 @@ impl World {
     /// Defines a pool and starts it.
     pub(crate) fn create_pool(&mut self, doc: &StoragePool, capacity: Bytes, autostart: Autostart) -> Result<PoolName> {
         let name = check_pool(doc)?;
-        let missing = |field: &str| Error::invalid(field, "a pool needs it");
-        let kind = doc.r#type.ok_or_else(|| missing("type"))?;
-        if !matches!(kind, PoolType::Dir | PoolType::Fs | PoolType::Netfs) {
-            return Err(Error::invalid("type", "this host has pools of directories only"));
-        }
-        let target = doc.target.as_ref().and_then(|target| target.path.as_deref()).ok_or_else(|| missing("target"))?;
-        let target = DiskPath::adopt(target.trim_end_matches('/'))?;
-        if self.pools.contains_key(&name) || self.pools.values().any(|pool| pool.target == target) {
+        let target = Place::of(doc)?;
+        let directory = match &target {
+            Place::Directory(dir) => Some(dir),
+            Place::Target { .. } => None,
+        };
+        let is_taken = directory.is_some() && self.pools.values().any(|pool| pool.target == target);
+        if self.pools.contains_key(&name) || is_taken {
             return Err(Error::new(ErrorKind::AlreadyExists, "the pool's name or target is taken")
                 .on(Resource::Pool(name.as_str().to_owned())));
         }
-        if let Some(file) = target.as_path().ancestors().find_map(|dir| self.files.get_key_value(dir.to_str()?)) {
+        let key_of = |dir: &Path| self.files.get_key_value(dir.to_str()?);
+        if let Some(file) = directory.and_then(|dir| dir.as_path().ancestors().find_map(key_of)) {
             return Err(Error::new(ErrorKind::InvalidState, "the pool's directory cannot be made")
                 .on(Resource::Pool(name.as_str().to_owned()))
                 .with_detail(format!("{} is a file", kvm_core::text::printable(file.0))));
         }
         let mut pool = Pool {
             document: doc.clone(),
-            kind: kind.to_string(),
+            kind: doc.r#type.map(|kind| kind.to_string()).unwrap_or_default(),
             target,
             capacity,
             active: true,
@@ -279,9 +379,9 @@ impl World {
     pub(crate) fn new_volume(&self, pool: &PoolName, doc: &StorageVolume) -> Result<(VolumeName, SparseFile)> {
         let found = active(self, pool)?;
         let name = check_volume(doc)?;
+        found.check_own()?;
         let capacity = doc.capacity.as_ref().and_then(|size| size.bytes()).unwrap_or_default();
-        let path = found.path_of(&name)?;
-        if self.files.contains_key(path.as_str()) {
+        if self.files.contains_key(&found.place_for(&name)?) {
             return Err(Error::new(ErrorKind::AlreadyExists, "the volume's name is taken")
                 .on(Resource::Volume(place(pool, &name))));
         }
@@ -312,7 +412,7 @@ impl World {
     /// Puts the file of a volume into its pool, if there is room.
     pub(crate) fn add_volume(&mut self, pool: &PoolName, name: VolumeName, file: SparseFile) -> Result<VolumeInfo> {
         let found = active(self, pool)?;
-        let path = found.path_of(&name)?;
+        let path = found.place_for(&name)?;
         let info = found.info(pool, self);
         if info.available.is_some_and(|free| file.allocated() > free.get()) {
             return Err(Error::new(ErrorKind::NoSpace, "not enough space in the pool")
@@ -323,14 +423,36 @@ impl World {
                     info.available.unwrap_or_default().get()
                 )));
         }
-        self.files.insert(path.as_str().to_owned(), file);
+        self.files.insert(path, file);
         let pool_now = known_mut(self, pool)?;
         pool_now.volumes.insert(name.clone());
         known(self, pool)?.volume(pool, &name, self).ok_or_else(|| Error::internal("the volume is not there"))
     }
 }
 
-fn refresh(world: &mut World, name: &PoolName) -> Result<()> {
+impl World {
+    /// The key among the files of what is behind a disk; `None` where nothing is, or no pool knows it.
+    pub(crate) fn file_behind(&self, disk: &Disk) -> Option<String> {
+        let Some((pool, volume)) = &disk.volume else { return disk.path.clone() };
+        let pool = self.pools.get(&PoolName::adopt(pool).ok()?).filter(|pool| pool.active)?;
+        pool.file_of(&VolumeName::adopt(volume).ok()?)
+    }
+
+    /// In words, what behind the disks of a document is not there.
+    pub(crate) fn missing_image(&self, document: &Domain) -> Option<String> {
+        document::disks(document).iter().find_map(|disk| {
+            let shown = match (&disk.volume, &disk.path) {
+                (Some((pool, volume)), _) => format!("volume {volume} in active pool {pool}"),
+                (None, Some(path)) => format!("image {path}"),
+                (None, None) => return None,
+            };
+            let is_there = self.file_behind(disk).is_some_and(|file| self.files.contains_key(&file));
+            (!is_there).then(|| format!("there is no {}", kvm_core::text::printable(&shown)))
+        })
+    }
+}
+
+pub(crate) fn refresh(world: &mut World, name: &PoolName) -> Result<()> {
     let volumes = known(world, name)?.look(world);
     known_mut(world, name)?.volumes = volumes;
     Ok(())

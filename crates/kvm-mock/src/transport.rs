@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::fault::Method;
 use crate::file::SparseFile;
 use crate::mock::Mock;
+use crate::storage::Pool;
 use crate::world::World;
 
 /// Directories that a host has although no file of this one lies in them.
@@ -221,6 +222,6 @@ fn no_such_file(path: &Path) -> Error {
 
 fn is_directory(world: &World, path: &Path) -> bool {
     DIRECTORIES.iter().any(|dir| Path::new(dir) == path)
-        || world.pools.values().any(|pool| Path::new(pool.target.as_str()).starts_with(path))
+        || world.pools.values().filter_map(Pool::directory).any(|dir| dir.as_path().starts_with(path))
         || world.files.keys().any(|file| Path::new(file).parent().is_some_and(|dir| dir.starts_with(path)))
 }

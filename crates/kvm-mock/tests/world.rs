@@ -369,8 +369,8 @@ async fn a_file_that_appears_in_a_pool_is_found_by_a_refresh() {
     host.storage.refresh_pool(&pool).await.unwrap();
     let found = host.storage.find_volume(&pool, &volume).await.unwrap();
     assert_eq!((found.format.as_deref(), found.capacity.get()), (Some("raw"), 4096));
-    mock.write_at(found.path.as_str(), 10, b"guest").unwrap();
-    assert_eq!(mock.read_at(found.path.as_str(), 9, 7).unwrap(), b"\x07guest\x07");
+    mock.write_at(found.host_path().unwrap().as_str(), 10, b"guest").unwrap();
+    assert_eq!(mock.read_at(found.host_path().unwrap().as_str(), 9, 7).unwrap(), b"\x07guest\x07");
 }
 
 #[tokio::test]
@@ -526,7 +526,7 @@ async fn the_documented_scenario_is_one() {
     assert_eq!(web.state, VmState::Running);
     // The third call does its work, but its answer is lost; the one after it is well.
     assert_eq!(host.storage.pools().await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(host.storage.pools().await.unwrap().len(), 2);
+    assert_eq!(host.storage.pools().await.unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -579,4 +579,32 @@ async fn a_network_that_does_not_start_stays_undefined() {
     networks.create(&document, Autostart::On).await.unwrap();
     let network = networks.find(&NetworkName::parse("lab").unwrap()).await.unwrap();
     assert!(network.active && network.autostart && network.persistent, "{network:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn units_of_a_target_have_no_path_and_can_only_be_overwritten() {
+    let text = "pools: [{name: san, iscsi: {host: 192.0.2.10, target: 'iqn.2030-01.example:store'}, \
+                volumes: [{name: 'unit:0:0:1', capacity: 8MiB}]}]";
+    let (_dir, mock) = scenario(text);
+    let host = mock.unwrap().host();
+    let (pool, unit) = ("san".parse().unwrap(), kvm_core::VolumeName::adopt("unit:0:0:1").unwrap());
+    let found = host.storage.find_volume(&pool, &unit).await.unwrap();
+    assert_eq!(found.address.as_deref(), Some("ip-192.0.2.10:3260-iscsi-iqn.2030-01.example:store-lun-1"));
+    assert_eq!((found.path, found.format, found.capacity), (None, None, kvm_core::Bytes::from_mib(8)));
+    let about = host.storage.find_pool(&pool).await.unwrap();
+    assert_eq!(
+        (about.kind.as_str(), about.target, about.available),
+        ("iscsi-direct", None, Some(kvm_core::Bytes::ZERO))
+    );
+    let content = host.storage.content().unwrap();
+    content.wipe(&pool, &unit, kvm_core::WipePattern::Zero).await.unwrap();
+    let size = kvm_core::Bytes::from_mib(9);
+    let refused = [
+        content.resize(&pool, &unit, size, kvm_core::Resize::Grow).await.unwrap_err(),
+        content.download(&pool, &unit, kvm_core::Holes::Keep).await.unwrap_err(),
+        host.storage.delete_volume(&pool, &unit).await.unwrap_err(),
+    ];
+    assert_eq!(refused.map(|e| e.kind()), [ErrorKind::Unsupported; 3]);
+    let text = "pools: [{name: san, path: /a, iscsi: {host: a, target: b}, capacity: 1GiB}]";
+    assert_eq!(scenario(text).1.unwrap_err().kind(), ErrorKind::InvalidInput);
 }

@@ -115,6 +115,9 @@ impl<'a> Target<'a> {
         let Device::Disk(document) = subject.present(&key)? else {
             return Err(Error::internal("a disk was asked for"));
         };
+        let path = source(&document).ok_or_else(|| {
+            Error::invalid("target", format!("disk {disk} of {} has no image in a file or device", vm.name))
+        })?;
         let on = Resource::Vm(vm.name.as_str().to_owned());
         if vm.state.is_active()
             && let Some(job) = facet(host)?.job(&vm.id, disk).await?
@@ -127,9 +130,6 @@ impl<'a> Target<'a> {
                 format!("disk {disk} of {} is encrypted, and another image would hold it in the clear", vm.name);
             return Err(Error::new(ErrorKind::Unsupported, message).on(on));
         }
-        let path = source(&document).ok_or_else(|| {
-            Error::invalid("target", format!("disk {disk} of {} has no image in a file or device", vm.name))
-        })?;
         let is_block = document.source.as_ref().is_some_and(|source| source.file.is_none());
         let format = document.driver.as_ref().and_then(|driver| driver.r#type);
         let format = format.map_or_else(|| "raw".to_owned(), |format| format.to_string());

@@ -21,6 +21,7 @@ use kvm_xml::Domain;
 use crate::parallel;
 use crate::place::volume_name;
 
+mod address;
 mod document;
 mod file;
 mod header;
@@ -73,11 +74,12 @@ pub async fn disk_graph(host: &Host) -> Result<DiskGraph> {
     }
     let (active, inactive): (Vec<_>, Vec<_>) = host.storage.pools().await?.into_iter().partition(|pool| pool.active);
     let mut volumes = Vec::new();
-    for pool in active {
+    for pool in &active {
         volumes.extend(host.storage.volumes(&pool.name).await?);
     }
     let mut draft = Draft::default();
-    volumes.iter().for_each(|volume| draft.volume(volume));
+    let kind = |volume: &VolumeInfo| active.iter().find(|pool| pool.name == volume.pool).map_or("", |pool| &pool.kind);
+    volumes.iter().for_each(|volume| draft.volume(volume, kind(volume)));
     machines.iter().for_each(|machine| draft.images(machine));
     draft.headers(host).await;
     draft.same_files(host, &machines).await;
@@ -114,7 +116,7 @@ impl DiskGraph {
 
     /// The volume at exactly this path.
     pub(crate) fn volume_at(&self, path: &str) -> Option<&VolumeInfo> {
-        self.volumes.iter().find(|volume| normal(volume.path.as_str()) == path)
+        self.volumes.iter().find(|volume| volume.path.as_ref().is_some_and(|at| normal(at.as_str()) == path))
     }
 
     /// The volume of this pool and name.
@@ -124,7 +126,7 @@ impl DiskGraph {
 
     /// Whether a machine's definition opens the image as raw, so that whatever its guest wrote there is no header.
     pub(crate) fn is_raw(&self, path: &DiskPath) -> bool {
-        let name = Name::path(normal(path.as_str()));
+        let name = path_key(path);
         let mut opened = self.machines.iter().flat_map(|machine| &machine.images.opened);
         opened.any(|opened| opened.image == name && opened.format == Some(Format::Raw))
     }
@@ -184,8 +186,14 @@ struct Record {
 }
 
 impl Draft {
-    fn volume(&mut self, volume: &VolumeInfo) {
-        let path = normal(volume.path.as_str());
+    fn volume(&mut self, volume: &VolumeInfo, kind: &str) {
+        let Some(path) = &volume.path else {
+            // Its bytes are its guest's: the hypervisor reads no header in them, and lets it lie upon nothing.
+            let address = volume.address.as_deref().and_then(|address| address::of_volume(kind, address));
+            self.builder.image(&address.into_iter().chain([volume_key(volume)]).collect::<Vec<_>>());
+            return;
+        };
+        let path = normal(path.as_str());
         self.builder.image(&[Name::path(path.clone()), volume_key(volume)]);
         let record = self.paths.entry(path).or_default();
         record.is_told = true;
@@ -329,6 +337,12 @@ fn holder(vm: &str, snapshot: &SnapshotInfo) -> User {
     User::Snapshot { vm: vm.to_owned(), snapshot: snapshot.name.as_str().to_owned() }
 }
 
-fn volume_key(volume: &VolumeInfo) -> Name {
+/// How the graph calls a volume.
+pub(crate) fn volume_key(volume: &VolumeInfo) -> Name {
     Name::volume(volume.pool.as_str(), volume.name.as_str())
+}
+
+/// How the graph calls a file or device.
+pub(crate) fn path_key(path: &DiskPath) -> Name {
+    Name::path(normal(path.as_str()))
 }

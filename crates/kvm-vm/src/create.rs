@@ -110,7 +110,11 @@ pub(crate) async fn plan_new(
     let usage = disk_graph(host).await?;
     let disks = disk::resolve(host, &disk::Wanted::of(spec, &usage, cx.entropy), &places, cx.policy).await?;
     let iso = match &spec.iso {
-        Some(iso) => Some(places.image(iso).await?),
+        Some(iso) => {
+            let iso = places.image(iso).await?;
+            iso.at.host_path()?;
+            Some(iso)
+        }
         None => None,
     };
     let kernel = kernel::resolve(spec.kernel.as_ref(), &places).await?;

@@ -10,6 +10,9 @@ mod image;
 
 use image::{Image, Kept, images};
 
+/// Why a volume stays that the host reaches over the network: it is another machine's, and no host deletes such ones.
+pub(crate) const ON_THE_NETWORK: &str = "reached over the network";
+
 /// How a machine is deleted; the default deletes nothing but the machine itself, and only when it is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteOptions {
@@ -43,7 +46,7 @@ pub enum Running {
 ///
 /// With the definition go saved state, snapshot and checkpoint records, UEFI variables and TPM state. A volume goes only
 /// when that is asked for and nothing else on the host uses it: no other machine's document, stored or live, mentions it
-/// under any of its names, and no volume is an overlay of it. Read-only disks, CD-ROMs, backing files and what lies in
+/// under any of its names, and no volume is an overlay of it. What is reached over the network, read-only disks, CD-ROMs, backing files and what lies in
 /// no active pool stay. Each volume is looked at once more right before it goes.
 ///
 /// There is no way back: the first step is the point of no return.
@@ -118,7 +121,7 @@ enum Verdict<'a> {
 }
 
 fn verdict<'a>(image: &'a Image, vm: &VmSummary, options: &DeleteOptions, usage: &DiskGraph) -> Verdict<'a> {
-    let users = usage.users(&image.path, Some(&vm.id)).objection();
+    let users = usage.users(&image.name, Some(&vm.id)).objection();
     let with_users = |why: String| match &users {
         Some(users) => format!("{why}, also {users}"),
         None => why,

@@ -11,7 +11,7 @@ use kvm_image::Format;
 use kvm_xml::value::MacAddr as XmlMac;
 use kvm_xml::{Document as _, Domain, Metadata};
 
-use crate::chain::{DiskGraph, disk_graph, normal};
+use crate::chain::{DiskGraph, disk_graph, normal, path_key};
 use crate::create::{CreatePlan, Machine, assemble, check_free_id, check_free_name, free_mac};
 use crate::foreign::judge;
 use crate::place::{Places, known, volume_name};
@@ -321,7 +321,7 @@ async fn disks(host: &Host, document: &Domain, usage: &DiskGraph, new: &[DiskPat
             Err(e) if e.kind() == ErrorKind::NotFound => PlanLine::new("use", "file", path.as_str()),
             Err(e) => return Err(e),
         };
-        lines.push(match usage.users(&path, None).describe() {
+        lines.push(match usage.users(&path_key(&path), None).describe() {
             Some(users) => line.note(format!("also {users}")),
             None => line,
         });

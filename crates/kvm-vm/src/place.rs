@@ -1,11 +1,14 @@
 //! Where images may lie: volumes of active pools, and files below the paths that the policy allows.
 
+use std::fmt;
 use std::time::Duration;
 
 use kvm_core::{
     DiskPath, DiskRoot, Error, ErrorKind, Host, PoolInfo, Resource, Result, ShareDir, VolumeInfo, VolumeName,
 };
+use kvm_image::graph::Name;
 
+use crate::chain::{path_key, volume_key};
 use crate::spec::{ImageRef, VolumeRef};
 
 /// What was under way when a path lay nowhere where images may lie, so that a surface can say how to allow it.
@@ -13,15 +16,55 @@ pub(crate) const CHECK_PLACE: &str = "check-place";
 /// How long a look at one path may take.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// Where a machine finds an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In a file of the host.
+    File(DiskPath),
+    /// On a device of the host.
+    Device(DiskPath),
+    /// On another machine, at the address that the volume's pool has.
+    Network(VolumeInfo),
+}
+
+impl Location {
+    /// `Unsupported` for what is reached over the network.
+    pub(crate) fn host_path(&self) -> Result<&DiskPath> {
+        match self {
+            Self::File(path) | Self::Device(path) => Ok(path),
+            Self::Network(volume) => volume.host_path(),
+        }
+    }
+
+    /// How the graph of images calls it.
+    pub(crate) fn key(&self) -> Name {
+        match self {
+            Self::File(path) | Self::Device(path) => path_key(path),
+            Self::Network(volume) => volume_key(volume),
+        }
+    }
+
+    pub(crate) fn is_device(&self) -> bool {
+        matches!(self, Self::Device(_))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Device(path) => path.fmt(f),
+            Self::Network(volume) => write!(f, "{}/{}", volume.pool, volume.name),
+        }
+    }
+}
+
 /// An image that is there and may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
     /// Where a machine finds it.
-    pub(crate) path: DiskPath,
+    pub(crate) at: Location,
     /// What the host knows of it, when it is a volume.
     pub(crate) volume: Option<VolumeInfo>,
-    /// Whether it is a device rather than a file.
-    pub(crate) is_block: bool,
 }
 
 impl Image {
@@ -29,7 +72,7 @@ impl Image {
     pub(crate) fn name(&self) -> String {
         match &self.volume {
             Some(volume) => volume_name(volume),
-            None => self.path.as_str().to_owned(),
+            None => self.at.to_string(),
         }
     }
 }
@@ -87,6 +130,11 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// Where a machine finds what is at this path.
+    pub(crate) fn location(path: &DiskPath, is_block: bool) -> Location {
+        if is_block { Location::Device(path.clone()) } else { Location::File(path.clone()) }
+    }
+
     /// Whether the volumes of a pool are devices.
     pub(crate) fn is_block(pool: &PoolInfo) -> bool {
         matches!(pool.kind.as_str(), "logical" | "disk" | "iscsi" | "scsi" | "mpath" | "zfs")
@@ -99,7 +147,11 @@ impl<'a> Places<'a> {
                 let pool = self.pool(volume.pool.as_str())?;
                 let info = self.host.storage.find_volume(&volume.pool, &volume.volume).await?;
                 self.check_backing(&info).await?;
-                Ok(Image { path: info.path.clone(), volume: Some(info), is_block: Self::is_block(pool) })
+                let at = match &info.path {
+                    Some(path) => Self::location(path, Self::is_block(pool)),
+                    None => Location::Network(info.clone()),
+                };
+                Ok(Image { at, volume: Some(info) })
             }
             ImageRef::Path(path) => self.at(path).await,
         }
@@ -111,11 +163,11 @@ impl<'a> Places<'a> {
             Ok(info) => {
                 self.check_backing(&info).await?;
                 let is_block = self.pools.iter().any(|p| p.name == info.pool && Self::is_block(p));
-                Ok(Image { path: path.clone(), volume: Some(info), is_block })
+                Ok(Image { at: Self::location(path, is_block), volume: Some(info) })
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 self.check_allowed(path).await?;
-                Ok(Image { path: path.clone(), volume: None, is_block: false })
+                Ok(Image { at: Location::File(path.clone()), volume: None })
             }
             Err(e) => Err(e),
         }
@@ -125,10 +177,10 @@ impl<'a> Places<'a> {
     /// wrote into a raw volume is caught here when it names a file of the host.
     async fn check_backing(&self, volume: &VolumeInfo) -> Result<()> {
         let mut below = volume.backing.clone();
-        let mut seen = vec![volume.path.clone()];
+        let mut seen: Vec<_> = volume.path.iter().cloned().collect();
         while let Some(path) = below {
             if seen.contains(&path) {
-                let message = format!("the backing files of {} form a circle", volume.path);
+                let message = format!("the backing files of volume {} form a circle", volume.name);
                 return Err(Error::new(ErrorKind::Corrupt, message).on(Resource::Volume(volume_name(volume))));
             }
             below = match self.host.storage.volume_at(&path).await {

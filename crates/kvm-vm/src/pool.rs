@@ -8,7 +8,7 @@ use kvm_xml::Document as _;
 use kvm_xml::pool::{PoolHost, PoolSource};
 use uuid::Uuid;
 
-use crate::chain::disk_graph;
+use crate::chain::{disk_graph, volume_key};
 use crate::place::volume_name;
 use crate::spec::{InitiatorName, PoolKind, PoolSpec, SourceHost};
 use crate::step::{AutostartPool, BuildPool, DefinePool, DeleteVolume, DestroyPool, StartPool, StopPool, UndefinePool};
@@ -68,7 +68,8 @@ pub async fn plan_pool_create(
 /// Plans the end of a pool.
 ///
 /// Without its data only the definition goes, of a pool that is not active (`InvalidState`). With its data each volume goes first, and none goes that a machine uses or
-/// that a volume elsewhere lies upon: then nothing is done (`InvalidState`, with the first of them). There is no way back.
+/// that a volume elsewhere lies upon: then nothing is done (`InvalidState`, with the first of them). What is reached over the network is not deleted
+/// (`Unsupported`). There is no way back.
 pub async fn plan_pool_delete(host: &Host, pool: &PoolName, data: PoolData) -> Result<Plan> {
     setup(host)?;
     let about = host.storage.find_pool(pool).await?;
@@ -117,7 +118,8 @@ async fn doomed(host: &Host, pool: &PoolInfo) -> Result<Vec<VolumeInfo>> {
     let mut last = Vec::new();
     let names: Vec<_> = volumes.iter().map(volume_name).collect();
     for volume in &volumes {
-        let users = graph.users(&volume.path, None);
+        volume.host_path()?;
+        let users = graph.users(&volume_key(volume), None);
         let others = users.overlays.iter().chain(&users.unread).any(|overlay| !names.contains(overlay));
         if !users.machines.is_empty() || others {
             let message = format!("volume {} is {}", volume_name(volume), users.objection().unwrap_or_default());
@@ -127,7 +129,8 @@ async fn doomed(host: &Host, pool: &PoolInfo) -> Result<Vec<VolumeInfo>> {
     // Overlays go before what they lie upon.
     while !volumes.is_empty() {
         let needed: Vec<_> = volumes.iter().filter_map(|volume| volume.backing.clone()).collect();
-        let (stay, go): (Vec<_>, Vec<_>) = volumes.into_iter().partition(|volume| needed.contains(&volume.path));
+        let (stay, go): (Vec<_>, Vec<_>) =
+            volumes.into_iter().partition(|volume| volume.path.as_ref().is_some_and(|path| needed.contains(path)));
         if go.is_empty() {
             last.extend(stay);
             break;

@@ -42,7 +42,7 @@ impl NewSecret {
         passphrase: Option<Passphrase>,
         entropy: &dyn Entropy,
     ) -> Result<Self> {
-        if let Some(other) = at(host, path).await? {
+        if let Some(other) = at_path(host, path).await? {
             let message = format!("there is a secret for a volume at {path} already");
             return Err(Error::new(ErrorKind::AlreadyExists, message)
                 .on(Resource::Secret(other.id.to_string()))
@@ -89,8 +89,15 @@ pub(crate) fn encryption(secret: Option<SecretId>) -> Encryption {
     Encryption { format: Some(EncryptionFormat::Luks), secret: secret.into_iter().collect(), ..Encryption::default() }
 }
 
-/// The secret of the volume at this path.
-pub(crate) async fn at(host: &Host, path: &DiskPath) -> Result<Option<SecretInfo>> {
+/// The secret of a volume. Hosts know it by the volume's path, so one that is reached over the network has none.
+pub(crate) async fn at(host: &Host, volume: &VolumeInfo) -> Result<Option<SecretInfo>> {
+    match &volume.path {
+        Some(path) => at_path(host, path).await,
+        None => Ok(None),
+    }
+}
+
+async fn at_path(host: &Host, path: &DiskPath) -> Result<Option<SecretInfo>> {
     let Some(store) = host.storage.secrets() else { return Ok(None) };
     let all = match store.list().await {
         // A family that this host does not have after all has no secrets.
@@ -130,17 +137,18 @@ pub(crate) async fn of_volume(host: &Host, volume: &VolumeInfo) -> Result<Option
     if !is_encrypted(host, volume).await? {
         return Ok(None);
     }
-    Ok(at(host, &volume.path).await?.map(|secret| secret.id))
+    Ok(at(host, volume).await?.map(|secret| secret.id))
 }
 
 /// The step that forgets the passphrase of a volume after the volume is deleted, with its line; `None` when there is no
 /// secret that was made for it.
 pub(crate) async fn forget(host: &Host, volume: &VolumeInfo) -> Result<Option<(PlanLine, DeleteSecret)>> {
     let made_for_it = |secret: &SecretInfo| secret.description.as_deref().is_some_and(|text| text.ends_with(OURS));
-    let Some(secret) = at(host, &volume.path).await?.filter(made_for_it) else { return Ok(None) };
+    let Some(path) = &volume.path else { return Ok(None) };
+    let Some(secret) = at_path(host, path).await?.filter(made_for_it) else { return Ok(None) };
     let line = PlanLine::new("remove", "secret", secret.id.to_string())
         .note(format!("passphrase of {}", crate::place::volume_name(volume)));
-    Ok(Some((line, DeleteSecret { id: secret.id, path: volume.path.clone() })))
+    Ok(Some((line, DeleteSecret { id: secret.id, path: path.clone() })))
 }
 
 /// The disks of a machine whose content is encrypted.

@@ -181,7 +181,7 @@ mod tests {
         round_trip(&DeleteVolume {
             pool: "default".parse().unwrap(),
             volume: "web.qcow2".parse().unwrap(),
-            path,
+            path: Some(path),
             size: Bytes::GIB,
             vm: Some(id),
         });
@@ -198,7 +198,7 @@ mod tests {
             verify,
         });
         let path = kvm_core::DiskPath::parse("/pool/web.qcow2").unwrap();
-        round_trip(&MakeRoom { volume: volume.clone(), path, size: Bytes::GIB });
+        round_trip(&MakeRoom { volume: volume.clone(), path: Some(path), size: Bytes::GIB });
         round_trip(&DownloadVolume {
             volume: volume.clone(),
             partial: partial.clone(),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use kvm_core::{DiskPath, Host, Result, VmId};
+use kvm_core::{Host, Result, VmId};
 use kvm_image::graph::{Name, Presence, User};
 
-use crate::chain::{DiskGraph, disk_graph, normal};
+use crate::chain::{DiskGraph, disk_graph};
 use crate::place::volume_name;
 
 /// Who else uses an image.
@@ -45,17 +45,17 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// Who uses the image at this path now, other than this machine.
-pub(crate) async fn users(host: &Host, path: &DiskPath, except: Option<&VmId>) -> Result<Users> {
-    Ok(disk_graph(host).await?.users(path, except))
+/// Who uses an image now, other than this machine.
+pub(crate) async fn users(host: &Host, image: &Name, except: Option<&VmId>) -> Result<Users> {
+    Ok(disk_graph(host).await?.users(image, except))
 }
 
 impl DiskGraph {
-    /// Who uses the image at this path, other than this machine.
-    pub(crate) fn users(&self, path: &DiskPath, except: Option<&VmId>) -> Users {
+    /// Who uses the image of this name, other than this machine.
+    pub(crate) fn users(&self, image: &Name, except: Option<&VmId>) -> Users {
         let graph = self.graph();
         let partners = except.map(|vm| self.users_of(vm)).unwrap_or_default();
-        let at = graph.find(&Name::path(normal(path.as_str())));
+        let at = graph.find(image);
         let image = at.and_then(|at| graph.images().get(at));
         let mut users: BTreeSet<User> = image.iter().flat_map(|image| image.users.keys().cloned()).collect();
         let mut overlays = Vec::new();

@@ -1,8 +1,9 @@
 //! Volumes of a host: what is in them comes, goes, is copied, changes its size.
 
-use kvm_core::{DiskPath, Error, ErrorKind, Host, Resource, Result, VmFilter, VmName, VolumeContent, VolumeInfo};
+use kvm_core::{Error, ErrorKind, Host, Resource, Result, VmFilter, VmName, VolumeContent, VolumeInfo};
 use serde::{Deserialize, Serialize};
 
+use crate::chain::volume_key;
 use crate::spec::VolumeRef;
 use crate::usage::{Users, users};
 
@@ -52,7 +53,7 @@ pub(crate) fn resource(volume: &VolumeRef) -> Resource {
     Resource::Volume(volume.as_text())
 }
 
-/// Who has to do with an image.
+/// Who has to do with a volume.
 pub(crate) struct Uses {
     /// All of them.
     pub(crate) users: Users,
@@ -61,8 +62,8 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    pub(crate) async fn read(host: &Host, path: &DiskPath) -> Result<Self> {
-        let users = users(host, path, None).await?;
+    pub(crate) async fn read(host: &Host, volume: &VolumeInfo) -> Result<Self> {
+        let users = users(host, &volume_key(volume), None).await?;
         let active = match users.machines.is_empty() {
             true => Vec::new(),
             false => {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use kvm_core::{Bytes, DiskPath, Host, Peripheral, PeripheralRef};
+use kvm_core::{Bytes, DiskPath, Host, Peripheral, PeripheralRef, PoolName, VolumeInfo, VolumeName};
 use kvm_xml::Domain;
-use kvm_xml::domain::ControllerType;
+use kvm_xml::domain::{ControllerType, DiskSource};
 use serde::Serialize;
 
 /// A disk or drive.
@@ -29,7 +29,7 @@ impl Disk {
             let path = source.and_then(|s| s.file.clone().or_else(|| s.dev.clone()));
             let volume = match path.as_deref().map(DiskPath::adopt) {
                 Some(Ok(path)) => host.storage.volume_at(&path).await.ok(),
-                _ => None,
+                _ => in_pool(host, source).await,
             };
             let in_pool = source.and_then(|s| Some(format!("{}/{}", s.pool.as_ref()?, s.volume.as_ref()?)));
             let on_network =
@@ -47,6 +47,14 @@ impl Disk {
         }
         disks
     }
+}
+
+/// The volume that a document names by its pool.
+async fn in_pool(host: &Host, source: Option<&DiskSource>) -> Option<VolumeInfo> {
+    let source = source?;
+    let (pool, volume) = (source.pool.as_deref()?, source.volume.as_deref()?);
+    let (pool, volume) = (PoolName::adopt(pool).ok()?, VolumeName::adopt(volume).ok()?);
+    host.storage.find_volume(&pool, &volume).await.ok()
 }
 
 impl fmt::Display for Disk {

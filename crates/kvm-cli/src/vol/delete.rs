@@ -48,7 +48,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
             "delete volume {} on {}\n  remove  data  {}  {} on disk",
             kvm_core::text::printable(&volume),
             connection.label(),
-            kvm_core::text::printable(info.path.as_str()),
+            kvm_core::text::printable(info.place().unwrap_or_default()),
             info.allocation
         ));
     }

@@ -72,7 +72,7 @@ impl Outcome for List {
                 "format" => Cell::maybe(volume.format.as_deref()),
                 "capacity" => Cell::new(volume.capacity),
                 "allocation" => Cell::new(volume.allocation),
-                "path" => Cell::new(volume.path.as_str()),
+                "path" => Cell::maybe(volume.place()),
                 _ => Cell::new(volume.backing.as_ref().map_or("", |b| b.as_str())),
             };
             table.row(self.columns.iter().map(cell).collect());

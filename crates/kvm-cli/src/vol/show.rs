@@ -31,10 +31,11 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<Shown> {
 impl Outcome for Shown {
     fn text(&self, page: &mut Page<'_>) {
         let VolumeDetails { volume, chain, .. } = &self.0;
+        let place = if volume.path.is_none() { "address" } else { "path" };
         let mut fields = vec![
             ("name", Some(volume.name.as_str().to_owned())),
             ("pool", Some(volume.pool.as_str().to_owned())),
-            ("path", Some(volume.path.as_str().to_owned())),
+            (place, volume.place().map(str::to_owned)),
             ("format", volume.format.clone()),
             ("capacity", Some(volume.capacity.to_string())),
             ("on disk", Some(volume.allocation.to_string())),

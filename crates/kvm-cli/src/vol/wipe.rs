@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
             "wipe volume {} on {}\n  overwrite  data  {}  {} on disk{uses}",
             kvm_core::text::printable(&volume),
             connection.label(),
-            kvm_core::text::printable(about.path.as_str()),
+            kvm_core::text::printable(about.place().unwrap_or_default()),
             about.allocation
         ));
     }

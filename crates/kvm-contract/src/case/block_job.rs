@@ -32,14 +32,14 @@ cases! { CASES in "block_jobs" on Cx;
     async fn a_copy_is_gone_over_to(cx) {
         let (id, vda, images) = running(cx).await?;
         let copy = spare(cx, &images).await?;
-        facet(cx)?.copy(&id, &vda, &qcow2_disk(copy.path.as_str(), "vda")?, ANY).await?;
+        facet(cx)?.copy(&id, &vda, &qcow2_disk(copy.host_path()?.as_str(), "vda")?, ANY).await?;
         let job = ready(cx, &id, &vda).await?;
         same("kind", job.kind, BlockJobKind::Copy)?;
-        same("image while it is copied", image(cx, &id, View::LIVE).await?, images.overlay.path.to_string())?;
+        same("image while it is copied", image(cx, &id, View::LIVE).await?, images.overlay.host_path()?.to_string())?;
         facet(cx)?.pivot(&id, &vda).await?;
         same("job afterwards", facet(cx)?.job(&id, &vda).await?, None)?;
-        same("image that runs", image(cx, &id, View::LIVE).await?, copy.path.to_string())?;
-        same("image of the next start", image(cx, &id, View::CONFIG).await?, copy.path.to_string())?;
+        same("image that runs", image(cx, &id, View::LIVE).await?, copy.host_path()?.to_string())?;
+        same("image of the next start", image(cx, &id, View::CONFIG).await?, copy.host_path()?.to_string())?;
         cx.storage().refresh_pool(&copy.pool).await?;
         same("what the copy lies upon", cx.storage().find_volume(&copy.pool, &copy.name).await?.backing, None)
     }
@@ -48,12 +48,12 @@ cases! { CASES in "block_jobs" on Cx;
     async fn a_copy_that_is_given_up_changes_nothing(cx) {
         let (id, vda, images) = running(cx).await?;
         let copy = spare(cx, &images).await?;
-        let to = qcow2_disk(copy.path.as_str(), "vda")?;
+        let to = qcow2_disk(copy.host_path()?.as_str(), "vda")?;
         facet(cx)?.copy(&id, &vda, &to, ANY).await?;
         facet(cx)?.abort(&id, &vda).await?;
         same("job afterwards", facet(cx)?.job(&id, &vda).await?, None)?;
-        same("image that runs", image(cx, &id, View::LIVE).await?, images.overlay.path.to_string())?;
-        same("image of the next start", image(cx, &id, View::CONFIG).await?, images.overlay.path.to_string())?;
+        same("image that runs", image(cx, &id, View::LIVE).await?, images.overlay.host_path()?.to_string())?;
+        same("image of the next start", image(cx, &id, View::CONFIG).await?, images.overlay.host_path()?.to_string())?;
         facet(cx)?.copy(&id, &vda, &to, ANY).await?;
         ready(cx, &id, &vda).await.map(drop)
     }
@@ -61,12 +61,12 @@ cases! { CASES in "block_jobs" on Cx;
     /// A commit becomes ready, and the machine goes on in the base.
     async fn a_commit_ends_in_its_base(cx) {
         let (id, vda, images) = running(cx).await?;
-        facet(cx)?.commit(&id, &vda, &images.base.path, ANY).await?;
+        facet(cx)?.commit(&id, &vda, images.base.host_path()?, ANY).await?;
         let job = ready(cx, &id, &vda).await?;
         same("kind", job.kind, BlockJobKind::Commit)?;
         facet(cx)?.pivot(&id, &vda).await?;
-        same("image that runs", image(cx, &id, View::LIVE).await?, images.base.path.to_string())?;
-        same("image of the next start", image(cx, &id, View::CONFIG).await?, images.base.path.to_string())
+        same("image that runs", image(cx, &id, View::LIVE).await?, images.base.host_path()?.to_string())?;
+        same("image of the next start", image(cx, &id, View::CONFIG).await?, images.base.host_path()?.to_string())
     }
 
     /// A pull ends by itself; the image then lies upon nothing.
@@ -74,7 +74,7 @@ cases! { CASES in "block_jobs" on Cx;
         let (id, vda, images) = running(cx).await?;
         facet(cx)?.pull(&id, &vda, None, ANY).await?;
         until(cx, "the end of the pull", async || Ok(facet(cx)?.job(&id, &vda).await?.is_none())).await?;
-        same("image that runs", image(cx, &id, View::LIVE).await?, images.overlay.path.to_string())?;
+        same("image that runs", image(cx, &id, View::LIVE).await?, images.overlay.host_path()?.to_string())?;
         cx.storage().refresh_pool(&images.overlay.pool).await?;
         let overlay = cx.storage().find_volume(&images.overlay.pool, &images.overlay.name).await?;
         same("what the image lies upon", overlay.backing, None)
@@ -84,10 +84,10 @@ cases! { CASES in "block_jobs" on Cx;
     async fn a_second_job_is_busy(cx) {
         let (id, vda, images) = running(cx).await?;
         let (copy, facet) = (spare(cx, &images).await?, facet(cx)?);
-        let to = qcow2_disk(copy.path.as_str(), "vda")?;
+        let to = qcow2_disk(copy.host_path()?.as_str(), "vda")?;
         facet.copy(&id, &vda, &to, ANY).await?;
         refused(facet.copy(&id, &vda, &to, ANY).await, ErrorKind::Busy)?;
-        refused(facet.commit(&id, &vda, &images.base.path, ANY).await, ErrorKind::Busy)?;
+        refused(facet.commit(&id, &vda, images.base.host_path()?, ANY).await, ErrorKind::Busy)?;
         refused(facet.pull(&id, &vda, None, ANY).await, ErrorKind::Busy)?;
         holds("the first goes on", facet.job(&id, &vda).await?.is_some_and(|job| job.kind == BlockJobKind::Copy))
     }
@@ -96,7 +96,7 @@ cases! { CASES in "block_jobs" on Cx;
     async fn what_is_not_below_is_no_base(cx) {
         let (id, vda, images) = running(cx).await?;
         let copy = spare(cx, &images).await?;
-        for no_base in [&copy.path, &images.overlay.path] {
+        for no_base in [copy.host_path()?, images.overlay.host_path()?] {
             refused(facet(cx)?.commit(&id, &vda, no_base, ANY).await, ErrorKind::InvalidInput)?;
             refused(facet(cx)?.pull(&id, &vda, Some(no_base), ANY).await, ErrorKind::InvalidInput)?;
         }
@@ -106,7 +106,7 @@ cases! { CASES in "block_jobs" on Cx;
     /// A copy needs an image that is there.
     async fn a_copy_needs_an_image(cx) {
         let (id, vda, images) = running(cx).await?;
-        let absent = qcow2_disk(&format!("{}.absent", images.base.path), "vda")?;
+        let absent = qcow2_disk(&format!("{}.absent", images.base.host_path()?), "vda")?;
         refused(facet(cx)?.copy(&id, &vda, &absent, ANY).await, ErrorKind::InvalidState)?;
         let nothing = kvm_xml::domain::Disk::default();
         refused(facet(cx)?.copy(&id, &vda, &nothing, ANY).await, ErrorKind::InvalidInput)?;
@@ -118,7 +118,7 @@ cases! { CASES in "block_jobs" on Cx;
         let (id, vda, images) = defined(cx).await?;
         let (facet, vdx, absent) = (facet(cx)?, name("vdx")?, cx.id("absent"));
         refused(facet.job(&id, &vda).await, ErrorKind::InvalidState)?;
-        refused(facet.commit(&id, &vda, &images.base.path, ANY).await, ErrorKind::InvalidState)?;
+        refused(facet.commit(&id, &vda, images.base.host_path()?, ANY).await, ErrorKind::InvalidState)?;
         refused(facet.pull(&id, &vda, None, ANY).await, ErrorKind::InvalidState)?;
         refused(facet.abort(&id, &vda).await, ErrorKind::InvalidState)?;
         refused(facet.job(&absent, &vda).await, ErrorKind::NotFound)?;
@@ -144,9 +144,9 @@ fn facet(cx: &Cx) -> Result<&dyn BlockJobs, Failure> {
 async fn defined(cx: &Cx) -> Result<(VmId, DiskName, Images), Failure> {
     let pool = cx.active_pool("jobs").await?;
     let base = cx.thin_volume(&pool, "base.qcow2", DISK_BYTES).await?;
-    let overlay = overlay(cx, &pool, &base.path).await?;
+    let overlay = overlay(cx, &pool, base.host_path()?).await?;
     let mut document = cx.document("jobs")?;
-    document.devices.get_or_insert_with(Devices::default).disk.push(qcow2_disk(overlay.path.as_str(), "vda")?);
+    document.devices.get_or_insert_with(Devices::default).disk.push(qcow2_disk(overlay.host_path()?.as_str(), "vda")?);
     let id = cx.hypervisor().define(&document, Existing::Reject).await?;
     Ok((id, name("vda")?, Images { base, overlay }))
 }

@@ -288,7 +288,7 @@ cases! { CASES in "content" on Cx;
         same("name", document.name.as_deref(), Some("disk.qcow2"))?;
         same("capacity", document.capacity.and_then(|size| size.bytes()), Some(8 * MIB))?;
         let target = document.target.unwrap_or_default();
-        same("path", target.path.as_deref(), Some(made.path.as_str()))?;
+        same("path", target.path.as_deref(), Some(made.host_path()?.as_str()))?;
         let format = target.format.and_then(|format| format.r#type);
         same("format", format.map(|format| format.as_str()), made.format.as_deref())
     }

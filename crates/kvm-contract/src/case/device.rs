@@ -25,7 +25,7 @@ cases! { CASES in "devices" on Cx;
         let (id, spare) = off_with_spare(cx).await?;
         facet(cx)?.attach(&id, &disk(&spare, "vdb")?, Impact::Config).await?;
         same("targets", targets(cx, &id, View::CONFIG).await?, names(&["vda", "vdb"]))?;
-        same("image of the new one", image(cx, &id, View::CONFIG, "vdb").await?, Some(spare.path.to_string()))
+        same("image of the new one", image(cx, &id, View::CONFIG, "vdb").await?, Some(spare.host_path()?.to_string()))
     }
 
     /// A disk that is attached to a running machine is in its live document, and not in the stored one.
@@ -64,8 +64,8 @@ cases! { CASES in "devices" on Cx;
     /// A disk whose image is not there cannot be plugged into a running machine.
     async fn a_missing_image_is_refused_live(cx) {
         let (id, spare) = running_with_spare(cx).await?;
-        let mut missing = qcow2_disk(spare.path.as_str(), "vdb")?;
-        missing.source.get_or_insert_default().file = Some(format!("{}.missing", spare.path));
+        let mut missing = qcow2_disk(spare.host_path()?.as_str(), "vdb")?;
+        missing.source.get_or_insert_default().file = Some(format!("{}.missing", spare.host_path()?));
         let attached = facet(cx)?.attach(&id, &Device::Disk(Box::new(missing)), Impact::Live).await;
         refused(attached, ErrorKind::InvalidState)?;
         same("live targets", targets(cx, &id, View::LIVE).await?, names(&["vda"]))
@@ -237,11 +237,11 @@ cases! { CASES in "devices" on Cx;
         same("medium at first", image(cx, &id, View::LIVE, "sda").await?, None)?;
         facet(cx)?.update(&id, &drive(Some(&medium))?, Impact::Both).await?;
         for view in [View::LIVE, View::CONFIG] {
-            same("medium", image(cx, &id, view, "sda").await?, Some(medium.path.to_string()))?;
+            same("medium", image(cx, &id, view, "sda").await?, Some(medium.host_path()?.to_string()))?;
         }
         facet(cx)?.update(&id, &drive(None)?, Impact::Live).await?;
         same("live medium", image(cx, &id, View::LIVE, "sda").await?, None)?;
-        same("stored medium", image(cx, &id, View::CONFIG, "sda").await?, Some(medium.path.to_string()))
+        same("stored medium", image(cx, &id, View::CONFIG, "sda").await?, Some(medium.host_path()?.to_string()))
     }
 
     /// The image of a hard disk cannot change while the machine runs.
@@ -255,7 +255,7 @@ cases! { CASES in "devices" on Cx;
     /// A disk on a bus that is wired for good cannot be plugged into a running machine.
     async fn a_bus_without_hotplug_is_unsupported_live(cx) {
         let (id, spare) = running_with_spare(cx).await?;
-        let mut wired = qcow2_disk(spare.path.as_str(), "sda")?;
+        let mut wired = qcow2_disk(spare.host_path()?.as_str(), "sda")?;
         wired.target.get_or_insert_default().bus = Some(DiskBus::Sata);
         let attached = facet(cx)?.attach(&id, &Device::Disk(Box::new(wired)), Impact::Live).await;
         refused(attached, ErrorKind::Unsupported)?;
@@ -556,7 +556,7 @@ fn disk_ref(name: &str) -> kvm_core::Result<DeviceRef> {
 }
 
 fn disk(volume: &VolumeInfo, target: &str) -> kvm_core::Result<Device> {
-    Ok(Device::Disk(Box::new(qcow2_disk(volume.path.as_str(), target)?)))
+    Ok(Device::Disk(Box::new(qcow2_disk(volume.host_path()?.as_str(), target)?)))
 }
 
 /// The limits of the first disk that the cases set: bytes read and operations per second.
@@ -570,12 +570,12 @@ async fn limits(cx: &Cx, id: &VmId, view: View) -> kvm_core::Result<(Option<u64>
 
 /// A CD-ROM drive with this medium, or an empty one.
 fn drive(medium: Option<&VolumeInfo>) -> kvm_core::Result<Device> {
-    let source = |medium: &VolumeInfo| DiskSource { file: Some(medium.path.to_string()), ..DiskSource::default() };
+    let file = medium.map(VolumeInfo::host_path).transpose()?.map(ToString::to_string);
     Ok(Device::Disk(Box::new(Disk {
         r#type: Some(DiskType::File),
         device: Some(DiskDevice::Cdrom),
         driver: Some(DiskDriver { name: Some("qemu".into()), r#type: Some(DiskFormat::Raw), ..DiskDriver::default() }),
-        source: medium.map(source),
+        source: file.map(|file| DiskSource { file: Some(file), ..DiskSource::default() }),
         target: Some(DiskTarget { dev: Some(disk_name("sda")?), bus: Some(DiskBus::Sata), ..DiskTarget::default() }),
         readonly: true,
         ..Disk::default()

@@ -102,7 +102,7 @@ async fn one_volume(cx: &Cx, pool: &PoolName, name: &VolumeName) -> Outcome {
     let made = cx.storage().create_volume(pool, &document).await?;
     same("name", &made.name, name)?;
     same("found", &cx.storage().find_volume(pool, name).await?, &made)?;
-    same("found by its path", &cx.storage().volume_at(&made.path).await?.name, name)?;
+    same("found by its path", &cx.storage().volume_at(made.host_path()?).await?.name, name)?;
     let listed = cx.storage().volumes(pool).await?;
     holds("it is listed", listed.iter().any(|volume| volume.name == *name))?;
     cx.storage().delete_volume(pool, name).await?;

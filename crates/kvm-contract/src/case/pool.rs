@@ -75,7 +75,7 @@ cases! { CASES in "pools" on Cx;
         let file = cx.thin_volume(&cx.active_pool("a").await?, "file", 1 << 20).await?;
         let name = cx.pool_name("b")?;
         let mut document = cx.bench().pool(&name);
-        document.target.get_or_insert_default().path = Some(format!("{}/below", file.path.as_str()));
+        document.target.get_or_insert_default().path = Some(format!("{}/below", file.host_path()?.as_str()));
         holds("it is refused", cx.storage().create_pool(&document, Autostart::Off).await.is_err())?;
         refused(cx.storage().find_pool(&name).await, ErrorKind::NotFound)
     }

@@ -85,7 +85,7 @@ cases! { CASES in "secrets" on Cx;
     async fn a_machine_opens_its_encrypted_disk(cx) {
         let (secret, pool) = with_volume(cx).await?;
         let about = cx.storage().find_volume(&pool, &volume_name("disk.qcow2")?).await?;
-        let mut disk = qcow2_disk(about.path.as_str(), "vdz")?;
+        let mut disk = qcow2_disk(about.host_path()?.as_str(), "vdz")?;
         let mut machine = cx.document("vm")?;
         machine.devices.get_or_insert_default().disk.push(disk.clone());
         let id = cx.hypervisor().define(&machine, kvm_core::Existing::Reject).await?;

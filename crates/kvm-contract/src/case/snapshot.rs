@@ -163,7 +163,7 @@ cases! { CASES in "snapshots" on Cx;
         same("image", image(cx, &id).await?, overlay.clone())?;
         let all = facet(cx)?.list(&id).await?;
         same("kind", all[0].kind(), SnapshotKind::External)?;
-        same("state of the disk", all[0].disks[0].image.clone(), Some(disk.path))?;
+        same("state of the disk", all[0].disks[0].image.clone(), disk.path)?;
         same("overlay", all[0].disks[0].overlay.clone(), Some(overlay))
     }
 
@@ -172,7 +172,7 @@ cases! { CASES in "snapshots" on Cx;
         let (id, disk) = cx.with_disk("a").await?;
         let overlay = take_external(cx, &id, &disk, "first").await?;
         facet(cx)?.delete(&id, &cx.snapshot_name("first")?, Remove::Everything).await?;
-        same("image", image(cx, &id).await?, disk.path.clone())?;
+        same("image", image(cx, &id).await?, disk.host_path()?.clone())?;
         is_gone(cx, &disk, &overlay).await
     }
 
@@ -189,7 +189,7 @@ cases! { CASES in "snapshots" on Cx;
         is_gone(cx, &disk, &overlays[0]).await?;
         let all = facet(cx)?.list(&id).await?;
         same("names and parents", shape(&all), vec![("a", None, true)])?;
-        same("state of the disk", all[0].disks[0].image.clone(), Some(disk.path))?;
+        same("state of the disk", all[0].disks[0].image.clone(), disk.path)?;
         same("image", image(cx, &id).await?, overlays[2].clone())
     }
 
@@ -199,10 +199,10 @@ cases! { CASES in "snapshots" on Cx;
         let overlay = take_external(cx, &id, &disk, "first").await?;
         facet(cx)?.revert(&id, &cx.snapshot_name("first")?, Revert::default()).await?;
         let now = image(cx, &id).await?;
-        holds("the machine is in another overlay", now != overlay && now != disk.path)?;
+        holds("the machine is in another overlay", now != overlay && now != *disk.host_path()?)?;
         is_gone(cx, &disk, &overlay).await?;
         facet(cx)?.delete(&id, &cx.snapshot_name("first")?, Remove::Everything).await?;
-        same("image", image(cx, &id).await?, disk.path.clone())?;
+        same("image", image(cx, &id).await?, disk.host_path()?.clone())?;
         is_gone(cx, &disk, &now).await
     }
 
@@ -216,7 +216,7 @@ cases! { CASES in "snapshots" on Cx;
         refused(facet(cx)?.delete(&id, &first, Remove::Everything).await, ErrorKind::Unsupported)?;
         facet(cx)?.delete(&id, &second, Remove::Everything).await?;
         facet(cx)?.delete(&id, &first, Remove::Everything).await?;
-        same("image", image(cx, &id).await?, disk.path)
+        same("image", image(cx, &id).await?, disk.host_path()?.clone())
     }
 
     /// An internal snapshot in an image that the machine has left is deleted while the machine is off.
@@ -268,7 +268,7 @@ cases! { CASES in "snapshots" on Cx;
         refused(facet(cx)?.create(&id, &spec).await, ErrorKind::InvalidState)?;
         let spec = SnapshotSpec { quiesce: Quiesce::Yes, ..external(cx, &disk, "first", None)? };
         refused(facet(cx)?.create(&id, &spec).await, ErrorKind::InvalidState)?;
-        same("image", image(cx, &id).await?, disk.path)
+        same("image", image(cx, &id).await?, disk.host_path()?.clone())
     }
 
     /// A guest that has not booted yet, and whose agent is silent therefore, cannot be quiet.
@@ -295,10 +295,10 @@ cases! { CASES in "snapshots" on Cx;
     async fn a_file_that_is_there_is_left_alone(cx) {
         let (id, disk) = cx.with_disk("a").await?;
         let other = cx.thin_volume(&disk.pool, "other.qcow2", 8 << 20).await?;
-        let overlays = vec![Overlay { disk: "vda".parse()?, path: other.path }];
+        let overlays = vec![Overlay { disk: "vda".parse()?, path: other.host_path()?.clone() }];
         let spec = SnapshotSpec { place: SnapshotPlace::External { overlays, memory: None }, ..internal(cx, "first")? };
         refused(facet(cx)?.create(&id, &spec).await, ErrorKind::AlreadyExists)?;
-        same("image", image(cx, &id).await?, disk.path)
+        same("image", image(cx, &id).await?, disk.host_path()?.clone())
     }
 
     /// A disk that the machine does not have is not found.
@@ -335,7 +335,7 @@ async fn take_external(cx: &Cx, id: &VmId, disk: &VolumeInfo, word: &str) -> Res
 }
 
 fn beside(disk: &VolumeInfo, word: &str) -> CoreResult<DiskPath> {
-    DiskPath::adopt(&format!("{}.{word}", disk.path.as_str()))
+    DiskPath::adopt(&format!("{}.{word}", disk.host_path()?.as_str()))
 }
 
 /// The image that the machine's disk uses now.

@@ -19,10 +19,11 @@ cases! { CASES in "volumes" on Cx;
             same("name", &made.name, &volume_name(name)?)?;
             same("format", made.format.as_deref(), Some(format.as_str()))?;
             same("capacity", made.capacity.get(), 8 * MIB)?;
-            let inside = target.as_ref().is_some_and(|target| made.path.as_path().starts_with(target.as_path()));
+            let path = made.host_path()?;
+            let inside = target.as_ref().is_some_and(|target| path.as_path().starts_with(target.as_path()));
             holds("its path lies in the pool", inside)?;
             same("found", &cx.storage().find_volume(&pool, &made.name).await?, &made)?;
-            same("found by its path", &cx.storage().volume_at(&made.path).await?, &made)?;
+            same("found by its path", &cx.storage().volume_at(path).await?, &made)?;
         }
         Ok(())
     }
@@ -87,9 +88,31 @@ cases! { CASES in "volumes" on Cx;
         let made = cx.thin_volume(&pool, "disk", MIB).await?;
         cx.storage().delete_volume(&pool, &made.name).await?;
         refused(cx.storage().find_volume(&pool, &made.name).await, ErrorKind::NotFound)?;
-        refused(cx.storage().volume_at(&made.path).await, ErrorKind::NotFound)?;
+        refused(cx.storage().volume_at(made.host_path()?).await, ErrorKind::NotFound)?;
         refused(cx.storage().delete_volume(&pool, &made.name).await, ErrorKind::NotFound)?;
         cx.thin_volume(&pool, "disk", MIB).await?;
+        Ok(())
+    }
+
+    /// A volume is found by its path, or has none and is reached over the network. Whatever its pool, its name finds it.
+    async fn a_volume_has_a_path_or_is_reached_over_the_network(cx) {
+        let pool = cx.active_pool("a").await?;
+        cx.thin_volume(&pool, "disk", MIB).await?;
+        for pool in cx.storage().pools().await?.into_iter().filter(|pool| pool.active) {
+            for volume in cx.storage().volumes(&pool.name).await? {
+                match &volume.path {
+                    Some(path) => {
+                        same("its path", volume.host_path()?, path)?;
+                        same("address beside a path", &volume.address, &None)?;
+                    }
+                    None => {
+                        refused(volume.host_path(), ErrorKind::Unsupported)?;
+                        let found = cx.storage().find_volume(&volume.pool, &volume.name).await?;
+                        same("found by its name", &found, &volume)?;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -113,7 +136,7 @@ cases! { CASES in "volumes" on Cx;
         let made = cx.thin_volume(&pool, "disk.qcow2", MIB).await?;
         cx.storage().stop_pool(&pool).await?;
         unreachable_in(cx, &pool, &made.name).await?;
-        refused(cx.storage().volume_at(&made.path).await, ErrorKind::NotFound)?;
+        refused(cx.storage().volume_at(made.host_path()?).await, ErrorKind::NotFound)?;
         cx.storage().start_pool(&pool).await?;
         same("the volume", cx.storage().find_volume(&pool, &made.name).await?.path, made.path)
     }
@@ -134,12 +157,12 @@ cases! { CASES in "volumes" on Cx;
         let base = cx.thin_volume(&pool, "base.qcow2", MIB).await?;
         let mut document = volume("overlay.qcow2", VolumeFormatType::Qcow2, MIB, Some(0));
         document.backing_store = Some(VolumeBackingStore {
-            path: Some(base.path.as_str().to_owned()),
+            path: Some(base.host_path()?.as_str().to_owned()),
             format: Some(VolumeFormat { r#type: Some(VolumeFormatType::Qcow2), ..VolumeFormat::default() }),
             ..VolumeBackingStore::default()
         });
         let overlay = cx.storage().create_volume(&pool, &document).await?;
-        same("backing image", overlay.backing, Some(base.path))?;
+        same("backing image", overlay.backing, base.path)?;
         same("that of the base", cx.storage().find_volume(&pool, &base.name).await?.backing, None)
     }
 

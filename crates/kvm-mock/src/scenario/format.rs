@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::{
-    Bytes, Description, DiskPath, Error, ErrorKind, MacAddr, NetworkName, Output, PciAddress, PoolName, Protection,
-    Result, SnapshotName, Tag, Title, UsbAddress, UsbId, VmId, VmName, VmState, VolumeName, parse_duration, parse_size,
+    Bytes, Description, DiskPath, Error, ErrorKind, HostName, MacAddr, NetworkName, Output, PciAddress, PoolName,
+    Protection, Result, SnapshotName, Tag, Title, UsbAddress, UsbId, VmId, VmName, VmState, VolumeName, parse_duration,
+    parse_size,
 };
 use kvm_xml::network::ForwardMode;
 use serde::de::Error as _;
@@ -57,8 +58,11 @@ pub(super) struct ClockEntry {
 #[serde(deny_unknown_fields)]
 pub(super) struct PoolEntry {
     pub(super) name: PoolName,
-    pub(super) path: DiskPath,
-    #[serde(deserialize_with = "size")]
+    #[serde(default)]
+    pub(super) path: Option<DiskPath>,
+    #[serde(default)]
+    pub(super) iscsi: Option<TargetEntry>,
+    #[serde(default, deserialize_with = "size")]
     pub(super) capacity: Bytes,
     #[serde(default = "yes")]
     pub(super) active: bool,
@@ -66,6 +70,14 @@ pub(super) struct PoolEntry {
     pub(super) autostart: bool,
     #[serde(default)]
     pub(super) volumes: Vec<VolumeEntry>,
+}
+
+/// A target of iSCSI that the host's hypervisor reaches by itself.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TargetEntry {
+    pub(super) host: HostName,
+    pub(super) target: String,
 }
 
 #[derive(Debug, Deserialize)]

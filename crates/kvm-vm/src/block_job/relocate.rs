@@ -67,7 +67,7 @@ pub async fn plan_disk_move(host: &Host, vm: &VmSummary, wanted: &DiskMove, cx: 
     }
     let new = target.new_image(wanted, cx).await?;
     let Some(create) = new.new_volume() else { return Err(Error::internal("a new volume was asked for")) };
-    let to = Place { path: new.path.clone(), format: new.format.to_string(), is_block: new.is_block };
+    let to = Place { path: new.at.host_path()?.clone(), format: new.format.to_string(), is_block: new.at.is_device() };
     let locks = [LockKey::volume(host_info.host_key(), &create.pool, &create.volume)];
 
     let (kind, shown) = target.shown(&target.image.path);

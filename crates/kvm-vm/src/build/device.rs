@@ -1,6 +1,6 @@
 //! The devices of a new machine.
 
-use kvm_core::{DiskPath, FilterName, IoThread};
+use kvm_core::{FilterName, IoThread};
 use kvm_xml::common::{Bandwidth, BandwidthLimit, FilterRef, VirtualPort, VirtualPortType};
 use kvm_xml::value::{DiskName, MacAddr, YesNo};
 use kvm_xml::{Domain, domain as xml};
@@ -8,6 +8,7 @@ use kvm_xml::{Domain, domain as xml};
 use super::{Blueprint, BootOrder, Platform};
 use crate::create::{Disk, Nic};
 use crate::network::{MacvtapMode, PortProtocol, vlan};
+use crate::place::Location;
 use crate::socket::AGENT;
 use crate::spec::{
     BridgeName, CacheMode, Discard, DiskBus, Firmware, Graphics, IoMode, NicLink, NicModel, NicOptions, UserForward,
@@ -30,7 +31,7 @@ pub(super) fn disks(platform: &Platform<'_>, blueprint: &Blueprint<'_>, boot: &B
     }
     if let Some(iso) = blueprint.iso {
         let bus = cdrom_bus(platform);
-        let new = placed(&iso.path, iso.is_block, machine.free_target(bus), bus);
+        let new = placed(&iso.at, machine.free_target(bus), bus);
         machine = machine.disk(xml::Disk {
             device: Some(xml::DiskDevice::Cdrom),
             boot: boot.cdrom.map(xml::DeviceBoot::turn),
@@ -43,7 +44,7 @@ pub(super) fn disks(platform: &Platform<'_>, blueprint: &Blueprint<'_>, boot: &B
 
 /// A hard disk with this image, under this name.
 pub(crate) fn hard_disk(disk: &Disk, name: DiskName, bus: xml::DiskBus) -> xml::Disk {
-    let new = placed(&disk.path, disk.is_block, name, bus);
+    let new = placed(&disk.at, name, bus);
     let options = &disk.options;
     xml::Disk {
         driver: Some(xml::DiskDriver {
@@ -66,11 +67,14 @@ pub(crate) fn hard_disk(disk: &Disk, name: DiskName, bus: xml::DiskBus) -> xml::
 }
 
 /// A raw disk with this image, under this name.
-fn placed(path: &DiskPath, is_block: bool, name: DiskName, bus: xml::DiskBus) -> xml::Disk {
-    let disk = if is_block {
-        xml::Disk::block(name, path.as_str())
-    } else {
-        xml::Disk::file(name, path.as_str(), xml::DiskFormat::Raw)
+fn placed(at: &Location, name: DiskName, bus: xml::DiskBus) -> xml::Disk {
+    let disk = match at {
+        Location::File(path) => xml::Disk::file(name, path.as_str(), xml::DiskFormat::Raw),
+        Location::Device(path) => xml::Disk::block(name, path.as_str()),
+        // The host knows its address, and how it logs in there.
+        Location::Network(volume) => {
+            xml::Disk::volume(name, volume.pool.as_str(), volume.name.as_str(), xml::DiskFormat::Raw)
+        }
     };
     disk.on(bus)
 }

@@ -3,9 +3,9 @@
 use kvm_image::Format;
 use kvm_image::graph::{Access, Name};
 use kvm_xml::Domain;
-use kvm_xml::domain::{BackingStore, Disk, DiskDevice, DiskSource, SourceHost};
+use kvm_xml::domain::{BackingStore, Disk, DiskDevice, DiskSource};
 
-use super::normal;
+use super::{address, normal};
 
 /// What the documents of one machine say of images.
 #[derive(Debug, Default)]
@@ -110,16 +110,8 @@ fn names(source: &DiskSource) -> Vec<Name> {
     if let (Some(pool), Some(volume)) = (&source.pool, &source.volume) {
         names.push(Name::volume(pool.as_str(), volume.as_str()));
     }
-    if let (Some(protocol), Some(name)) = (source.protocol, &source.name) {
-        let hosts: Vec<_> = source.host.iter().filter_map(address).collect();
-        names.push(Name::Network { address: format!("{protocol}://{}/{name}", hosts.join(",")) });
-    }
+    names.extend(address::of_source(source));
     names
-}
-
-fn address(host: &SourceHost) -> Option<String> {
-    let name = host.name.as_ref().or(host.socket.as_ref())?;
-    Some(host.port.map_or_else(|| name.clone(), |port| format!("{name}:{port}")))
 }
 
 #[cfg(test)]
@@ -141,9 +133,9 @@ mod tests {
         let links: Vec<_> = images.links.iter().map(|link| format!("{} {}", link.overlay, link.base)).collect();
         assert_eq!(links, ["/p/top /p/mid", "/p/mid /p/base"]);
         let uses: Vec<_> = images.uses.iter().map(|u| format!("{} {} {}", u.disk, u.image, u.is_mirror)).collect();
-        assert_eq!(uses, ["vda /p/top false", "vda /q/copy true", "vdb rbd://a:1/p/i false"]);
+        assert_eq!(uses, ["vda /p/top false", "vda /q/copy true", "vdb rbd:p/i false"]);
         let raw: Vec<_> = images.opened.iter().filter(|o| o.format == Some(Format::Raw)).map(|o| &o.image).collect();
-        assert_eq!(raw, [&Name::path("/p/base"), &Name::Network { address: "rbd://a:1/p/i".into() }]);
+        assert_eq!(raw, [&Name::path("/p/base"), &Name::Network { address: "rbd:p/i".into() }]);
         assert!(images.opened.iter().filter(|o| o.is_told).count() == 3);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kvm_core::op::PlanLine;
 use kvm_core::{
     Bytes, DiskPath, Entropy, Error, ErrorKind, Host, PoolInfo, PoolName, Resource, Result, SecretId, VmName,
-    VolumeName,
+    VolumeInfo, VolumeName,
 };
 use kvm_image::Format;
 use kvm_xml::domain::DiskFormat;
@@ -15,7 +15,7 @@ use kvm_xml::{Document as _, StorageVolume};
 
 use crate::chain::DiskGraph;
 use crate::foreign::judge;
-use crate::place::{Image, Places};
+use crate::place::{Image, Location, Places, volume_name};
 use crate::policy::Policy;
 use crate::secret::{NewSecret, encryption};
 use crate::spec::{
@@ -27,8 +27,7 @@ use crate::step::CreateVolume;
 /// A disk of a new machine, or one that is plugged into a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Disk {
-    pub(crate) path: DiskPath,
-    pub(crate) is_block: bool,
+    pub(crate) at: Location,
     pub(crate) format: DiskFormat,
     pub(crate) bus: Option<DiskBus>,
     pub(crate) cache: Option<CacheMode>,
@@ -45,13 +44,25 @@ enum Origin {
 }
 
 impl Disk {
+    fn there(wanted: &DiskSpec, image: Image, format: DiskFormat, secret: Option<SecretId>) -> Self {
+        Self {
+            at: image.at.clone(),
+            format,
+            bus: wanted.bus,
+            cache: wanted.cache,
+            options: wanted.options.clone(),
+            secret,
+            origin: Origin::There(image),
+        }
+    }
+
     /// How the plan tells of it.
     pub(crate) fn line(&self, usage: &DiskGraph) -> PlanLine {
         match &self.origin {
             Origin::New { volume, size, .. } => self.created(volume, *size),
             Origin::There(image) => {
                 let line = PlanLine::new("use", if image.volume.is_some() { "volume" } else { "file" }, image.name());
-                match usage.users(&self.path, None).describe() {
+                match usage.users(&self.at.key(), None).describe() {
                     Some(users) => line.note(format!("{}, also {users}", self.format)),
                     None => line.note(self.format.to_string()),
                 }
@@ -91,7 +102,8 @@ impl Disk {
         Some(CreateVolume {
             pool: volume.pool.clone(),
             volume: volume.volume.clone(),
-            path: self.path.clone(),
+            // New ones are made where pools have paths.
+            path: self.at.host_path().ok()?.clone(),
             size: *size,
             grows: *grows,
             document: document.clone(),
@@ -131,8 +143,9 @@ pub(crate) async fn resolve(host: &Host, spec: &Wanted<'_>, places: &Places<'_>,
                 let pool = pool.clone().map_or_else(|| policy.default_pool(), Ok)?;
                 let pool = places.pool(pool.as_str())?;
                 let format = choose_format(pool, *format)?;
-                let name = name.clone().map_or_else(|| volume_name(spec.vm, number, pool, format), Ok)?;
+                let name = name.clone().map_or_else(|| new_name(spec.vm, number, pool, format), Ok)?;
                 number += 1;
+                let path = Places::path_in(pool, &name)?;
                 room.take(pool, &name, *size)?;
                 check_free(host, &pool.name, &name).await?;
                 let volume = VolumeRef { pool: pool.name.clone(), volume: name };
@@ -141,12 +154,11 @@ pub(crate) async fn resolve(host: &Host, spec: &Wanted<'_>, places: &Places<'_>,
                         return Err(Error::invalid("encrypt", "only qcow2 images are encrypted; say format=qcow2"));
                     }
                     Some(VolumeEncryption::Luks) => {
-                        let path = Places::path_in(pool, &volume.volume)?;
                         Some(NewSecret::new(host, &volume, &path, None, spec.entropy).await?)
                     }
                     None => None,
                 };
-                new(wanted, pool, (volume, *size, format), secret)?
+                new(wanted, pool, &path, (volume, *size, format), secret)
             }
             DiskSource::Volume { volume, format } => {
                 let image = places.image(&ImageRef::Volume(volume.clone())).await?;
@@ -157,8 +169,8 @@ pub(crate) async fn resolve(host: &Host, spec: &Wanted<'_>, places: &Places<'_>,
                 open(host, wanted, (places, spec.graph), image, *format, policy).await?
             }
         };
-        if disks.iter().any(|other| other.path == disk.path) {
-            return Err(Error::invalid("disks", format!("two disks are {}", disk.path)));
+        if disks.iter().any(|other| other.at.key() == disk.at.key()) {
+            return Err(Error::invalid("disks", format!("two disks are {}", disk.at)));
         }
         disks.push(disk);
     }
@@ -181,7 +193,7 @@ pub(crate) async fn named(
         let taken: Vec<_> = host.storage.volumes(&place.name).await?.into_iter().map(|volume| volume.name).collect();
         let mut number = 0;
         let free = loop {
-            let candidate = volume_name(vm, number, place, format)?;
+            let candidate = new_name(vm, number, place, format)?;
             if !taken.contains(&candidate) {
                 break candidate;
             }
@@ -195,9 +207,10 @@ pub(crate) async fn named(
 fn new(
     wanted: &DiskSpec,
     pool: &PoolInfo,
+    path: &DiskPath,
     (volume, size, format): (VolumeRef, Bytes, VolumeFormat),
     secret: Option<NewSecret>,
-) -> Result<Disk> {
+) -> Disk {
     let is_block = Places::is_block(pool);
     let document = StorageVolume {
         name: Some(volume.volume.as_str().to_owned()),
@@ -211,9 +224,8 @@ fn new(
         }),
         ..StorageVolume::default()
     };
-    Ok(Disk {
-        path: Places::path_in(pool, &volume.volume)?,
-        is_block,
+    Disk {
+        at: Places::location(path, is_block),
         format: match format {
             VolumeFormat::Qcow2 => DiskFormat::Qcow2,
             VolumeFormat::Raw => DiskFormat::Raw,
@@ -223,7 +235,7 @@ fn new(
         options: wanted.options.clone(),
         secret: secret.as_ref().map(|secret| secret.id),
         origin: Origin::New { volume, size, grows: !is_block, document: document.to_xml(), secret },
-    })
+    }
 }
 
 impl From<VolumeFormat> for VolumeFormatType {
@@ -239,11 +251,18 @@ impl From<VolumeFormat> for VolumeFormatType {
 async fn open(
     host: &Host,
     wanted: &DiskSpec,
-    known: (&Places<'_>, &DiskGraph),
+    (places, graph): (&Places<'_>, &DiskGraph),
     image: Image,
     said: Option<VolumeFormat>,
     policy: &Policy,
 ) -> Result<Disk> {
+    let path = match &image.at {
+        Location::File(path) | Location::Device(path) => path,
+        Location::Network(volume) => {
+            check_network(places, volume, said)?;
+            return Ok(Disk::there(wanted, image, DiskFormat::Raw, None));
+        }
+    };
     let secret = match &image.volume {
         Some(volume) if said != Some(VolumeFormat::Raw) => crate::secret::of_volume(host, volume).await?,
         _ => None,
@@ -253,19 +272,29 @@ async fn open(
         VolumeFormat::Qcow2 => Format::Qcow2,
         VolumeFormat::Raw => Format::Raw,
     });
-    let format = judge(host, known, &image.path, (said, key), policy).await?;
+    let format = judge(host, (places, graph), path, (said, key), policy).await?;
     let format: Option<DiskFormat> = format.and_then(|format| format.driver().parse().ok());
     let format = format.map_or_else(|| known_format(&image), Ok)?;
-    Ok(Disk {
-        path: image.path.clone(),
-        is_block: image.is_block,
-        format,
-        bus: wanted.bus,
-        cache: wanted.cache,
-        options: wanted.options.clone(),
-        secret,
-        origin: Origin::There(image),
-    })
+    Ok(Disk::there(wanted, image, format, secret))
+}
+
+/// Refuses a volume that the host cannot plug in by its pool, or of which it would have to read more than its guest's bytes.
+fn check_network(places: &Places<'_>, volume: &VolumeInfo, said: Option<VolumeFormat>) -> Result<()> {
+    let pool = places.pool(volume.pool.as_str())?;
+    if pool.kind != "iscsi-direct" {
+        let message = format!("volumes of pool {}, which is of type {}, are not plugged in", pool.name, pool.kind);
+        return Err(Error::new(ErrorKind::Unsupported, message).on(Resource::Volume(volume_name(volume))).with_detail(
+            "libvirt knows their address only from a disk of type network: write one with kvmctl vm edit",
+        ));
+    }
+    match said {
+        Some(VolumeFormat::Qcow2) => Err(Error::invalid(
+            "format",
+            format!("volume {} is reached over the network and opened as raw", volume.name),
+        )
+        .with_detail("leave the format out, or say raw")),
+        _ => Ok(()),
+    }
 }
 
 /// The format that the host says, for a file that cannot be read from here. Hosts take it from the file's header, which a
@@ -274,12 +303,11 @@ async fn open(
 fn known_format(image: &Image) -> Result<DiskFormat> {
     let said = image.volume.as_ref().and_then(|volume| match &volume.format {
         Some(format) if format == "iso" => Some("raw"),
-        None if image.is_block => Some("raw"),
+        None if image.at.is_device() => Some("raw"),
         format => format.as_deref(),
     });
     let known = said.and_then(|format| format.parse().ok()).filter(|format| *format != DiskFormat::Dir);
-    known
-        .ok_or_else(|| Error::invalid("format", format!("the format of {} is not known; say raw or qcow2", image.path)))
+    known.ok_or_else(|| Error::invalid("format", format!("the format of {} is not known; say raw or qcow2", image.at)))
 }
 
 /// What suits the pool.
@@ -334,7 +362,7 @@ async fn check_free(host: &Host, pool: &PoolName, name: &VolumeName) -> Result<(
 }
 
 /// The name of a machine's `number`th new volume: `web.qcow2`, then `web-1.qcow2`.
-fn volume_name(vm: &VmName, number: usize, pool: &PoolInfo, format: VolumeFormat) -> Result<VolumeName> {
+fn new_name(vm: &VmName, number: usize, pool: &PoolInfo, format: VolumeFormat) -> Result<VolumeName> {
     let extension = match format {
         _ if Places::is_block(pool) => "",
         VolumeFormat::Qcow2 => ".qcow2",
@@ -374,7 +402,7 @@ mod tests {
     }
 
     fn named(vm: &str, number: usize, kind: &str, format: VolumeFormat) -> String {
-        volume_name(&VmName::parse(vm).unwrap(), number, &pool(kind), format).unwrap().as_str().to_owned()
+        new_name(&VmName::parse(vm).unwrap(), number, &pool(kind), format).unwrap().as_str().to_owned()
     }
 
     #[test]

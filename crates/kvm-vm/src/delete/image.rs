@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use kvm_core::VolumeInfo;
 use kvm_core::op::PlanLine;
-use kvm_core::{DiskPath, VolumeInfo};
 use kvm_image::graph::Name;
 use kvm_xml::Domain;
 use kvm_xml::domain::{Disk, DiskDevice, DiskSource};
 
-use crate::chain::{DiskGraph, normal};
+use super::ON_THE_NETWORK;
+use crate::chain::{DiskGraph, normal, path_key, volume_key};
 use crate::place::volume_name;
 
 /// An image that a machine uses.
 #[derive(Debug)]
 pub(super) struct Image {
-    pub(super) path: DiskPath,
+    /// How the graph calls it.
+    pub(super) name: Name,
     /// What the host knows of it, when it is a volume of an active pool.
     pub(super) volume: Option<VolumeInfo>,
     /// Why it stays in any case.
@@ -34,7 +36,7 @@ impl Image {
     pub(super) fn line(&self, action: &str, note: &str) -> PlanLine {
         match &self.volume {
             Some(volume) => PlanLine::new(action, "volume", volume_name(volume)),
-            None => PlanLine::new(action, "file", self.path.as_str()),
+            None => PlanLine::new(action, "file", self.name.to_string()),
         }
         .note(note)
     }
@@ -45,24 +47,21 @@ pub(super) fn images(graph: &DiskGraph, documents: &[Domain]) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
     let devices = documents.iter().filter_map(|d| d.devices.as_ref());
     for disk in devices.flat_map(|devices| &devices.disk) {
-        let Some((path, volume)) = find(graph, disk.source.as_ref()) else { continue };
-        let kept = kept(disk);
-        match images.iter_mut().find(|image| image.path == path) {
+        let Some((name, volume)) = find(graph, disk.source.as_ref()) else { continue };
+        let is_distant = volume.is_some_and(|volume| volume.path.is_none());
+        let kept = kept(disk).or(is_distant.then_some(Kept::Fixed(ON_THE_NETWORK)));
+        match images.iter_mut().find(|image| image.name == name) {
             // One view of the machine says what the other does not: whatever keeps it counts.
             Some(image) => image.kept = image.kept.or(kept),
-            None => images.push(Image { path, volume: volume.cloned(), kept }),
+            None => images.push(Image { name, volume: volume.cloned(), kept }),
         }
     }
-    let index = |path: &DiskPath| graph.graph().find(&Name::path(path.as_str()));
-    let disks: BTreeSet<usize> = images.iter().filter_map(|image| index(&image.path)).collect();
+    let disks: BTreeSet<usize> = images.iter().filter_map(|image| graph.graph().find(&image.name)).collect();
     for below in graph.graph().below(disks.iter().copied()).into_iter().filter(|below| !disks.contains(below)) {
         let volume = graph.volume(below).cloned();
-        let named = graph.graph().images()[below].names.iter().find_map(|name| match name {
-            Name::Path { path } => DiskPath::adopt(path).ok(),
-            _ => None,
-        });
-        if let Some(path) = volume.as_ref().map(|volume| volume.path.clone()).or(named) {
-            images.push(Image { path, volume, kept: Some(Kept::Below) });
+        let named = graph.graph().images()[below].names.iter().find(|name| matches!(name, Name::Path { .. }));
+        if let Some(name) = volume.as_ref().map(name_of).or_else(|| named.cloned()) {
+            images.push(Image { name, volume, kept: Some(Kept::Below) });
         }
     }
     images
@@ -78,13 +77,19 @@ fn kept(disk: &Disk) -> Option<Kept> {
     }
 }
 
-/// Where a disk's data is; `None` for empty drives and for what is on the network.
-fn find<'a>(graph: &'a DiskGraph, source: Option<&DiskSource>) -> Option<(DiskPath, Option<&'a VolumeInfo>)> {
+/// Where a disk's data is; `None` for empty drives and for what is on the network and of no pool.
+fn find<'a>(graph: &'a DiskGraph, source: Option<&DiskSource>) -> Option<(Name, Option<&'a VolumeInfo>)> {
     let source = source?;
     if let (Some(pool), Some(volume)) = (&source.pool, &source.volume) {
-        return graph.volume_named(pool, volume).map(|volume| (volume.path.clone(), Some(volume)));
+        return graph.volume_named(pool, volume).map(|volume| (name_of(volume), Some(volume)));
     }
     let path = source.file.as_ref().or(source.dev.as_ref()).filter(|path| path.starts_with('/'))?;
     let path = normal(path);
-    Some((DiskPath::adopt(&path).ok()?, graph.volume_at(&path)))
+    let volume = graph.volume_at(&path);
+    Some((Name::path(path), volume))
+}
+
+/// One of several names: the path, if there is one.
+fn name_of(volume: &VolumeInfo) -> Name {
+    volume.path.as_ref().map_or_else(|| volume_key(volume), path_key)
 }

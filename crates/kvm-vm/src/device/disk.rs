@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kvm_core::op::{PlanLine, Step};
 use kvm_core::{
-    Bytes, Device, DeviceRef, DiskLimits, DiskPath, Error, ErrorKind, Host, Impact, IoThread, Resize, Resource, Result,
-    VmSummary, Which,
+    Bytes, Device, DeviceRef, DiskLimits, DiskPath, Error, ErrorKind, Host, Impact, IoThread, PoolName, Resize,
+    Resource, Result, VmSummary, VolumeInfo, VolumeName, Which,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{ControllerType, DeviceBoot, Disk as XmlDisk, DiskBus, DiskDevice};
@@ -13,13 +13,13 @@ use kvm_xml::value::DiskName;
 
 use super::{AttachPlan, DETACH_TIMEOUT, Found, Subject, facet};
 use crate::build::device::{bus, hard_disk};
-use crate::chain::disk_graph;
+use crate::chain::{disk_graph, volume_key};
 use crate::create::disk::{Wanted, named, resolve};
-use crate::delete::Volumes;
+use crate::delete::{ON_THE_NETWORK, Volumes};
 use crate::place::Places;
 use crate::policy::PlanContext;
 use crate::secret::{self, NewSecret};
-use crate::spec::{DiskOptions, DiskSpec, VolumeRef};
+use crate::spec::{DiskOptions, DiskSpec, ImageRef, VolumeRef};
 use crate::step::{AddIoThread, AttachDevice, DeleteVolume};
 use crate::usage::users;
 use crate::volume::resize_volume;
@@ -93,8 +93,8 @@ pub async fn plan_disk_attach(
     };
     let disks = resolve(host, &wanted, &places, cx.policy).await?;
     let [disk] = disks.as_slice() else { return Err(Error::internal("one disk was asked for")) };
-    if usage.users(&disk.path, None).machines.iter().any(|machine| machine == vm.name.as_str()) {
-        return Err(Error::new(ErrorKind::AlreadyExists, format!("VM {} uses {} already", vm.name, disk.path))
+    if usage.users(&disk.at.key(), None).machines.iter().any(|machine| machine == vm.name.as_str()) {
+        return Err(Error::new(ErrorKind::AlreadyExists, format!("VM {} uses {} already", vm.name, disk.at))
             .on(Resource::Field("disk".into())));
     }
 
@@ -137,8 +137,8 @@ pub async fn plan_disk_detach(host: &Host, vm: &VmSummary, wanted: &DiskDetach) 
 
     let mut lines = vec![subject.line("detach", "disk", wanted.target.as_str(), "")];
     let mut steps: Vec<Box<dyn Step>> = vec![Box::new(subject.detach(&key, &found, wanted.timeout))];
-    if let Some(path) = path_of(found)? {
-        let (line, step) = subject.volume(host, &key, &path, wanted.volume).await?;
+    if let Some(image) = image_of(found)? {
+        let (line, step) = subject.volume(host, &key, &image, wanted.volume).await?;
         lines.extend(line);
         if let Some(step) = step {
             let volume = host.storage.find_volume(&step.pool, &step.volume).await?;
@@ -161,17 +161,17 @@ pub async fn resize_disk(host: &Host, vm: &VmSummary, target: &DiskName, size: B
     let key = DeviceRef::Disk(target.clone());
     if !vm.state.is_active() {
         let subject = Subject::read(host, vm, None).await?;
-        let Some(path) = path_of(subject.find(&key)?)? else {
+        let Some(image) = image_of(subject.find(&key)?)? else {
             return Err(Error::new(ErrorKind::InvalidState, format!("there is nothing behind {key} of {}", vm.name))
                 .on(Resource::Vm(vm.name.as_str().to_owned())));
         };
-        let volume = host.storage.volume_at(&path).await?;
+        let volume = volume_of(host, &image).await?;
         let volume = VolumeRef { pool: volume.pool, volume: volume.name };
         return resize_volume(host, &volume, size, Resize::Grow).await.map(Some);
     }
     let subject = Subject::read(host, vm, Some(Impact::Live)).await?;
-    let before = match path_of(subject.find(&key)?)? {
-        Some(path) => host.storage.volume_at(&path).await.ok().map(|volume| volume.capacity),
+    let before = match image_of(subject.find(&key)?)? {
+        Some(image) => volume_of(host, &image).await.ok().map(|volume| volume.capacity),
         None => None,
     };
     facet(host)?.resize_disk(&vm.id, target, size).await?;
@@ -277,11 +277,12 @@ impl Subject<'_> {
         &self,
         host: &Host,
         key: &DeviceRef,
-        path: &DiskPath,
+        image: &ImageRef,
         wanted: Volumes,
     ) -> Result<(Option<PlanLine>, Option<DeleteVolume>)> {
-        let Ok(volume) = host.storage.volume_at(path).await else {
-            let kept = PlanLine::new("keep", "file", path.as_str());
+        let Ok(volume) = volume_of(host, image).await else {
+            let kind = if matches!(image, ImageRef::Volume(_)) { "volume" } else { "file" };
+            let kept = PlanLine::new("keep", kind, image.to_string());
             return Ok((Some(if wanted == Volumes::Delete { kept.note("in no active pool") } else { kept }), None));
         };
         let name = crate::place::volume_name(&volume);
@@ -296,7 +297,10 @@ impl Subject<'_> {
         if self.is_fixed(key) {
             return Ok(keep("read-only or shared"));
         }
-        if let Some(users) = users(host, path, Some(&self.vm.id)).await?.objection() {
+        if volume.path.is_none() {
+            return Ok(keep(ON_THE_NETWORK));
+        }
+        if let Some(users) = users(host, &volume_key(&volume), Some(&self.vm.id)).await?.objection() {
             return Ok(keep(&users));
         }
         let line = PlanLine::new("remove", "volume", name.as_str()).note(format!("{} on disk", volume.allocation));
@@ -315,10 +319,21 @@ impl Subject<'_> {
     }
 }
 
-/// The file or device behind a disk.
-fn path_of(found: Found) -> Result<Option<DiskPath>> {
+/// The image behind a disk; `None` for an empty drive, and for what is on the network and of no pool.
+fn image_of(found: Found) -> Result<Option<ImageRef>> {
     let Device::Disk(disk) = found.into_base()? else { return Ok(None) };
-    source(&disk).map(|path| DiskPath::adopt(&path)).transpose()
+    if let Some((pool, volume)) = disk.source.as_ref().and_then(|s| Some((s.pool.as_ref()?, s.volume.as_ref()?))) {
+        let volume = VolumeRef { pool: PoolName::adopt(pool)?, volume: VolumeName::adopt(volume)? };
+        return Ok(Some(ImageRef::Volume(volume)));
+    }
+    source(&disk).map(|path| DiskPath::adopt(&path).map(ImageRef::Path)).transpose()
+}
+
+async fn volume_of(host: &Host, image: &ImageRef) -> Result<VolumeInfo> {
+    match image {
+        ImageRef::Volume(volume) => host.storage.find_volume(&volume.pool, &volume.volume).await,
+        ImageRef::Path(path) => host.storage.volume_at(path).await,
+    }
 }
 
 /// The file or device that a disk of a document names.

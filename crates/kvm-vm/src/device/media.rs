@@ -25,7 +25,7 @@ pub struct MediaChange {
 
 /// Puts a medium into a drive, in the place of the one that is in it. Without a target it is the machine's only drive.
 ///
-/// The image has to lie where images may lie. `NotFound` when there is no such drive or image, `InvalidInput` when there
+/// The image has to lie where images may lie; `Unsupported` for one that is reached over the network. `NotFound` when there is no such drive or image, `InvalidInput` when there
 /// are several drives to choose from or the target is none, `InvalidState`.
 pub async fn insert(
     host: &Host,
@@ -36,8 +36,8 @@ pub async fn insert(
     policy: &Policy,
 ) -> Result<MediaChange> {
     let image = Places::read(host, &policy.allowed_paths).await?.image(image).await?;
-    let path = Some(image.path.as_str().to_owned());
-    let (kind, source) = if image.is_block {
+    let path = Some(image.at.host_path()?.as_str().to_owned());
+    let (kind, source) = if image.at.is_device() {
         (DiskType::Block, DiskSource { dev: path, ..DiskSource::default() })
     } else {
         (DiskType::File, DiskSource { file: path, ..DiskSource::default() })

@@ -90,7 +90,11 @@ impl Work<'_, '_> {
             (Some(path), ..) | (None, Some(path), ..) => DiskPath::adopt(path)?,
             (None, None, Some(pool), Some(volume)) => {
                 let (pool, volume) = (PoolName::adopt(pool)?, VolumeName::adopt(volume)?);
-                self.subject.source.storage.find_volume(&pool, &volume).await?.path
+                let volume = self.subject.source.storage.find_volume(&pool, &volume).await?;
+                match &volume.path {
+                    Some(path) => path.clone(),
+                    None => return self.reach(&name, &volume).await,
+                }
             }
             // An empty drive.
             _ => return Ok(()),
@@ -105,6 +109,28 @@ impl Work<'_, '_> {
             DiskTransfer::Copy => is_writable(image.disk),
             DiskTransfer::CopyOnly(names) => names.contains(&image.name),
         }
+    }
+
+    /// Looks whether the destination reaches a volume, too, over the network.
+    async fn reach(&mut self, name: &DiskName, here: &VolumeInfo) -> Result<()> {
+        let shown = volume_name(here);
+        if matches!(&self.subject.options.storage, DiskTransfer::CopyOnly(names) if names.contains(name)) {
+            let what = format!("{name} cannot be copied: {shown} is reached over the network");
+            self.findings
+                .push(Finding::refusal(Check::Storage, what).fix("leave it out: the destination reaches it, too"));
+            return Ok(());
+        }
+        let there = found(self.subject.destination.storage.find_volume(&here.pool, &here.name).await)?;
+        self.findings.push(match there {
+            Some(there) if there.address.is_some() && there.address == here.address => {
+                Finding::ok(Check::Storage, format!("{name} is {shown} at the same address there"))
+            }
+            Some(_) => Finding::refusal(Check::SharedStorage, format!("{name}: {shown} is at another address there"))
+                .fix("make the pool of this name the same on both hosts"),
+            None => Finding::refusal(Check::Storage, format!("{name}: the destination has no volume {shown}"))
+                .fix(format!("make the same pool there and start it: kvmctl pool create {}", here.pool)),
+        });
+        Ok(())
     }
 
     /// Finds a place for an image on the destination.
@@ -233,7 +259,7 @@ impl Work<'_, '_> {
 
     /// Whether the pool's volumes are files.
     fn can_mark(&self, volume: &VolumeInfo) -> bool {
-        volume.path.as_str().starts_with('/') && !volume.path.as_str().starts_with("/dev/")
+        volume.path.as_ref().is_some_and(|path| !path.as_str().starts_with("/dev/"))
     }
 
     /// Every disk that was named is one that is copied, or was refused with its reason.

@@ -41,7 +41,7 @@ pub(super) fn disks(
 }
 
 /// Puts the new volumes into the document in place of the disks of another host; drives are empty.
-pub(super) fn place(document: &mut Domain, disks: &[Disk]) {
+pub(super) fn place(document: &mut Domain, disks: &[Disk]) -> Result<()> {
     let mut disks = disks.iter();
     for described in document.devices.iter_mut().flat_map(|devices| &mut devices.disk) {
         if described.source.is_none() {
@@ -54,8 +54,8 @@ pub(super) fn place(document: &mut Domain, disks: &[Disk]) {
             continue;
         }
         let Some(disk) = disks.next() else { continue };
-        let path = Some(disk.path.as_str().to_owned());
-        let (kind, source) = match disk.is_block {
+        let path = Some(disk.at.host_path()?.as_str().to_owned());
+        let (kind, source) = match disk.at.is_device() {
             true => (xml::DiskType::Block, xml::DiskSource { dev: path, ..Default::default() }),
             false => (xml::DiskType::File, xml::DiskSource { file: path, ..Default::default() }),
         };
@@ -63,6 +63,7 @@ pub(super) fn place(document: &mut Domain, disks: &[Disk]) {
         described.source = Some(source);
         described.driver.get_or_insert_default().r#type = Some(disk.format);
     }
+    Ok(())
 }
 
 /// The document without what was put into it, for whoever judges what a stranger wrote.

@@ -22,7 +22,7 @@ use crate::volume::{content, local};
 /// package holds is listed: devices of the host, media in drives, and what a guest keeps in its firmware or its TPM.
 ///
 /// `InvalidState` when the machine is not off; `AlreadyExists` when there is such a file; `Unsupported` when a disk is no
-/// volume of a pool or its format is not written in the document.
+/// volume of a pool, is reached over the network, or its format is not written in the document.
 pub async fn plan_package_export(host: &Host, vm: &VmSummary, wanted: &PackageExport) -> Result<Plan> {
     let host_info = host.hypervisor.capabilities().await?;
     content(host)?;
@@ -121,7 +121,9 @@ async fn volume_of(host: &Host, disk: &xml::Disk) -> Result<VolumeInfo> {
     };
     let source = disk.source.as_ref().ok_or_else(missing)?;
     if let (Some(pool), Some(volume)) = (&source.pool, &source.volume) {
-        return host.storage.find_volume(&PoolName::adopt(pool)?, &VolumeName::adopt(volume)?).await;
+        let found = host.storage.find_volume(&PoolName::adopt(pool)?, &VolumeName::adopt(volume)?).await?;
+        found.host_path()?;
+        return Ok(found);
     }
     let path = source.file.as_deref().or(source.dev.as_deref()).ok_or_else(missing)?;
     match host.storage.volume_at(&DiskPath::adopt(path)?).await {

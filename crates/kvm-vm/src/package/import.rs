@@ -76,7 +76,7 @@ pub async fn plan_package_import(
             let overcommit = wanted.allow_overcommit;
             let asked = disk::Wanted { vm: &name, disks: &disks, graph: &graph, overcommit, entropy: cx.entropy };
             let disks = disk::resolve(host, &asked, &places, cx.policy).await?;
-            bundle::place(&mut document, &disks);
+            bundle::place(&mut document, &disks)?;
             bundle::connect(&mut document, wanted);
             let options = ImportOptions {
                 name: None,
@@ -86,21 +86,21 @@ pub async fn plan_package_import(
                 start: wanted.start,
             };
             let judged = bundle::without_disks(&document);
-            let moved = moved(&disks, fillings, lines);
+            let moved = moved(&disks, fillings, lines)?;
             plan_document(host, document, Some(&judged), &options, cx, moved).await
         }
     }
 }
 
 /// What the disks of a bundle become.
-fn moved(disks: &[Disk], fillings: Vec<Filling>, lines: Vec<PlanLine>) -> Moved {
+fn moved(disks: &[Disk], fillings: Vec<Filling>, lines: Vec<PlanLine>) -> Result<Moved> {
     let mut moved = Moved { lines, ..Moved::default() };
     for (disk, filling) in disks.iter().zip(fillings) {
-        moved.paths.push(disk.path.clone());
+        moved.paths.push(disk.at.host_path()?.clone());
         moved.lines.extend(disk.new_line());
         moved.steps.extend(disk.new_volume().into_iter().flat_map(|new| filling.steps(new, disk.volume_format())));
     }
-    moved
+    Ok(moved)
 }
 
 /// Judges a disk by its own header. `Corrupt` and `InvalidInput` say what speaks against it.

@@ -137,7 +137,8 @@ impl Step for UploadVolume {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MakeRoom {
     pub(crate) volume: VolumeRef,
-    pub(crate) path: DiskPath,
+    /// `None` of one that is reached over the network.
+    pub(crate) path: Option<DiskPath>,
     #[serde(rename = "size_bytes")]
     pub(crate) size: Bytes,
 }
@@ -174,7 +175,7 @@ impl Step for MakeRoom {
             let message = format!("volume {} is another one than in the plan", self.volume);
             return Err(Error::new(ErrorKind::InvalidState, message).on(resource(&self.volume)));
         }
-        Uses::read(cx.host, &old.path).await?.refuse_change(&self.volume, "replace")?;
+        Uses::read(cx.host, &old).await?.refuse_change(&self.volume, "replace")?;
         unless_gone(cx.host.storage.delete_volume(&self.volume.pool, &self.volume.volume).await)
     }
 
@@ -353,7 +354,7 @@ async fn find(cx: &StepContext<'_>, at: &VolumeRef) -> Result<Option<VolumeInfo>
 /// says so.
 async fn delete_unless_used(at: &VolumeRef, cx: &StepContext<'_>) -> Result<()> {
     let Some(volume) = find(cx, at).await? else { return Ok(()) };
-    if let Some(why) = Uses::read(cx.host, &volume.path).await?.users.describe() {
+    if let Some(why) = Uses::read(cx.host, &volume).await?.users.describe() {
         let message = format!("volume {at} stays: it is {why}");
         return Err(Error::new(ErrorKind::InvalidState, message).on(resource(at)));
     }

@@ -87,8 +87,8 @@ impl WritePackage {
             }
             let known = below.known_format().filter(|_| below.kind == ReferenceKind::File);
             let below_format = known.ok_or_else(|| broken("does not say what it lies upon"))?;
-            let here = cx.host.storage.find_volume(&volume.pool, &volume.volume).await?.path;
-            let folder = here.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+            let here = cx.host.storage.find_volume(&volume.pool, &volume.volume).await?;
+            let folder = here.host_path()?.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
             let path =
                 if below.name.starts_with('/') { below.name.clone() } else { format!("{folder}/{}", below.name) };
             let found = cx.host.storage.volume_at(&DiskPath::adopt(&path)?).await?;

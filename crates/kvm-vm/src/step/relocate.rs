@@ -109,8 +109,8 @@ impl UseImage {
 
 /// In what a copy is not what it should be.
 fn difference(original: &VolumeInfo, copy: &VolumeInfo, to: &Place) -> Option<String> {
-    if copy.path != to.path {
-        Some(format!("is at {}, not at {}", copy.path, to.path))
+    if copy.path.as_ref() != Some(&to.path) {
+        Some(format!("is not at {}", to.path))
     } else if copy.capacity < original.capacity {
         Some(format!("has {} instead of {}", copy.capacity, original.capacity))
     } else if copy.format.as_ref().is_some_and(|format| *format != to.format) {
@@ -198,7 +198,8 @@ mod tests {
         let volume = |format: &str, size: u64, backing: Option<&str>| VolumeInfo {
             pool: "fast".parse().unwrap(),
             name: "a".parse().unwrap(),
-            path: DiskPath::parse("/fast/a").unwrap(),
+            path: Some(DiskPath::parse("/fast/a").unwrap()),
+            address: None,
             format: Some(format.into()),
             capacity: Bytes::new(size),
             allocation: Bytes::ZERO,

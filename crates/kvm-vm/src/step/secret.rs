@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{document, to_json, unless_gone};
+use crate::place::volume_name;
 use crate::secret::{facet, names};
 use crate::spec::VolumeRef;
 
@@ -125,7 +126,7 @@ impl DeleteSecret {
     async fn objection(&self, cx: &StepContext<'_>) -> Result<Option<String>> {
         match cx.host.storage.volume_at(&self.path).await {
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            found => return found.map(|volume| Some(format!("there is a volume at {}", volume.path))),
+            found => return found.map(|volume| Some(format!("there is a volume {}", volume_name(&volume)))),
         }
         let hypervisor = &cx.host.hypervisor;
         for vm in hypervisor.list(&VmFilter::all()).await? {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{document, to_json, unless_gone};
+use crate::chain::volume_key;
 use crate::place::volume_name;
 use crate::usage::users;
 
@@ -51,7 +52,7 @@ impl CreateVolume {
         if self.grows && !self.is_copy && volume.allocation > EMPTY.saturating_add(Bytes::new(self.size.get() >> 20)) {
             return Ok(Some(format!("{} were written to it since", volume.allocation)));
         }
-        Ok(users(cx.host, &volume.path, None).await?.describe())
+        Ok(users(cx.host, &volume_key(volume), None).await?.describe())
     }
 }
 
@@ -79,10 +80,11 @@ impl Step for CreateVolume {
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
         let made = cx.host.storage.create_volume(&self.pool, &document(&self.document)?).await?;
-        if made.path == self.path {
+        let path = made.host_path()?;
+        if *path == self.path {
             return Ok(());
         }
-        Err(Error::internal(format!("the host made the volume at {}, not at {}", made.path, self.path))
+        Err(Error::internal(format!("the host made the volume at {path}, not at {}", self.path))
             .on(Resource::Volume(volume_name(&made))))
     }
 
@@ -104,7 +106,8 @@ impl Step for CreateVolume {
 pub(crate) struct DeleteVolume {
     pub(crate) pool: PoolName,
     pub(crate) volume: VolumeName,
-    pub(crate) path: DiskPath,
+    /// `None` of one that is reached over the network.
+    pub(crate) path: Option<DiskPath>,
     #[serde(rename = "size_bytes")]
     pub(crate) size: Bytes,
     /// The machine that it goes with; `None` when the machine stays, and may not use it any more either.
@@ -119,7 +122,7 @@ impl DeleteVolume {
         if volume.capacity != self.size || volume.path != self.path {
             return Ok(Some("it is another one than in the plan".into()));
         }
-        Ok(users(cx.host, &self.path, self.vm.as_ref()).await?.objection())
+        Ok(users(cx.host, &volume_key(volume), self.vm.as_ref()).await?.objection())
     }
 }
 

@@ -15,7 +15,7 @@ pub async fn resize_volume(host: &Host, volume: &VolumeRef, size: Bytes, how: Re
     let about = host.storage.find_volume(&volume.pool, &volume.volume).await?;
     let why = "its header has to be opened for that; grow it as the disk of a VM that runs";
     refuse_encrypted(host, &about, "resize", why).await?;
-    let uses = Uses::read(host, &about.path).await?;
+    let uses = Uses::read(host, &about).await?;
     match how {
         Resize::Shrink => uses.refuse_change(volume, "shrink")?,
         Resize::Grow | Resize::Allocate => uses.refuse_active(volume, "resize")?,
@@ -30,7 +30,7 @@ pub async fn resize_volume(host: &Host, volume: &VolumeRef, size: Bytes, how: Re
 /// lacks what the pattern takes.
 pub async fn wipe_volume(host: &Host, volume: &VolumeRef, pattern: WipePattern) -> Result<()> {
     let about = host.storage.find_volume(&volume.pool, &volume.volume).await?;
-    Uses::read(host, &about.path).await?.refuse_change(volume, "wipe")?;
+    Uses::read(host, &about).await?.refuse_change(volume, "wipe")?;
     content(host)?.wipe(&volume.pool, &volume.volume, pattern).await?;
     // A pool believes in a format until it looks again; one that is busy looks by itself when it is no longer.
     if let Err(e) = host.storage.refresh_pool(&volume.pool).await {
@@ -42,6 +42,6 @@ pub async fn wipe_volume(host: &Host, volume: &VolumeRef, pattern: WipePattern) 
 /// A volume, and in words who uses it: machines, and volumes that lie upon it.
 pub async fn volume_uses(host: &Host, volume: &VolumeRef) -> Result<(VolumeInfo, Option<String>)> {
     let about = host.storage.find_volume(&volume.pool, &volume.volume).await?;
-    let uses = Uses::read(host, &about.path).await?;
+    let uses = Uses::read(host, &about).await?;
     Ok((about, uses.users.describe()))
 }

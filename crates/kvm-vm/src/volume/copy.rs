@@ -46,7 +46,8 @@ pub enum Sharing {
 /// The copy is complete by itself, whatever the original lies upon. No active machine may use the original, and what it
 /// lies upon has to lie where images may lie. Undoing deletes the copy, unless somebody uses it by then.
 ///
-/// `NotFound`, `AlreadyExists`, `InvalidState`, `NoSpace`; `InvalidInput` for a size that is too small and for an original
+/// `NotFound`, `AlreadyExists`, `InvalidState`, `NoSpace`; `Unsupported` out of a pool that is reached over the
+/// network; `InvalidInput` for a size that is too small and for an original
 /// whose format is not known.
 pub async fn plan_volume_copy(host: &Host, wanted: &VolumeCopy) -> Result<Plan> {
     content(host)?;
@@ -54,10 +55,14 @@ pub async fn plan_volume_copy(host: &Host, wanted: &VolumeCopy) -> Result<Plan> 
     let places = Places::read(host, &[]).await?;
     let image = places.image(&ImageRef::Volume(from.clone())).await?;
     let Some(about) = image.volume else { return Err(Error::internal("a volume was asked for")) };
+    // Its own pool may know how to copy it.
+    if from.pool != to.pool {
+        about.host_path()?;
+    }
     let why = "the host has its passphrase for its own path alone; copy what the guest sees inside a guest";
     refuse_encrypted(host, &about, "copy", why).await?;
     if !is_medium(&about) {
-        Uses::read(host, &about.path).await?.refuse_active(from, "copy")?;
+        Uses::read(host, &about).await?.refuse_active(from, "copy")?;
     }
     let pool = places.pool(to.pool.as_str())?;
     check_free(host, to, "copy").await?;

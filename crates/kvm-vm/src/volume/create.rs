@@ -301,15 +301,15 @@ fn below_it(image: &Image) -> Result<VolumeBackingStore> {
     let said = image.volume.as_ref().and_then(|volume| volume.format.as_deref());
     let said = match said {
         Some("iso") => Some("raw"),
-        None if image.is_block => Some("raw"),
+        None if image.at.is_device() => Some("raw"),
         said => said,
     };
     let format = said.and_then(|format| format.parse().ok());
     let format = format.ok_or_else(|| {
-        Error::invalid("backing", format!("the format of {} is not known; make it a volume of a pool", image.path))
+        Error::invalid("backing", format!("the format of {} is not known; make it a volume of a pool", image.at))
     })?;
     Ok(VolumeBackingStore {
-        path: Some(image.path.as_str().to_owned()),
+        path: Some(image.at.host_path()?.as_str().to_owned()),
         format: Some(XmlFormat { r#type: Some(format), ..XmlFormat::default() }),
         ..VolumeBackingStore::default()
     })

@@ -14,7 +14,7 @@ use crate::step::DeleteVolume;
 /// `InvalidState` when a machine uses the volume, or others lie upon it; `NotFound`.
 pub async fn plan_volume_delete(host: &Host, volume: &VolumeRef) -> Result<Plan> {
     let about = host.storage.find_volume(&volume.pool, &volume.volume).await?;
-    let uses = Uses::read(host, &about.path).await?;
+    let uses = Uses::read(host, &about).await?;
     uses.refuse_change(volume, "delete")?;
     if let Some(objection) = uses.users.objection() {
         return Err(Error::new(ErrorKind::InvalidState, format!("cannot delete volume {volume}"))

@@ -42,13 +42,15 @@ pub enum InUse {
 /// until then it has a name of its own beside it, and is removed if the operation fails. Of an image with a format this is
 /// its file as it is, without what it lies upon; the plan says so.
 ///
-/// `NotFound`; `AlreadyExists` for a file that does not give way; `InvalidState` when an active machine uses the volume.
+/// `NotFound`; `AlreadyExists` for a file that does not give way; `InvalidState` when an active machine uses the volume;
+/// `Unsupported` for one that is reached over the network.
 pub async fn plan_download(host: &Host, wanted: &Download, entropy: &dyn Entropy) -> Result<Plan> {
     content(host)?;
     let volume = &wanted.volume;
     let about = host.storage.find_volume(&volume.pool, &volume.volume).await?;
+    about.host_path()?;
     if wanted.in_use == InUse::Refuse && !is_medium(&about) {
-        Uses::read(host, &about.path).await?.refuse_active(volume, "download")?;
+        Uses::read(host, &about).await?.refuse_active(volume, "download")?;
     }
     let shown = wanted.file.display().to_string();
     let replaces = local::exists(&wanted.file).await?;

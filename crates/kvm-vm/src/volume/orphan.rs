@@ -3,7 +3,7 @@
 use kvm_core::{Host, PoolInfo, Result, VolumeInfo};
 
 use super::is_medium;
-use crate::chain::disk_graph;
+use crate::chain::{disk_graph, volume_key};
 use crate::place::Places;
 
 /// Volumes that nothing refers to, and how far that is known.
@@ -29,7 +29,9 @@ pub async fn orphans(host: &Host, pool: Option<&kvm_core::PoolName>) -> Result<O
     };
     for pool in wanted {
         let all = host.storage.volumes(&pool).await?;
-        volumes.extend(all.into_iter().filter(|v| !is_medium(v) && graph.users(&v.path, None).describe().is_none()));
+        volumes.extend(
+            all.into_iter().filter(|v| !is_medium(v) && graph.users(&volume_key(v), None).describe().is_none()),
+        );
     }
     Ok(Orphans { volumes, unknown: graph.inactive().to_vec() })
 }

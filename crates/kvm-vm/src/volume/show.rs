@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{content, resource};
 use crate::place::volume_name;
+use crate::secret;
 use crate::spec::VolumeRef;
 
 /// A chain of images is not longer.
@@ -64,9 +65,12 @@ pub async fn volume_details(host: &Host, volume: &VolumeRef) -> Result<VolumeDet
     let features = target.features.unwrap_or_default();
     let size = |size: &kvm_xml::value::Size| size.bytes().map(Bytes::new);
     let encryption = target.encryption.and_then(|encryption| encryption.format);
-    let path = about.path.clone();
     Ok(VolumeDetails {
-        chain: chain(host, volume, about.backing.clone(), &about.path).await?,
+        chain: chain(host, volume, &about).await?,
+        secret: match &encryption {
+            Some(_) => secret::at(host, &about).await?.map(|secret| secret.id),
+            None => None,
+        },
         volume: about,
         physical: document.physical.as_ref().and_then(size),
         compat: target.compat.map(|compat| compat.to_string()),
@@ -75,18 +79,14 @@ pub async fn volume_details(host: &Host, volume: &VolumeRef) -> Result<VolumeDet
             .into_iter()
             .filter_map(|(has, name)| has.then_some(name))
             .collect(),
-        secret: match &encryption {
-            Some(_) => crate::secret::at(host, &path).await?.map(|secret| secret.id),
-            None => None,
-        },
         encryption: encryption.map(|format| format.to_string()),
     })
 }
 
-async fn chain(host: &Host, volume: &VolumeRef, below: Option<DiskPath>, top: &DiskPath) -> Result<Vec<Below>> {
-    let (mut chain, mut next): (Vec<Below>, _) = (Vec::new(), below);
+async fn chain(host: &Host, volume: &VolumeRef, top: &VolumeInfo) -> Result<Vec<Below>> {
+    let (mut chain, mut next): (Vec<Below>, _) = (Vec::new(), top.backing.clone());
     while let Some(path) = next {
-        if path == *top || chain.iter().any(|link| link.path == path) || chain.len() >= CHAIN_MAX {
+        if top.path.as_ref() == Some(&path) || chain.iter().any(|link| link.path == path) || chain.len() >= CHAIN_MAX {
             return Err(Error::new(ErrorKind::Corrupt, format!("the backing files of {volume} form a circle"))
                 .on(resource(volume)));
         }

@@ -113,7 +113,7 @@ async fn replaced(host: &Host, volume: &VolumeRef, pool: &PoolInfo) -> Result<Op
             .on(resource(volume))
             .with_detail("delete it first, or choose another name"));
     }
-    Uses::read(host, &old.path).await?.refuse_change(volume, "replace")?;
+    Uses::read(host, &old).await?.refuse_change(volume, "replace")?;
     Ok(Some(old))
 }
 

@@ -17,6 +17,7 @@ mod import;
 mod migrate;
 mod names;
 mod network;
+mod network_volume;
 mod package;
 mod passthrough;
 mod peripheral;
