@@ -1,0 +1,8 @@
+//! Sessions with the helper in this process, over pipes.
+
+mod copy;
+mod fault;
+mod peer;
+mod place;
+mod scan;
+mod update;
