@@ -1,7 +1,7 @@
 //! `kvmctl clone`.
 
-use kvm_clone::{CloneSpec, UplinkMap, WhileRunning, plan_clone};
-use kvm_core::{ErrorKind, PoolName, Result, VmId, VmName};
+use kvm_clone::{CloneSpec, Compress, UplinkMap, WhileRunning, plan_clone};
+use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
 use kvm_xml::Document as _;
 use serde::Serialize;
@@ -53,6 +53,12 @@ pub struct Args {
     /// Refuse to copy a VM that runs.
     #[arg(long)]
     only_off: bool,
+    /// Most that is sent per second, such as 100M or 1Gbit/s.
+    #[arg(long, value_name = "RATE", value_parser = Bandwidth::parse)]
+    bandwidth: Option<Bandwidth>,
+    /// Send everything as it is; without it what a sample shows to shrink is compressed.
+    #[arg(long)]
+    no_compress: bool,
     /// Start it.
     #[arg(long)]
     start: bool,
@@ -74,6 +80,8 @@ impl Args {
             drop_hostdev: self.drop_hostdev,
             keep_passwords: self.keep_passwords,
             running: if self.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
+            limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
+            compression: if self.no_compress { Compress::Never } else { Compress::Auto },
             start: if self.start { Start::Yes } else { Start::No },
         }
     }

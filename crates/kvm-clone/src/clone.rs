@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{
-    Bytes, CpuFit, DiskPath, Error, ErrorKind, Host, MacAddr, PoolName, Resource, Result, Secrets, View, VmId, VmName,
-    VmSummary,
+    Bandwidth, Bytes, CpuFit, DiskPath, Error, ErrorKind, Host, MacAddr, PoolName, Resource, Result, Secrets, View,
+    VmId, VmName, VmSummary,
 };
 use kvm_vm::{
-    Arrival, CreatePlan, PlanContext, VolumeRef, at_peer, plan_arrival, reserve_volume, stored_document, unused_mac,
+    Arrival, CreatePlan, PlanContext, VolumeRef, at_peer, copy_volume, plan_arrival, reserve_volume, stored_document,
+    unused_mac,
 };
 use kvm_xml::rewrite::{
     self, Attached, Content, Copy, Edit, Facts, How, Location, Place, RewriteError, Warning, rewrite,
@@ -19,9 +20,10 @@ use kvm_xml::{Document as _, Domain};
 
 use crate::moment;
 use crate::place::{self, Images};
-use crate::spec::CloneSpec;
-use crate::step::{CopyImage, CopyVariables, Ends, ReleaseMoment};
+use crate::spec::{CloneSpec, Compress};
+use crate::step::{CopyImage, CopyVariables, Ends, ReleaseMoment, TransferImage, Whole, whole_document};
 use crate::survey::{Survey, check_room, has};
+use crate::transfer::Session;
 
 /// A clone that could be made.
 #[derive(Debug)]
@@ -73,7 +75,24 @@ pub async fn plan_clone(
     let name = VmName::parse(rewritten.domain.name.as_deref().unwrap_or_default())?;
     let ends = Ends { source: Peer::of(&survey.here), target: Peer::of(&survey.there) };
 
-    let mut work = Work::new(&survey, &images, &ends);
+    let route = Route::choose(&survey).await?;
+    let mut work = Work {
+        lines: Vec::new(),
+        steps: Vec::new(),
+        placed: Vec::new(),
+        survey: &survey,
+        images: &images,
+        ends: &ends,
+        route: &route,
+        spec,
+    };
+    if !matches!(route, Route::Helpers) && spec.limit != Bandwidth::UNLIMITED {
+        return Err(no_limit());
+    }
+    if let (Route::Libvirt { why }, false) = (&route, images.is_empty()) {
+        work.lines
+            .push(PlanLine::new("use", "libvirt", "").note(format!("to carry the images, which is slower: {why}")));
+    }
     if let Some(moment) = &moment {
         work.lines.push(moment.line.clone());
     }
@@ -132,7 +151,7 @@ async fn attached(source: &Host, vm: &VmSummary) -> Result<Attached> {
 fn facts<'a>(survey: &'a Survey<'_>, images: &'a Images, spec: &'a CloneSpec, cx: &'a PlanContext<'_>) -> Facts<'a> {
     let given = RefCell::new(BTreeSet::<MacAddr>::new());
     let [here, there] = &survey.graphs;
-    let taken = |path: &str| survey.volumes.contains_key(path);
+    let taken = |path: &str| survey.volumes.contains(path);
     let is_same_host = survey.is_same_host();
     Facts {
         name: spec.name.as_ref().map(|name| name.as_str().to_owned()),
@@ -159,22 +178,52 @@ fn facts<'a>(survey: &'a Survey<'_>, images: &'a Images, spec: &'a CloneSpec, cx
     }
 }
 
+/// How the content of images gets to the other host.
+enum Route {
+    /// Not at all: the host copies them itself.
+    SameHost,
+    /// From helper to helper.
+    Helpers,
+    /// Through this program and both hosts' libvirt.
+    Libvirt { why: String },
+}
+
+impl Route {
+    async fn choose(survey: &Survey<'_>) -> Result<Self> {
+        if survey.is_same_host() {
+            return Ok(Self::SameHost);
+        }
+        for host in [survey.source, survey.target] {
+            match Session::open(host).await {
+                Ok(_) => {}
+                Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => return Err(e),
+                Err(e) => return Ok(Self::Libvirt { why: e.message().to_owned() }),
+            }
+        }
+        Ok(Self::Helpers)
+    }
+}
+
+fn no_limit() -> Error {
+    Error::new(ErrorKind::Unsupported, "a limit of bandwidth is kept between helpers on two hosts alone")
+        .on(Resource::Field("bandwidth".into()))
+        .with_detail("leave it out")
+}
+
 /// What is being put together.
 struct Work<'a> {
     survey: &'a Survey<'a>,
     images: &'a Images,
     ends: &'a Ends,
+    route: &'a Route,
+    spec: &'a CloneSpec,
     lines: Vec<PlanLine>,
     steps: Vec<Box<dyn Step>>,
     /// Where images will be.
     placed: Vec<DiskPath>,
 }
 
-impl<'a> Work<'a> {
-    fn new(survey: &'a Survey<'a>, images: &'a Images, ends: &'a Ends) -> Self {
-        Self { survey, images, ends, lines: Vec::new(), steps: Vec::new(), placed: Vec::new() }
-    }
-
+impl Work<'_> {
     async fn copy(&mut self, copy: &Copy) -> Result<()> {
         match copy.content {
             Content::Disk => self.image(copy),
@@ -197,10 +246,9 @@ impl<'a> Work<'a> {
         };
         let from = VolumeRef { pool: own.volume.pool.clone(), volume: own.volume.name.clone() };
         let to = place::reference(&own.pool, &copy.to)?;
-        let is_overlay = own.volume.backing.is_some() && copy.how == How::Flattened;
         let size = own.volume.capacity;
-        let document = stored_document(&to.volume, own.stored, &own.pool);
         let format = own.volume.format.as_deref().unwrap_or("raw");
+        let is_overlay = own.volume.backing.is_some() && copy.how == How::Flattened;
         let note = format!("{format}, {size}, {} on disk", own.volume.allocation);
         self.lines.push(PlanLine::new("copy", "volume", from.as_text()).note(match is_overlay {
             true => format!("{note}; an overlay, which becomes whole"),
@@ -210,17 +258,35 @@ impl<'a> Work<'a> {
         let (Location::File(path) | Location::Block(path)) = &copy.to else {
             return Err(Error::internal("a copy has no path"));
         };
-        self.placed.push(DiskPath::adopt(path)?);
-        self.steps.push(reserve_volume(to.clone(), own.stored, &document));
-        self.steps.push(Box::new(CopyImage {
-            ends: self.ends.clone(),
-            from,
-            to,
-            size,
-            format: format.to_owned(),
-            is_overlay,
-            document: document.to_xml(),
-        }));
+        let to_path = DiskPath::adopt(path)?;
+        self.placed.push(to_path.clone());
+        let ends = self.ends.clone();
+        let whole = match is_overlay {
+            true => Some(Whole::new(from.clone(), &to.volume, size, format)?),
+            false => None,
+        };
+        match self.route {
+            Route::SameHost => {
+                let document = whole_document(&to.volume, size, format)?;
+                self.steps.push(copy_volume(from, to, size, &document));
+            }
+            Route::Helpers => self.steps.push(Box::new(TransferImage {
+                ends,
+                path: own.volume.host_path()?.clone(),
+                from,
+                to,
+                to_path,
+                size,
+                whole,
+                limit: self.spec.limit.bytes_per_second(),
+                is_compressed: self.spec.compression == Compress::Auto,
+            })),
+            Route::Libvirt { .. } => {
+                let document = stored_document(&to.volume, own.stored, &own.pool);
+                self.steps.push(reserve_volume(to.clone(), own.stored, &document));
+                self.steps.push(Box::new(CopyImage { ends, from, to, size, whole, document: document.to_xml() }));
+            }
+        }
         Ok(())
     }
 

@@ -15,7 +15,8 @@ mod place;
 mod spec;
 mod step;
 mod survey;
+mod transfer;
 
 pub use clone::{ClonePlan, plan_clone};
-pub use spec::{CloneSpec, UplinkMap, WhileRunning};
+pub use spec::{CloneSpec, Compress, UplinkMap, WhileRunning};
 pub use step::decode;

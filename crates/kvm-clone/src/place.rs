@@ -83,7 +83,7 @@ async fn stored(source: &Host, volume: &VolumeInfo) -> Result<Bytes> {
 
 /// The pool that was asked for; else the one in the same directory; else the host's default.
 fn choose(survey: &Survey<'_>, volume: &VolumeInfo, asked: Option<&PoolName>, default: &PoolName) -> Result<PoolInfo> {
-    let directory = volume.path.as_path().parent();
+    let directory = volume.path.as_ref().and_then(|path| path.as_path().parent());
     let beside = survey
         .pools
         .iter()

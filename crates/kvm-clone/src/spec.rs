@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use kvm_core::{Error, PoolName, Result, VmName};
+use kvm_core::{Bandwidth, Error, PoolName, Result, VmName};
 use kvm_vm::Start;
 use kvm_xml::rewrite::{Policy, policy};
 
@@ -24,6 +24,10 @@ pub struct CloneSpec {
     pub keep_passwords: bool,
     /// What happens to a machine that runs.
     pub running: WhileRunning,
+    /// Most bytes per second over all images.
+    pub limit: Bandwidth,
+    /// Whether what is under way is compressed where that helps.
+    pub compression: Compress,
     /// Whether the clone is started at once.
     pub start: Start,
 }
@@ -38,6 +42,8 @@ impl Default for CloneSpec {
             drop_hostdev: false,
             keep_passwords: false,
             running: WhileRunning::Snapshot,
+            limit: Bandwidth::UNLIMITED,
+            compression: Compress::Auto,
             start: Start::No,
         }
     }
@@ -51,6 +57,15 @@ impl CloneSpec {
         let password = if self.keep_passwords { policy::Password::Keep } else { policy::Password::Drop };
         Policy { mac, hostdev, password, ..Policy::CLONE }
     }
+}
+
+/// Whether what is under way is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compress {
+    /// Where a sample shows that it helps.
+    Auto,
+    /// Never.
+    Never,
 }
 
 /// What happens to a machine that runs while it is copied.

@@ -8,11 +8,15 @@ use serde_json::Value;
 
 mod image;
 mod release;
+mod transfer;
 mod variables;
+mod whole;
 
 pub(crate) use image::CopyImage;
 pub(crate) use release::ReleaseMoment;
+pub(crate) use transfer::TransferImage;
 pub(crate) use variables::CopyVariables;
+pub(crate) use whole::{Whole, document as whole_document};
 
 /// Both hosts of a copy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +43,7 @@ impl Ends {
 pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
     match name {
         CopyImage::NAME => read::<CopyImage>(name, data),
+        TransferImage::NAME => read::<TransferImage>(name, data),
         CopyVariables::NAME => read::<CopyVariables>(name, data),
         ReleaseMoment::NAME => read::<ReleaseMoment>(name, data),
         _ => kvm_vm::decode(name, data),

@@ -1,11 +1,11 @@
 //! What is true on both hosts when a copy is planned.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use kvm_core::{
     Bytes, Capabilities, CpuFit, Error, ErrorKind, Host, NetworkInfo, PoolInfo, Resource, Result, View, VmFilter,
-    VmSummary, VolumeInfo,
+    VmSummary,
 };
 use kvm_vm::{DiskGraph, disk_graph};
 use kvm_xml::Domain;
@@ -32,8 +32,8 @@ pub(crate) struct Survey<'a> {
     /// Files and interfaces that the document names and the target has.
     files: BTreeSet<String>,
     bridges: BTreeSet<String>,
-    /// What lies in the pools that take the images, by path.
-    pub(crate) volumes: BTreeMap<String, VolumeInfo>,
+    /// What lies in the pools that take the images.
+    pub(crate) volumes: BTreeSet<String>,
 }
 
 impl<'a> Survey<'a> {
@@ -53,7 +53,7 @@ impl<'a> Survey<'a> {
             secrets,
             files: BTreeSet::new(),
             bridges: BTreeSet::new(),
-            volumes: BTreeMap::new(),
+            volumes: BTreeSet::new(),
             source,
             target,
             here,
@@ -131,7 +131,7 @@ impl<'a> Survey<'a> {
     pub(crate) async fn look_into(&mut self, pool: &PoolInfo) -> Result<()> {
         self.target.storage.refresh_pool(&pool.name).await?;
         let volumes = self.target.storage.volumes(&pool.name).await?;
-        self.volumes.extend(volumes.into_iter().map(|volume| (volume.path.as_str().to_owned(), volume)));
+        self.volumes.extend(volumes.iter().filter_map(|volume| Some(volume.place()?.to_owned())));
         Ok(())
     }
 

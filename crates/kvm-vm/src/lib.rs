@@ -123,7 +123,7 @@ pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
 };
-pub use step::{at_peer, decode, reserve_volume};
+pub use step::{at_peer, copy_volume, decode, reserve_volume};
 pub use topology::{Plug, Topology, TopologyBridge, TopologyNetwork, TopologyNic, TopologyVm, topology};
 pub use volume::{
     Below, Compat, Download, Encrypted, ImageCheck, InUse, Lazy, Orphans, Preallocation, Qcow2Options, Sharing,

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::spec::VolumeRef;
+use crate::volume::Sharing;
 
 mod block_job;
 mod content;
@@ -119,6 +120,13 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
 #[must_use]
 pub fn reserve_volume(volume: VolumeRef, size: Bytes, document: &StorageVolume) -> Box<dyn Step> {
     Box::new(ReserveVolume { volume, size, document: document.to_xml() })
+}
+
+/// A step that makes a volume with what another one of the host holds, whole whatever that lies upon, and shares blocks
+/// where the file system can; it deletes the volume when it is taken back, unless that is used by then.
+#[must_use]
+pub fn copy_volume(from: VolumeRef, volume: VolumeRef, size: Bytes, document: &StorageVolume) -> Box<dyn Step> {
+    Box::new(CopyVolume { from, volume, size, document: document.to_xml(), sharing: Sharing::Auto })
 }
 
 /// A step of this engine that happens on another host than the one that the operation changes first.

@@ -1,18 +1,18 @@
-//! The content of an image.
+//! The content of an image, through libvirt.
 
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
-use kvm_core::{Blocks, Bytes, Error, ErrorKind, Host, Progress, Result, VolumeName};
+use kvm_core::{Bytes, Error, ErrorKind, Progress, Result};
 use kvm_vm::{VolumeRef, copy_content};
-use kvm_xml::value::Size;
-use kvm_xml::volume::{VolumeFormat, VolumeTarget};
 use kvm_xml::{Document as _, StorageVolume};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::whole::Whole;
 use super::{Ends, to_json, unless_gone};
 
-/// Fills a volume with what an image of the source holds.
+/// Fills a volume with what an image of the source holds, piece by piece through this program and both hosts' libvirt:
+/// the way where a host has no helper.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CopyImage {
     #[serde(flatten)]
@@ -21,58 +21,14 @@ pub(crate) struct CopyImage {
     pub(crate) to: VolumeRef,
     #[serde(rename = "size_bytes")]
     pub(crate) size: Bytes,
-    pub(crate) format: String,
-    /// Whether other images lie below it: then it is made whole first, beside itself.
-    pub(crate) is_overlay: bool,
+    /// Where other images lie below it: what is made of them first.
+    pub(crate) whole: Option<Whole>,
     /// The document of the volume that takes it.
     pub(crate) document: String,
 }
 
 impl CopyImage {
     pub(crate) const NAME: &'static str = "copy-image";
-
-    /// What an overlay is called once it is whole, on the source, until it has arrived.
-    fn whole(&self) -> Result<VolumeRef> {
-        let volume = VolumeName::parse(&format!("{}.kvm-manager-whole", self.to.volume.as_str()))?;
-        Ok(VolumeRef { pool: self.from.pool.clone(), volume })
-    }
-
-    async fn copy(&self, from: &VolumeRef, source: &Host, target: &Host, cx: &StepContext<'_>) -> Result<()> {
-        copy_content((source, from), (target, &self.to), cx).await
-    }
-
-    /// Makes the overlay whole and copies that.
-    async fn flatten(&self, source: &Host, target: &Host, cx: &StepContext<'_>) -> Result<()> {
-        let whole = self.whole()?;
-        let content = source.storage.content().ok_or_else(unreachable)?;
-        let format = self.format.parse().map_err(|_| {
-            Error::new(ErrorKind::Unsupported, format!("overlays of format {} are not made whole", self.format))
-        })?;
-        let document = StorageVolume {
-            name: Some(whole.volume.as_str().to_owned()),
-            capacity: Some(Size::from_bytes(self.size.get())),
-            allocation: Some(Size::from_bytes(0)),
-            target: Some(VolumeTarget {
-                format: Some(VolumeFormat { r#type: Some(format), ..VolumeFormat::default() }),
-                ..VolumeTarget::default()
-            }),
-            ..StorageVolume::default()
-        };
-        let from = (&self.from.pool, &self.from.volume);
-        content.copy(from, &whole.pool, &document, Blocks::Own).await?;
-        let copied = self.copy(&whole, source, target, cx).await;
-        let removed = self.forget_whole(source).await;
-        copied.and(removed)
-    }
-
-    /// Its name is one that only this step gives.
-    async fn forget_whole(&self, source: &Host) -> Result<()> {
-        if !self.is_overlay {
-            return Ok(());
-        }
-        let whole = self.whole()?;
-        unless_gone(source.storage.delete_volume(&whole.pool, &whole.volume).await)
-    }
 }
 
 #[async_trait]
@@ -102,15 +58,18 @@ impl Step for CopyImage {
         let (source, target) = self.ends.open(cx).await?;
         if cx.attempt == Attempt::Again {
             // Holes are not written, so what is there of an earlier attempt must go.
-            self.forget_whole(&source).await?;
             unless_gone(target.storage.delete_volume(&self.to.pool, &self.to.volume).await)?;
             let document = StorageVolume::from_xml(&self.document)
                 .map_err(|e| Error::new(ErrorKind::Corrupt, "the step's document cannot be read").with_source(e))?;
             target.storage.create_volume(&self.to.pool, &document).await?;
         }
-        match self.is_overlay {
-            true => self.flatten(&source, &target, cx).await?,
-            false => self.copy(&self.from, &source, &target, cx).await?,
+        match &self.whole {
+            Some(whole) => {
+                whole.make(&source).await?;
+                let copied = copy_content((&source, &whole.reference()), (&target, &self.to), cx).await;
+                copied.and(whole.forget(&source).await)?;
+            }
+            None => copy_content((&source, &self.from), (&target, &self.to), cx).await?,
         }
         // Only now the pool can see what it is. One that is busy looks by itself when it is no longer.
         if let Err(e) = target.storage.refresh_pool(&self.to.pool).await {
@@ -122,13 +81,9 @@ impl Step for CopyImage {
 
     /// What was copied goes with the volume that it is in.
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
-        if !self.is_overlay {
-            return Ok(());
+        match &self.whole {
+            Some(whole) => whole.forget(&cx.peer(&self.ends.source).await?).await,
+            None => Ok(()),
         }
-        self.forget_whole(&cx.peer(&self.ends.source).await?).await
     }
-}
-
-fn unreachable() -> Error {
-    Error::new(ErrorKind::Unsupported, "this host cannot reach into its volumes")
 }

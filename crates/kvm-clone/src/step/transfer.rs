@@ -1,0 +1,120 @@
+//! An image that goes from helper to helper.
+
+use async_trait::async_trait;
+use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
+use kvm_core::{Bytes, DiskPath, ErrorKind, Result};
+use kvm_vm::{VolumeRef, reserve_volume};
+use kvm_wire::{Compression, FileRef, Opening};
+use kvm_xml::StorageVolume;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::whole::Whole;
+use super::{Ends, to_json, unless_gone};
+use crate::transfer::{Pace, Transfer};
+
+/// What an image is called for as long as it is not whole; the helper's own.
+const PARTIAL: &str = ".partial";
+
+/// Copies an image beside its place, verifies it, and gives it its name: once that is there, it is whole.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TransferImage {
+    #[serde(flatten)]
+    pub(crate) ends: Ends,
+    pub(crate) from: VolumeRef,
+    pub(crate) path: DiskPath,
+    pub(crate) to: VolumeRef,
+    pub(crate) to_path: DiskPath,
+    #[serde(rename = "size_bytes")]
+    pub(crate) size: Bytes,
+    /// Where other images lie below it: what is made of them first.
+    pub(crate) whole: Option<Whole>,
+    /// Most bytes per second.
+    #[serde(rename = "limit_bytes_per_second")]
+    pub(crate) limit: Option<Bytes>,
+    pub(crate) is_compressed: bool,
+}
+
+impl TransferImage {
+    pub(crate) const NAME: &'static str = "transfer-image";
+
+    async fn transfer(&self, path: &DiskPath, cx: &StepContext<'_>) -> Result<()> {
+        let (source, target) = self.ends.open(cx).await?;
+        let compression = if self.is_compressed { Compression::Zstd } else { Compression::Off };
+        let transfer = Transfer {
+            source: &source,
+            from: file(path),
+            target: &target,
+            to: file(&self.to_path),
+            title: format!("copy {}", self.from),
+            compression,
+            pace: Pace::new(self.limit),
+        };
+        let opening = if cx.attempt == Attempt::Again { Opening::Resume } else { Opening::New };
+        transfer.carry_out(opening, cx).await
+    }
+}
+
+/// A file as the helper is told of it.
+fn file(path: &DiskPath) -> FileRef {
+    let (root, name) = path.as_str().rsplit_once('/').unwrap_or_default();
+    FileRef::new(if root.is_empty() { "/" } else { root }, name)
+}
+
+#[async_trait]
+impl Step for TransferImage {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("copy volume {} from {} to {}, {}", self.from, self.ends.source, self.to, self.size)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Conflict
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        let target = cx.peer(&self.ends.target).await?;
+        target.storage.refresh_pool(&self.to.pool).await?;
+        match target.storage.find_volume(&self.to.pool, &self.to.volume).await {
+            Ok(_) => Ok(Probe::Done),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Probe::Pending),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        match &self.whole {
+            Some(whole) => {
+                let source = cx.peer(&self.ends.source).await?;
+                let made = whole.make(&source).await?;
+                let copied = match made.host_path() {
+                    Ok(path) => self.transfer(path, cx).await,
+                    Err(e) => Err(e),
+                };
+                copied.and(whole.forget(&source).await)?;
+            }
+            None => self.transfer(&self.path, cx).await?,
+        }
+        cx.peer(&self.ends.target).await?.storage.refresh_pool(&self.to.pool).await
+    }
+
+    async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
+        if let Some(whole) = &self.whole {
+            whole.forget(&cx.peer(&self.ends.source).await?).await?;
+        }
+        let target = cx.peer(&self.ends.target).await?;
+        let partial = format!("{}{PARTIAL}", self.to_path);
+        unless_gone(target.transport.remove_file(partial.as_ref()).await)?;
+        target.storage.refresh_pool(&self.to.pool).await?;
+        // As for any volume that an operation made: it stays where it is in use by now.
+        let made = reserve_volume(self.to.clone(), self.size, &StorageVolume::default());
+        made.undo(&StepContext { host: &target, ..*cx }).await
+    }
+}

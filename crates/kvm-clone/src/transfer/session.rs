@@ -1,0 +1,132 @@
+//! A conversation with the helper on a host.
+
+use kvm_core::text::printable_within;
+use kvm_core::{ByteStream, Error, ErrorKind, Host, Resource, Result};
+use kvm_wire::{Cause, FailureKind, FileRef, Frame, Header, Reply, Request, VERSION, WireError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
+
+/// So much of what a helper says is shown.
+const SHOWN: usize = 300;
+/// What is read ahead of the stream at most; a block is read in one piece.
+const AHEAD: usize = 64 << 10;
+
+/// An open conversation, after the greeting.
+pub(crate) struct Session {
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+}
+
+/// What the helper says.
+pub(crate) struct Input(BufReader<ReadHalf<Box<dyn ByteStream>>>);
+
+/// What the helper hears.
+pub(crate) struct Output(WriteHalf<Box<dyn ByteStream>>);
+
+impl Session {
+    /// Starts the helper on a host. `Unsupported` when the host has none, or one that speaks another version.
+    pub(crate) async fn open(host: &Host) -> Result<Self> {
+        let (reader, writer) = tokio::io::split(helper(host).await?);
+        let mut session = Self { input: Input(BufReader::with_capacity(AHEAD, reader)), output: Output(writer) };
+        match session.ask(&Request::Hello { version: VERSION }, &mut |_, _| ()).await? {
+            Reply::Hello { version: VERSION, .. } => Ok(session),
+            Reply::Hello { version, program, .. } => {
+                let program = printable_within(&program, SHOWN).to_string();
+                Err(Error::new(ErrorKind::Unsupported, format!("{program} speaks version {version}, not {VERSION}")))
+            }
+            other => Err(super::unexpected(&other)),
+        }
+    }
+
+    /// Asks, and waits for the answer; `progress` hears how much of how much is done.
+    pub(crate) async fn ask(
+        &mut self,
+        request: &Request,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Reply> {
+        self.output.say(request).await?;
+        self.input.reply(progress).await
+    }
+}
+
+async fn helper(_: &Host) -> Result<Box<dyn ByteStream>> {
+    Err(Error::new(ErrorKind::Unsupported, "this host has no helper"))
+}
+
+impl Input {
+    /// The next frame.
+    pub(crate) async fn frame(&mut self) -> Result<Frame> {
+        let mut header = [0; Header::SIZE];
+        self.0.read_exact(&mut header).await.map_err(lost)?;
+        let header = Header::decode(header).map_err(damaged)?;
+        let mut payload = Vec::with_capacity(header.length());
+        (&mut self.0).take(header.length() as u64).read_to_end(&mut payload).await.map_err(lost)?;
+        if payload.len() < header.length() {
+            return Err(lost(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Frame::new(header.kind(), payload).map_err(damaged)
+    }
+
+    /// The next message that is no progress. An error of the helper is one here.
+    pub(crate) async fn reply(&mut self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Reply> {
+        loop {
+            match self.frame().await?.as_reply().map_err(damaged)? {
+                Reply::Progress { done, total } => progress(done, total),
+                Reply::Error { kind, message, file, cause } => return Err(failure(kind, &message, file, cause)),
+                other => return Ok(other),
+            }
+        }
+    }
+}
+
+impl Output {
+    pub(crate) async fn say(&mut self, request: &Request) -> Result<()> {
+        self.pass(&Frame::request(request).map_err(damaged)?).await?;
+        self.0.flush().await.map_err(lost)
+    }
+
+    /// Passes a frame on as it is.
+    pub(crate) async fn pass(&mut self, frame: &Frame) -> Result<()> {
+        self.0.write_all(&frame.header().encode()).await.map_err(lost)?;
+        self.0.write_all(frame.payload()).await.map_err(lost)
+    }
+}
+
+fn lost(e: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the connection to the helper on the host was lost").with_source(e)
+}
+
+fn damaged(e: WireError) -> Error {
+    Error::new(ErrorKind::Corrupt, "what came from the helper on the host cannot be read").with_source(e)
+}
+
+/// An error of the helper as one of ours.
+pub(crate) fn failure(kind: FailureKind, message: &str, file: Option<FileRef>, cause: Option<Cause>) -> Error {
+    let kind = match kind {
+        FailureKind::AlreadyExists => ErrorKind::AlreadyExists,
+        FailureKind::Busy => ErrorKind::Busy,
+        FailureKind::Corrupt => ErrorKind::Corrupt,
+        FailureKind::Denied => ErrorKind::Denied,
+        FailureKind::Internal => ErrorKind::Internal,
+        FailureKind::InvalidInput => ErrorKind::InvalidInput,
+        FailureKind::InvalidState => ErrorKind::InvalidState,
+        FailureKind::NoSpace => ErrorKind::NoSpace,
+        FailureKind::NotFound => ErrorKind::NotFound,
+        FailureKind::Unsupported => ErrorKind::Unsupported,
+    };
+    let error = Error::new(kind, printable_within(message, SHOWN).to_string());
+    let error = match file {
+        Some(file) => error.on(Resource::File(format!("{}/{}", file.root.trim_end_matches('/'), file.name))),
+        None => error,
+    };
+    match cause {
+        Some(Cause::Changed) => error.with_detail("somebody writes to it: shut the VM down, or copy it while it runs"),
+        Some(Cause::InUse) => error.with_detail("another process, such as QEMU, has it open for writing"),
+        Some(Cause::Held { holder }) => {
+            let owner = printable_within(&holder.owner, SHOWN).to_string();
+            error.with_detail(format!("held by {owner}, process {}", holder.pid))
+        }
+        Some(Cause::Block { offset }) => error.with_detail(format!("the block at {offset}")),
+        Some(Cause::Differs { expected, found }) => error.with_detail(format!("expected {expected}, found {found}")),
+        None => error,
+    }
+}
