@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kvm_lab::{Ended, Kvmctl, LabHost, eventually, moment_passes, on_a_host_within};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A guest boots in seconds, and in half a minute on a busy machine without hardware acceleration.
 const BOOT: Duration = Duration::from_secs(180);
@@ -158,6 +158,65 @@ impl<'a> Guest<'a> {
     }
 }
 
+// The middle of a snapshot, done by hand: QEMU is in new overlays, and libvirt has heard nothing of it.
+impl Guest<'_> {
+    /// What QEMU answers.
+    async fn qemu(&self, command: &str, arguments: Value) -> Value {
+        let request = json!({ "execute": command, "arguments": arguments }).to_string();
+        let answer = self.host.virsh(&["qemu-monitor-command", &self.vm, &request]).await;
+        let mut answer: Value = serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{command}: {e}: {answer}"));
+        assert!(answer["error"].is_null(), "{command}: {answer}");
+        answer["return"].take()
+    }
+
+    /// The files that QEMU has open.
+    async fn opened(&self) -> Vec<String> {
+        let nodes = self.qemu("query-named-block-nodes", json!({ "flat": true })).await;
+        let file = |node: &Value| node["file"].as_str().unwrap_or_default().to_owned();
+        nodes.as_array().map(|nodes| nodes.iter().map(file).collect()).unwrap_or_default()
+    }
+
+    /// Begins to take a snapshot, and kills libvirtd before anything of it has happened: its QEMU does not answer.
+    async fn begin_in_vain(&self, take: &[&str]) {
+        let signal = async |signal: &str| {
+            let kill = format!("kill -s {signal} \"$(cat /run/libvirt/qemu/{}.pid)\"", self.vm);
+            self.host.exec(&["sh", "-c", &kill]).await.succeeded();
+        };
+        signal("STOP").await;
+        let running = self.kvmctl.start(take);
+        let begun = async || (!self.open().await.is_empty()).then_some(());
+        eventually(BOOT, "an operation that has begun", begun).await;
+        self.host.fault(&["kill", "libvirtd"]).await;
+        signal("CONT").await;
+        self.host.fault(&["start", "libvirtd"]).await;
+        let ended = running.ended().await;
+        assert_eq!(ended.code, Some(UNAVAILABLE), "{ended}");
+        assert_eq!(self.opened().await.iter().filter(|file| file.contains(".taken.")).count(), 0);
+    }
+
+    /// Does to QEMU what libvirt does, with the names that libvirt gives, up to the moment before it writes that down.
+    async fn go_on_unnoticed(&self) {
+        let nodes = self.qemu("query-named-block-nodes", json!({ "flat": true })).await;
+        let mut actions = Vec::new();
+        for (number, (disk, image)) in ["vda", "vdb"].into_iter().zip(&self.images).enumerate() {
+            let is_image = |node: &&Value| node["file"] == **image && node["drv"] == "qcow2";
+            let node = nodes.as_array().and_then(|nodes| nodes.iter().find(is_image)).map(|node| &node["node-name"]);
+            let node = node.unwrap_or_else(|| panic!("QEMU has {image} not open: {nodes}"));
+            let overlay = format!("/var/lib/libvirt/images/{}-{disk}.taken.qcow2", self.vm);
+            let make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image, &overlay];
+            self.host.exec(&make).await.succeeded();
+            self.host.exec(&["chown", "libvirt-qemu:", &overlay]).await.succeeded();
+            let (file, format) = (format!("libvirt-{}-storage", number + 3), format!("libvirt-{}-format", number + 3));
+            self.qemu("blockdev-add", json!({ "driver": "file", "filename": overlay, "node-name": file })).await;
+            let format_node = json!({ "driver": "qcow2", "file": file, "node-name": format, "backing": null });
+            self.qemu("blockdev-add", format_node).await;
+            actions.push(json!({ "type": "blockdev-snapshot", "data": { "node": node, "overlay": format } }));
+        }
+        self.qemu("transaction", json!({ "actions": actions })).await;
+        assert_eq!(self.images_now().await, self.images, "libvirt has noticed");
+    }
+}
+
 /// How an interrupted operation is dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -267,6 +326,40 @@ fn an_external_snapshot_with_memory_whose_libvirtd_is_killed_is_taken_or_can_be_
         let interrupted = interrupt_taking(&guest, Fault::KillLibvirtd, &MOMENTS).await;
         // Else the moments were badly chosen, and nothing was proved.
         assert!(interrupted > 0, "no moment was right");
+        delete(guest).await;
+        host.assert_as(&before).await;
+    });
+}
+
+#[test]
+fn a_guest_in_overlays_that_libvirt_does_not_know_comes_back_with_what_it_wrote() {
+    on_a_host_within(LIMIT, async |host| {
+        let before = host.stock().await;
+        let guest = Guest::boot(host, host.kvmctl(), "stray").await;
+        let (kvmctl, vm) = (&guest.kvmctl, &guest.vm);
+        let take = ["snap", "create", vm, "taken", "--external", "--disk-only"];
+        for way in WAYS {
+            guest.begin_in_vain(&take).await;
+            guest.go_on_unnoticed().await;
+            let since = guest.sh("pat write /dev/vdb 32 64 since; sync; pat sum /dev/vdb 32 64").await;
+            guest.repair(way).await;
+            guest.assert_whole().await;
+            if way == Way::Undo {
+                assert_eq!((guest.snapshots().await, guest.images_now().await), (Vec::new(), guest.images.clone()));
+                let opened = guest.opened().await;
+                assert!(opened.iter().all(|file| guest.images.contains(file)), "{opened:?}");
+                // libvirt can take the same one now, with the very names that were taken.
+                kvmctl.ok(&take).await;
+            }
+            assert_eq!(guest.snapshots().await, ["taken"]);
+            kvmctl.ok(&["snap", "delete", vm, "taken", "--yes"]).await;
+            assert_eq!(guest.images_now().await, guest.images);
+            kvmctl.ok(&["vm", "power-off", vm]).await;
+            kvmctl.ok(&["vm", "start", vm]).await;
+            guest.sh("echo remembered > /run/word").await;
+            assert_eq!(guest.sh("pat sum /dev/vdb 32 64").await, since);
+            guest.assert_whole().await;
+        }
         delete(guest).await;
         host.assert_as(&before).await;
     });

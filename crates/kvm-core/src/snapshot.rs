@@ -1,5 +1,6 @@
 //! Snapshots: a machine as it was at one moment, to which it can go back.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use kvm_xml::value::DiskName;
 use kvm_xml::{Domain, DomainSnapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::{Description, DiskPath, Error, Result, SnapshotName, VmId, VmState};
+use crate::{BlockJob, Description, DiskPath, Error, Result, SnapshotName, VmId, VmState};
 
 /// Snapshots of machines.
 ///
@@ -47,6 +48,22 @@ pub trait Snapshots: fmt::Debug + Send + Sync {
     /// branches begin, that has children in a branch that the machine is not in, or whose parent is internal; or an internal one of
     /// a running machine that goes on in another image by now.
     async fn delete(&self, vm: &VmId, name: &SnapshotName, what: Remove) -> Result<()>;
+
+    /// Lists the images that the process of a running machine has open, those below others as well.
+    ///
+    /// The documents say that, too, unless the hypervisor died while it changed them. Ask only then: libvirt marks a
+    /// machine whose process was asked directly. `InvalidState` when the machine is off; `Busy` while the hypervisor is
+    /// at work on it, after which the documents may say something else; `Unsupported` when the backend cannot ask.
+    async fn open_images(&self, vm: &VmId) -> Result<BTreeSet<DiskPath>>;
+
+    /// Takes a running machine out of an overlay that its document does not name: one into which a snapshot has put it
+    /// whose hypervisor died before it wrote that down. What the guest wrote there goes into the image below, in which
+    /// the machine goes on, as its document says.
+    ///
+    /// Does what can be done now and says what is under way; to be called again until that is `None`: the machine does not
+    /// have the overlay open. `InvalidState` when the document does name the overlay, or its image is not the one below
+    /// it, or the merge failed: the machine stays where it is then. Else as [`open_images`](Self::open_images).
+    async fn leave_overlay(&self, vm: &VmId, overlay: &DiskPath) -> Result<Option<BlockJob>>;
 }
 
 /// What a new snapshot is to be like.

@@ -64,6 +64,7 @@ mod lane;
 mod libvirt;
 mod machine;
 mod migration;
+mod monitor;
 mod network;
 mod pool;
 mod power;

@@ -1,12 +1,12 @@
 //! Snapshots.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_core::{
-    AfterRevert, Clock as _, DiskPath, ErrorKind, Quiesce, Remove, Resource, Result, Revert, Risk, SnapshotInfo,
-    SnapshotName, SnapshotPlace, SnapshotSpec, Snapshots, SystemClock, VmId,
+    AfterRevert, BlockJob, Clock as _, DiskPath, ErrorKind, Quiesce, Remove, Resource, Result, Revert, Risk,
+    SnapshotInfo, SnapshotName, SnapshotPlace, SnapshotSpec, Snapshots, SystemClock, VmId,
 };
 use kvm_xml::{Document as _, Domain, DomainSnapshot};
 use virt::domain_snapshot::DomainSnapshot as Handle;
@@ -17,6 +17,8 @@ use crate::error::{LibvirtError, optional};
 use crate::libvirt::{Libvirt, vm_resource};
 use crate::machine::Machine;
 use crate::task::{Failure, Task};
+
+mod stray;
 
 /// libvirt names the overlay of a revert by the second in which it is made, and refuses the name of the one before.
 const NEXT_NAME: Duration = Duration::from_millis(1100);
@@ -90,6 +92,16 @@ impl Snapshots for Libvirt {
             snapshot.delete(flags).map_err(|e| not_possible(task, e.into()))
         })
         .await
+    }
+
+    async fn open_images(&self, vm: &VmId) -> Result<BTreeSet<DiskPath>> {
+        let vm = *vm;
+        self.ask("look at the open images of", vm_resource(&vm), move |task| stray::open_images(task, &vm)).await
+    }
+
+    async fn leave_overlay(&self, vm: &VmId, overlay: &DiskPath) -> Result<Option<BlockJob>> {
+        let (vm, overlay) = (*vm, overlay.clone());
+        self.work("take out of an overlay", vm_resource(&vm), move |task| stray::leave(task, &vm, &overlay)).await
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Work that begins now, at the speed of one without a limit.
+    pub(crate) fn new(kind: BlockJobKind, work: u64, image: Option<&str>, now: Timestamp) -> Self {
+        Self { kind, image: image.map(str::to_owned), began: now, total: Bytes::new(work.max(1)), speed: SPEED }
+    }
+
     fn done(&self, now: Timestamp) -> Bytes {
         let done = elapsed(self.began, now).as_millis().saturating_mul(u128::from(self.speed.get())) / 1000;
         Bytes::new(u64::try_from(done).unwrap_or(u64::MAX)).min(self.total)
@@ -43,7 +48,7 @@ impl Job {
         self.done(now) == self.total
     }
 
-    fn info(&self, now: Timestamp) -> BlockJob {
+    pub(crate) fn info(&self, now: Timestamp) -> BlockJob {
         let ready = self.kind != BlockJobKind::Pull && self.has_copied(now);
         BlockJob { kind: self.kind, done: self.done(now), total: self.total, ready }
     }
@@ -201,7 +206,7 @@ impl World {
         now: Timestamp,
     ) -> Result<()> {
         let speed = speed.bytes_per_second().unwrap_or(SPEED);
-        let job = Job { kind, image: image.map(str::to_owned), began: now, total: Bytes::new(work.max(1)), speed };
+        let job = Job { speed, ..Job::new(kind, work, image, now) };
         let machine = self.machine_mut(vm)?;
         machine.running_mut()?.jobs.insert(disk.as_str().to_owned(), job);
         let word = match kind {

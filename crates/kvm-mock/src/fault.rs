@@ -100,6 +100,10 @@ methods! {
     RevertSnapshot = "revert_snapshot";
     /// `Snapshots::delete`.
     DeleteSnapshot = "delete_snapshot";
+    /// `Snapshots::open_images`.
+    OpenImages = "open_images";
+    /// `Snapshots::leave_overlay`.
+    LeaveOverlay = "leave_overlay";
     /// `Checkpoints::list`.
     ListCheckpoints = "list_checkpoints";
     /// `Checkpoints::create`.

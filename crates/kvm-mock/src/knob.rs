@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kvm_core::{
-    Bytes, CheckpointSpec, Dial, Error, ErrorKind, Existing, HostDeviceName, PowerAction, Resource, Result,
+    Bytes, CheckpointSpec, Dial, Error, ErrorKind, Existing, HostDeviceName, Overlay, PowerAction, Resource, Result,
     SnapshotName, VmId,
 };
 use kvm_xml::{Document as _, Domain, NodeDevice};
@@ -165,6 +165,12 @@ impl Mock {
     /// Adds a checkpoint record after the others. `NotFound`.
     pub fn plant_checkpoint(&self, id: &VmId, name: &SnapshotName) -> Result<()> {
         self.0.with(Access::Change, |world, now| world.checkpoint(id, &CheckpointSpec::new(name.clone()), now))
+    }
+
+    /// Has a running machine go on in a new overlay that its documents do not name, as when a hypervisor dies in the middle
+    /// of a snapshot. `NotFound`, `InvalidState` when it is off.
+    pub fn stray(&self, id: &VmId, into: &Overlay) -> Result<()> {
+        self.0.with(Access::Change, |world, _| world.stray(id, into))
     }
 
     /// All files of the host, by path: volumes, firmware variables, TPM states, saved states and what was written

@@ -30,7 +30,7 @@ use crate::block_job::Job;
 use crate::checkpoint::Checkpoint;
 use crate::clock::{elapsed, later};
 use crate::document;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Stray};
 
 /// A machine: its documents, its power state, and the guest inside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ pub(crate) struct Live {
     /// What is under way on disks, by their targets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) jobs: BTreeMap<String, Job>,
+    /// Overlays that the process is in and the document does not name, by the targets of their disks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) strays: BTreeMap<String, Stray>,
     /// What the agent holds until the guest boots again.
     #[serde(default)]
     agent: AgentSession,
@@ -543,6 +546,7 @@ impl Live {
             task: None,
             unplugging: Vec::new(),
             jobs: BTreeMap::new(),
+            strays: BTreeMap::new(),
             agent: AgentSession::default(),
         }
     }

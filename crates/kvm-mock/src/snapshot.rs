@@ -1,9 +1,12 @@
 //! Snapshots: records, what the images hold for them, and memory that was kept.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    Error, ErrorKind, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName, SnapshotSpec, Snapshots, VmId,
+    BlockJob, DiskPath, Error, ErrorKind, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName, SnapshotSpec,
+    Snapshots, VmId,
 };
 use kvm_xml::snapshot::{SnapshotDisk, SnapshotDisks, SnapshotState};
 use kvm_xml::{Document as _, Domain, DomainSnapshot};
@@ -18,7 +21,10 @@ use crate::world::World;
 
 mod delete;
 mod revert;
+mod stray;
 mod take;
+
+pub(crate) use stray::Stray;
 
 /// A snapshot of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +73,14 @@ impl Snapshots for Mock {
 
     async fn delete(&self, vm: &VmId, name: &SnapshotName, what: Remove) -> Result<()> {
         self.change(Method::DeleteSnapshot, vm, |world, _| world.delete_snapshot(vm, name, what)).await
+    }
+
+    async fn open_images(&self, vm: &VmId) -> Result<BTreeSet<DiskPath>> {
+        self.read(Method::OpenImages, vm, |world, _| world.open_images(vm)).await
+    }
+
+    async fn leave_overlay(&self, vm: &VmId, overlay: &DiskPath) -> Result<Option<BlockJob>> {
+        self.change(Method::LeaveOverlay, vm, |world, now| world.leave_overlay(vm, overlay, now)).await
     }
 }
 

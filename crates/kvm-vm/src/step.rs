@@ -28,6 +28,7 @@ mod power;
 mod relocate;
 mod secret;
 mod snapshot;
+mod stray;
 mod volume;
 
 pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubject};

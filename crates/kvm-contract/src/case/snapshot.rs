@@ -1,5 +1,7 @@
 //! Snapshots.
 
+use std::collections::BTreeSet;
+
 use kvm_core::{
     AfterRevert, Description, DiskPath, ErrorKind, Overlay, PowerAction, Quiesce, Remove, Result as CoreResult, Revert,
     Risk, SnapshotInfo, SnapshotKind, SnapshotPlace, SnapshotSpec, Snapshots, View, VmId, VmNotes, VmState, VolumeInfo,
@@ -316,6 +318,44 @@ cases! { CASES in "snapshots" on Cx;
         facet(cx)?.delete(&id, &cx.snapshot_name("first")?, Remove::Record).await?;
         same("snapshots", facet(cx)?.list(&id).await?, vec![])?;
         same("image", image(cx, &id).await?, overlay)
+    }
+
+    /// A running machine has the image open that it writes to, and those below.
+    async fn a_running_machine_has_its_images_open(cx) {
+        let (id, disk) = cx.with_disk("a").await?;
+        cx.power(&id, PowerAction::Start).await?;
+        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.path.clone()]))?;
+        let overlay = take_external(cx, &id, &disk, "first").await?;
+        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.path, overlay]))
+    }
+
+    /// An overlay that a machine does not have open needs not be left.
+    async fn an_overlay_that_is_not_open_is_left_already(cx) {
+        let (id, disk) = cx.with_disk("a").await?;
+        cx.power(&id, PowerAction::Start).await?;
+        same("what is under way", facet(cx)?.leave_overlay(&id, &beside(&disk, "absent")?).await?, None)?;
+        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.path]))
+    }
+
+    /// A machine stays in the overlays that its document names.
+    async fn an_overlay_of_the_document_is_not_left(cx) {
+        let (id, disk) = cx.with_disk("a").await?;
+        cx.power(&id, PowerAction::Start).await?;
+        let overlays = [take_external(cx, &id, &disk, "first").await?, take_external(cx, &id, &disk, "second").await?];
+        for overlay in &overlays {
+            refused(facet(cx)?.leave_overlay(&id, overlay).await, ErrorKind::InvalidState)?;
+        }
+        same("image", image(cx, &id).await?, overlays[1].clone())
+    }
+
+    /// What is off, or not there, has nothing open.
+    async fn what_is_off_has_no_images_open(cx) {
+        let (id, disk) = cx.with_disk("a").await?;
+        let (absent, overlay) = (cx.id("absent"), beside(&disk, "first")?);
+        refused(facet(cx)?.open_images(&id).await.map(drop), ErrorKind::InvalidState)?;
+        refused(facet(cx)?.leave_overlay(&id, &overlay).await, ErrorKind::InvalidState)?;
+        refused(facet(cx)?.open_images(&absent).await.map(drop), ErrorKind::NotFound)?;
+        refused(facet(cx)?.leave_overlay(&absent, &overlay).await, ErrorKind::NotFound)
     }
 }
 

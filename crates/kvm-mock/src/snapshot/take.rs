@@ -106,16 +106,22 @@ impl World {
 
     /// Lets a disk of the machine go on in a new overlay at this path.
     pub(super) fn overlay(&mut self, vm: &VmId, target: &str, path: &str) -> Result<()> {
-        let disks = document::disks(self.machine(vm)?.current());
-        let image = disks.into_iter().find(|disk| disk.target == target).and_then(|disk| disk.path);
-        let image = image.ok_or_else(|| Error::internal(format!("disk {target} has no image")))?;
-        let capacity = image::probe(self.files.get(&image).ok_or_else(|| no_image(&image))?).capacity;
-        self.files.insert(path.to_owned(), image::qcow2(capacity, Some(&image)).reserving(QCOW2_OVERHEAD));
+        self.new_overlay(vm, target, path)?;
         let machine = self.machine_mut(vm)?;
         let live = machine.live.iter_mut().map(|live| &mut live.document);
         for document in live.chain([&mut machine.config]) {
             point(document, target, path);
         }
+        Ok(())
+    }
+
+    /// Makes an overlay of the image that a disk of the machine has.
+    pub(super) fn new_overlay(&mut self, vm: &VmId, target: &str, path: &str) -> Result<()> {
+        let disks = document::disks(self.machine(vm)?.current());
+        let image = disks.into_iter().find(|disk| disk.target == target).and_then(|disk| disk.path);
+        let image = image.ok_or_else(|| Error::internal(format!("disk {target} has no image")))?;
+        let capacity = image::probe(self.files.get(&image).ok_or_else(|| no_image(&image))?).capacity;
+        self.files.insert(path.to_owned(), image::qcow2(capacity, Some(&image)).reserving(QCOW2_OVERHEAD));
         Ok(())
     }
 }

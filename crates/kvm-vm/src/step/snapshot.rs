@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
 use kvm_core::{
-    DiskPath, Error, ErrorKind, Host, Overlay, PoolName, Progress, Remove, Resource, Result, Revert, SnapshotInfo,
-    SnapshotName, SnapshotPlace, SnapshotSpec, View, VmId, VmName, VmRef, VmState,
+    DiskPath, Error, ErrorKind, Host, PoolName, Progress, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName,
+    SnapshotPlace, SnapshotSpec, View, VmId, VmName, VmRef, VmState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::interrupted::{Merge, Merged, remove, volume};
+use super::interrupted::{Merge, Merged, remove};
+use super::stray::Stray;
 use super::{to_json, unless_gone};
 use crate::snapshot::snapshots;
 
@@ -38,21 +39,29 @@ impl CreateSnapshot {
         is_described && theirs.eq(overlays)
     }
 
-    /// Removes the file with the memory of an attempt that did not come to the disks: nobody opens it then.
-    async fn clear(&self, cx: &StepContext<'_>) -> Result<()> {
-        let SnapshotPlace::External { overlays, memory } = &self.spec.place else { return Ok(()) };
-        for Overlay { path, .. } in overlays {
-            if volume(cx, path).await?.is_some() {
-                let memory = memory.as_ref().map_or_else(String::new, |memory| format!(", and so does {memory}"));
-                let message = format!("{path} stays{memory}: nobody can see whether {} writes to it", self.name);
-                cx.reporter.report(&Progress::Warning { message });
-                return Ok(());
+    /// Looks for the snapshot where an attempt may have come to something; what files that left is cleared away when
+    /// there is none.
+    async fn find_or_clear(&self, cx: &StepContext<'_>) -> Result<Option<SnapshotInfo>> {
+        if let Some(found) = find(cx, &self.id, &self.spec.name).await? {
+            return Ok(Some(found));
+        }
+        let has_looked = look_again(cx, &self.pools).await && !self.pools.is_empty();
+        let SnapshotPlace::External { overlays, memory } = &self.spec.place else { return Ok(None) };
+        let stray = Stray { id: &self.id, name: &self.name, overlays, memory: memory.as_ref() };
+        let mut opened = None;
+        // Where nothing has come of it nobody needs to ask, which the hypervisor would mark the machine for.
+        if !has_looked || stray.any_is_there(cx).await? {
+            opened = stray.opened(cx).await?;
+            // The hypervisor may have been at work on it still.
+            if let Some(found) = find(cx, &self.id, &self.spec.name).await? {
+                return Ok(Some(found));
             }
         }
-        match memory {
-            Some(memory) => remove(cx, memory).await,
-            None => Ok(()),
+        let left = stray.leave(cx, opened.as_ref()).await?;
+        if !left.is_empty() {
+            look_again(cx, &self.pools).await;
         }
+        stray.remove(cx, &left).await.map(|()| None)
     }
 }
 
@@ -81,8 +90,9 @@ impl Step for CreateSnapshot {
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
         // What came or went behind the back of a pool would else be in the way.
         look_again(cx, &self.pools).await;
-        if cx.attempt == Attempt::Again && find(cx, &self.id, &self.spec.name).await?.is_none() {
-            self.clear(cx).await?;
+        if cx.attempt == Attempt::Again && self.find_or_clear(cx).await?.is_some() {
+            look_again(cx, &self.pools).await;
+            return Ok(());
         }
         snapshots(cx.host)?.create(&self.id, &self.spec).await?;
         look_again(cx, &self.pools).await;
@@ -90,10 +100,7 @@ impl Step for CreateSnapshot {
     }
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
-        let Some(found) = find(cx, &self.id, &self.spec.name).await? else {
-            look_again(cx, &self.pools).await;
-            return self.clear(cx).await;
-        };
+        let Some(found) = self.find_or_clear(cx).await? else { return Ok(()) };
         if !self.made(&found) {
             let message = format!(
                 "snapshot {} of {} stays: it is not the one that this operation made",
@@ -283,14 +290,17 @@ async fn find(cx: &StepContext<'_>, id: &VmId, name: &SnapshotName) -> Result<Op
     }
 }
 
-/// Has pools see the files that came and went. Not worth failing for: the snapshot is what it is.
-async fn look_again(cx: &StepContext<'_>, pools: &[PoolName]) {
+/// Has pools see the files that came and went. Not worth failing for: the snapshot is what it is. Whether all did.
+async fn look_again(cx: &StepContext<'_>, pools: &[PoolName]) -> bool {
+    let mut all = true;
     for pool in pools {
         if let Err(e) = cx.host.storage.refresh_pool(pool).await {
             let message = format!("pool {pool} could not look again: {e}");
             cx.reporter.report(&Progress::Warning { message });
+            all = false;
         }
     }
+    all
 }
 
 fn resource(vm: &VmName, name: &SnapshotName) -> Resource {

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Bench, catalogue, context, said};
 
+mod stray;
+
 fn name(text: &str) -> SnapshotName {
     text.parse().unwrap()
 }
