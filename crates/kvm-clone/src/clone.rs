@@ -194,7 +194,7 @@ impl Route {
             return Ok(Self::SameHost);
         }
         for host in [survey.source, survey.target] {
-            match Session::open(host).await {
+            match Session::open(&*host.transport).await {
                 Ok(_) => {}
                 Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => return Err(e),
                 Err(e) => return Ok(Self::Libvirt { why: e.message().to_owned() }),

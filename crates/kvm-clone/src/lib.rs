@@ -20,3 +20,4 @@ mod transfer;
 pub use clone::{ClonePlan, plan_clone};
 pub use spec::{CloneSpec, Compress, UplinkMap, WhileRunning};
 pub use step::decode;
+pub use transfer::{ImageTransfer, Transferred, Watch};

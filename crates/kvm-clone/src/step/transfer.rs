@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, ErrorKind, Result};
 use kvm_vm::{VolumeRef, reserve_volume};
-use kvm_wire::{Compression, FileRef, Opening};
 use kvm_xml::StorageVolume;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::whole::Whole;
 use super::{Ends, to_json, unless_gone};
-use crate::transfer::{Pace, Transfer};
+use crate::spec::Compress;
+use crate::transfer::{ImageTransfer, Watch};
 
 /// What an image is called for as long as it is not whole; the helper's own.
 const PARTIAL: &str = ".partial";
@@ -40,25 +40,18 @@ impl TransferImage {
 
     async fn transfer(&self, path: &DiskPath, cx: &StepContext<'_>) -> Result<()> {
         let (source, target) = self.ends.open(cx).await?;
-        let compression = if self.is_compressed { Compression::Zstd } else { Compression::Off };
-        let transfer = Transfer {
-            source: &source,
-            from: file(path),
-            target: &target,
-            to: file(&self.to_path),
-            title: format!("copy {}", self.from),
-            compression,
-            pace: Pace::new(self.limit),
+        let transfer = ImageTransfer {
+            source: &*source.transport,
+            from: path,
+            target: &*target.transport,
+            to: &self.to_path,
+            limit: self.limit,
+            compression: if self.is_compressed { Compress::Auto } else { Compress::Never },
+            resume: cx.attempt == Attempt::Again,
         };
-        let opening = if cx.attempt == Attempt::Again { Opening::Resume } else { Opening::New };
-        transfer.carry_out(opening, cx).await
+        let title = format!("copy {}", self.from);
+        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel }).await.map(drop)
     }
-}
-
-/// A file as the helper is told of it.
-fn file(path: &DiskPath) -> FileRef {
-    let (root, name) = path.as_str().rsplit_once('/').unwrap_or_default();
-    FileRef::new(if root.is_empty() { "/" } else { root }, name)
 }
 
 #[async_trait]

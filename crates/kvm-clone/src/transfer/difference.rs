@@ -11,14 +11,13 @@ const AT_A_TIME: usize = 256;
 /// Has both sides compute the digests of their images, and finds what of the source's the target has not.
 ///
 /// Gives the digest of the source's whole image, and the parts that differ, in order.
-pub(crate) async fn difference(
+pub(super) async fn difference(
     source: &mut Session,
     scan_source: &Request,
     target: &mut Session,
     scan_target: &Request,
 ) -> Result<(Digest, Vec<Span>)> {
-    let (mut nothing, mut neither) = (|_, _| (), |_, _| ());
-    let (here, there) = tokio::try_join!(source.ask(scan_source, &mut nothing), target.ask(scan_target, &mut neither))?;
+    let (here, there) = tokio::try_join!(source.ask(scan_source), target.ask(scan_target))?;
     let (Reply::Scanned { root, length, .. }, Reply::Scanned { root: other, length: other_length, .. }) =
         (&here, &there)
     else {

@@ -11,7 +11,7 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// Keeps what is sent within a limit. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     /// Bytes per second.
     rate: Option<u64>,
     /// When what was sent so far has had its time.
@@ -19,12 +19,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(limit: Option<Bytes>) -> Self {
+    pub(super) fn new(limit: Option<Bytes>) -> Self {
         Self { rate: limit.map(|rate| rate.get().max(1)), due: Arc::default() }
     }
 
     /// Waits until so much more may be sent.
-    pub(crate) async fn wait(&self, bytes: u64, clock: &dyn Clock) {
+    pub(super) async fn wait(&self, bytes: u64, clock: &dyn Clock) {
         let Some(rate) = self.rate else { return };
         let now = Instant::now();
         let time = Duration::from_secs_f64(bytes as f64 / rate as f64);

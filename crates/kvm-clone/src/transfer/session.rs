@@ -1,7 +1,7 @@
 //! A conversation with the helper on a host.
 
 use kvm_core::text::printable_within;
-use kvm_core::{ByteStream, Error, ErrorKind, Host, Resource, Result};
+use kvm_core::{ByteStream, Error, ErrorKind, Resource, Result, Transport};
 use kvm_wire::{Cause, FailureKind, FileRef, Frame, Header, Reply, Request, VERSION, WireError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
 
@@ -12,22 +12,22 @@ const AHEAD: usize = 64 << 10;
 
 /// An open conversation, after the greeting.
 pub(crate) struct Session {
-    pub(crate) input: Input,
-    pub(crate) output: Output,
+    pub(super) input: Input,
+    pub(super) output: Output,
 }
 
 /// What the helper says.
-pub(crate) struct Input(BufReader<ReadHalf<Box<dyn ByteStream>>>);
+pub(super) struct Input(BufReader<ReadHalf<Box<dyn ByteStream>>>);
 
 /// What the helper hears.
-pub(crate) struct Output(WriteHalf<Box<dyn ByteStream>>);
+pub(super) struct Output(WriteHalf<Box<dyn ByteStream>>);
 
 impl Session {
     /// Starts the helper on a host. `Unsupported` when the host has none, or one that speaks another version.
-    pub(crate) async fn open(host: &Host) -> Result<Self> {
+    pub(crate) async fn open(host: &dyn Transport) -> Result<Self> {
         let (reader, writer) = tokio::io::split(helper(host).await?);
         let mut session = Self { input: Input(BufReader::with_capacity(AHEAD, reader)), output: Output(writer) };
-        match session.ask(&Request::Hello { version: VERSION }, &mut |_, _| ()).await? {
+        match session.ask(&Request::Hello { version: VERSION }).await? {
             Reply::Hello { version: VERSION, .. } => Ok(session),
             Reply::Hello { version, program, .. } => {
                 let program = printable_within(&program, SHOWN).to_string();
@@ -37,24 +37,20 @@ impl Session {
         }
     }
 
-    /// Asks, and waits for the answer; `progress` hears how much of how much is done.
-    pub(crate) async fn ask(
-        &mut self,
-        request: &Request,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
-    ) -> Result<Reply> {
+    /// Asks, and waits for the answer.
+    pub(super) async fn ask(&mut self, request: &Request) -> Result<Reply> {
         self.output.say(request).await?;
-        self.input.reply(progress).await
+        self.input.reply().await
     }
 }
 
-async fn helper(_: &Host) -> Result<Box<dyn ByteStream>> {
+async fn helper(_: &dyn Transport) -> Result<Box<dyn ByteStream>> {
     Err(Error::new(ErrorKind::Unsupported, "this host has no helper"))
 }
 
 impl Input {
     /// The next frame.
-    pub(crate) async fn frame(&mut self) -> Result<Frame> {
+    pub(super) async fn frame(&mut self) -> Result<Frame> {
         let mut header = [0; Header::SIZE];
         self.0.read_exact(&mut header).await.map_err(lost)?;
         let header = Header::decode(header).map_err(damaged)?;
@@ -67,10 +63,10 @@ impl Input {
     }
 
     /// The next message that is no progress. An error of the helper is one here.
-    pub(crate) async fn reply(&mut self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Reply> {
+    pub(super) async fn reply(&mut self) -> Result<Reply> {
         loop {
             match self.frame().await?.as_reply().map_err(damaged)? {
-                Reply::Progress { done, total } => progress(done, total),
+                Reply::Progress { .. } => {}
                 Reply::Error { kind, message, file, cause } => return Err(failure(kind, &message, file, cause)),
                 other => return Ok(other),
             }
@@ -79,13 +75,13 @@ impl Input {
 }
 
 impl Output {
-    pub(crate) async fn say(&mut self, request: &Request) -> Result<()> {
+    pub(super) async fn say(&mut self, request: &Request) -> Result<()> {
         self.pass(&Frame::request(request).map_err(damaged)?).await?;
         self.0.flush().await.map_err(lost)
     }
 
     /// Passes a frame on as it is.
-    pub(crate) async fn pass(&mut self, frame: &Frame) -> Result<()> {
+    pub(super) async fn pass(&mut self, frame: &Frame) -> Result<()> {
         self.0.write_all(&frame.header().encode()).await.map_err(lost)?;
         self.0.write_all(frame.payload()).await.map_err(lost)
     }
@@ -100,7 +96,7 @@ fn damaged(e: WireError) -> Error {
 }
 
 /// An error of the helper as one of ours.
-pub(crate) fn failure(kind: FailureKind, message: &str, file: Option<FileRef>, cause: Option<Cause>) -> Error {
+pub(super) fn failure(kind: FailureKind, message: &str, file: Option<FileRef>, cause: Option<Cause>) -> Error {
     let kind = match kind {
         FailureKind::AlreadyExists => ErrorKind::AlreadyExists,
         FailureKind::Busy => ErrorKind::Busy,
