@@ -67,6 +67,7 @@ transcripts! {
     interrupted
     lifecycle
     list
+    clone
     migrate
     network_volumes
     networks
