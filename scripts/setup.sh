@@ -22,7 +22,8 @@ declare -A from_backports=(
   [build]="libvirt-dev"
   [demo]="libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-driver-storage
     libvirt-daemon-driver-network libvirt-daemon-log qemu-system-x86 qemu-utils"
-  [lab]="libvirt-daemon-system libvirt-clients qemu-system-modules-spice"
+  [lab]="libvirt-daemon-system libvirt-clients qemu-system-modules-spice qemu-block-extra
+    libvirt-daemon-driver-storage-iscsi-direct"
 )
 # shellcheck disable=SC2034
 declare -A from_base=(
@@ -32,7 +33,7 @@ declare -A from_base=(
     syslinux-common fdisk e2fsprogs systemd-boot-efi binutils"
   [lab]="openssh-server openssh-client iproute2 iputils-ping nftables iptables dnsmasq-base
     swtpm swtpm-tools ovmf gnutls-bin genisoimage jq python3 curl libxml2-utils
-    openvswitch-switch"
+    openvswitch-switch tgt"
 )
 all_groups=(build test demo lab)
 
@@ -185,5 +186,5 @@ if [ ${#lacking[@]} -gt 0 ]; then
 fi
 if [ -d /run/systemd/system ] && [[ " ${groups[*]} " =~ " "(test|lab)" " ]]; then
   say "note: no service was started, but those that are new start with the machine from now on;" \
-    "if that is not wanted: systemctl disable ssh libvirtd"
+    "if that is not wanted: systemctl disable ssh libvirtd tgt"
 fi

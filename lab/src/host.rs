@@ -280,6 +280,7 @@ impl LabHost {
             }
         }
         self.virsh(&["pool-refresh", "default"]).await;
+        self.end_target().await;
         let small_disks = std::mem::take(&mut *lock(&self.small_disks));
         for place in small_disks {
             self.exec(&["umount", &place]).await.succeeded();

@@ -24,6 +24,7 @@
 
 mod frame;
 mod host;
+mod iscsi;
 mod kvmctl;
 mod lab;
 mod own;
@@ -33,6 +34,7 @@ mod wait;
 
 pub use frame::{on_a_host, on_a_host_within, on_two_hosts};
 pub use host::LabHost;
+pub use iscsi::TARGET;
 pub use kvmctl::Kvmctl;
 pub use lab::Lab;
 pub use own::Own;
