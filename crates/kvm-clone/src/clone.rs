@@ -332,5 +332,7 @@ fn refused(error: &RewriteError) -> Error {
         Refusal::Facts => ErrorKind::InvalidInput,
         _ => ErrorKind::Unsupported,
     };
-    Error::new(kind, error.problem.clone()).on(Resource::Field(error.field.clone())).with_detail(error.fix.clone())
+    // Nothing is replaced here.
+    let fix = if error.kind == Refusal::NameTaken { "choose another name" } else { &error.fix };
+    Error::new(kind, error.problem.clone()).on(Resource::Field(error.field.clone())).with_detail(fix.to_owned())
 }
