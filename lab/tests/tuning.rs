@@ -6,6 +6,10 @@ use kvm_lab::{eventually, on_a_host};
 
 /// A guest boots in seconds, and in half a minute on a busy machine without hardware acceleration.
 const BOOT: Duration = Duration::from_secs(180);
+/// The state does not allow it.
+const INVALID_STATE: i32 = 5;
+/// No answer, or not in time.
+const UNAVAILABLE: i32 = 8;
 
 #[test]
 fn threads_of_a_running_guest_are_pinned_and_limited() {
@@ -77,7 +81,7 @@ fn a_guest_finds_its_numa_cells_and_its_memory_comes_from_the_hosts_node() {
 }
 
 #[test]
-fn memory_modules_come_into_a_running_guest() {
+fn memory_modules_come_into_a_running_guest_and_leave_it() {
     on_a_host(async |host| {
         let before = host.stock().await;
         let (kvmctl, vm) = (host.kvmctl(), host.unique("dimm"));
@@ -91,6 +95,22 @@ fn memory_modules_come_into_a_running_guest() {
             host.exec_in_guest(&vm, &["sh", "-c", count]).await?.trim().parse::<u32>().ok()
         };
         let (at_first, _) = eventually(BOOT, "the memory of the guest", blocks).await;
+        let guest = async |script: &str| {
+            eventually(BOOT, "an answer of the agent", async || host.exec_in_guest(&vm, &["sh", "-c", script]).await)
+                .await;
+        };
+        let zone = "/sys/devices/system/memory/auto_online_blocks";
+        // A guest that keeps its kernel out of a module gives it up again.
+        guest(&format!("echo online_movable > {zone}")).await;
+        kvmctl.ok(&["device", "attach", &vm, "dimm=256M"]).await;
+        eventually(BOOT, "more memory in the guest", async || (blocks().await? > at_first).then_some(())).await;
+        kvmctl.ok(&["device", "detach", &vm, "memory:ua-memory1", "--timeout", "3m"]).await;
+        eventually(BOOT, "less memory in the guest", async || (blocks().await? == at_first).then_some(())).await;
+        for which in [&["dumpxml", vm.as_str()][..], &["dumpxml", &vm, "--inactive"]] {
+            assert!(!host.virsh(which).await.contains("<memory model="), "{which:?}");
+        }
+
+        guest(&format!("echo online > {zone}")).await;
         kvmctl.ok(&["device", "attach", &vm, "dimm=256M"]).await;
         eventually(BOOT, "more memory in the guest", async || (blocks().await? > at_first).then_some(())).await;
         let devices = kvmctl.json(&["device", "list", &vm]).await;
@@ -99,6 +119,12 @@ fn memory_modules_come_into_a_running_guest() {
         assert_eq!((&module["device"], &module["documents"]), (&"memory:ua-memory1".into(), &"both".into()));
         let refused = kvmctl.run(&["device", "attach", &vm, "dimm=600M"]).await;
         assert!(refused.code != Some(0) && refused.stderr.contains("can have 1 GiB at most"), "{refused}");
+        // One whose kernel has put something there keeps it, in its configuration as well.
+        guest("for i in $(seq 3000); do mkdir /tmp/$i; done").await;
+        let kept = kvmctl.run(&["device", "detach", &vm, "memory:ua-memory1", "--timeout", "20s"]).await;
+        assert!(matches!(kept.code, Some(INVALID_STATE | UNAVAILABLE)), "{kept}");
+        assert!(kept.stderr.contains("memory:ua-memory1") && kept.stderr.contains("online_movable"), "{kept}");
+        assert_eq!(kvmctl.json(&["device", "list", &vm]).await, devices);
         // For its next start alone, and away again.
         kvmctl.ok(&["device", "attach", &vm, "dimm=128M", "--only", "config"]).await;
         kvmctl.ok(&["device", "detach", &vm, "memory:ua-memory2", "--only", "config"]).await;

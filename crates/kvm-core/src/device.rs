@@ -35,7 +35,8 @@ pub trait Devices: fmt::Debug + Send + Sync {
     /// Takes a device out. Of a running machine this resolves when the request is accepted, not when the guest has obeyed:
     /// until then the device stays in the live document, and the guest may never give it up.
     ///
-    /// `NotFound` when one of the documents has no such device; then nothing changes.
+    /// `NotFound` when one of the documents has no such device; then nothing changes. `InvalidState` when the guest refuses
+    /// at once.
     async fn detach(&self, vm: &VmId, device: &DeviceRef, impact: Impact) -> Result<()>;
 
     /// Changes a device in place: the medium of a drive, the link of a network device, the password of a screen. The device is found by what tells

@@ -45,7 +45,12 @@ impl Devices for Libvirt {
             let check = || find(task, &machine, &key, impact);
             let present = check()?;
             let detached = machine.domain.detach_device_flags(&pointer(present), flags(impact));
-            detached.map_err(|e| looked_again(e, || check().map(drop), |e| refused(task, e)))
+            let kept = |e: LibvirtError| match e.is(sys::VIR_ERR_OPERATION_FAILED) && !task.session().is_lost() {
+                // It was asked, and has answered before libvirt did.
+                true => task.invalid_state(format!("does not give up {key}")).with_source(e).into(),
+                false => refused(task, e),
+            };
+            detached.map_err(|e| looked_again(e, || check().map(drop), kept))
         })
         .await
     }

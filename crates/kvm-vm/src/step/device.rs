@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kvm_core::op::{Already, Probe, Step, StepContext};
 use kvm_core::{
-    Device, DeviceRef, Error, ErrorKind, HypervisorExt as _, Impact, Resource, Result, View, VmId, VmName, Which,
+    Device, DeviceRef, Error, ErrorKind, HypervisorExt as _, Impact, PeripheralKind, Resource, Result, View, VmId,
+    VmName, Which,
 };
 use kvm_xml::domain::{Disk, Interface};
 use serde::{Deserialize, Serialize};
@@ -155,18 +156,33 @@ impl Step for DetachDevice {
 
 /// Takes a device out of one document, and waits for a running guest to give it up.
 async fn take_out(cx: &StepContext<'_>, id: &VmId, device: &DeviceRef, which: Which, timeout: Duration) -> Result<()> {
-    unless_gone(facet(cx.host)?.detach(id, device, impact(which)).await)?;
+    let asked = unless_gone(facet(cx.host)?.detach(id, device, impact(which)).await);
     if which == Which::Config {
-        return Ok(());
+        return asked;
     }
+    asked.map_err(|e| unless_movable(device, e))?;
     tokio::select! {
         biased;
-        gone = cx.host.hypervisor.wait_until_detached(id, device, timeout, cx.clock) => gone,
+        gone = cx.host.hypervisor.wait_until_detached(id, device, timeout, cx.clock) => {
+            gone.map_err(|e| unless_movable(device, e))
+        }
         () = cx.cancel.cancelled() => {
             Err(Error::new(ErrorKind::Cancelled, "the wait for the guest was cancelled")
                 .on(Resource::Vm(id.to_string()))
                 .with_detail(format!("the guest was asked for {device} and may still give it up")))
         }
+    }
+}
+
+/// Says what a guest needs that is to give memory up.
+fn unless_movable(device: &DeviceRef, e: Error) -> Error {
+    let is_memory = matches!(device, DeviceRef::Peripheral(device) if device.kind == PeripheralKind::Memory);
+    match e.kind() {
+        ErrorKind::InvalidState | ErrorKind::Timeout if is_memory => e.with_note(
+            "a guest gives up memory that holds nothing of its kernel: Linux keeps a module free of that when \
+             /sys/devices/system/memory/auto_online_blocks says online_movable before it is plugged in",
+        ),
+        _ => e,
     }
 }
 

@@ -7,7 +7,7 @@ use kvm_core::op::Catalogue;
 use kvm_core::op::Plan;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::{DiskRoot, ErrorKind, Host, Impact, Peripheral, Result, View};
-use kvm_mock::{Mock, Script};
+use kvm_mock::{Fault, Method, Mock, Script};
 use kvm_vm::{AttachPlan, CreateSpec, DeviceAttach, DeviceDetach, plan_create, plan_device_attach, plan_device_detach};
 
 use crate::support::{Bench, catalogue, said};
@@ -275,6 +275,24 @@ async fn a_memory_module_needs_a_place_room_and_a_cell() {
     assert!(said(&e).contains("all 2 places for memory modules are taken"), "{e}");
     bench.run(detach(&bench, "modules", "memory:ua-memory1", None).await.unwrap().plan).await.unwrap();
     assert!(attach(&bench, "modules", &attach_as("dimm=256M", None)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_keeps_a_memory_module_is_said_to_and_what_it_takes() {
+    let bench = Bench::new();
+    let json = r#"{"name":"modules","memory":"1GiB","max_memory":"2GiB","memory_slots":2,"start":true}"#;
+    let spec = CreateSpec::read(&mut serde_json::Deserializer::from_str(json)).unwrap();
+    bench.run(plan_create(&bench.host, &spec, &bench.cx()).await.unwrap().plan).await.unwrap();
+    bench.run(attach(&bench, "modules", &attach_as("dimm=256M", None)).await.unwrap().plan).await.unwrap();
+    let plan = async || detach(&bench, "modules", "memory:ua-memory1", None).await.unwrap().plan;
+    bench.mock.inject(Fault::next(Method::DetachDevice, ErrorKind::InvalidState));
+    let refused = bench.run(plan().await).await.unwrap_err();
+    bench.mock.set_obedience(&bench.vm("modules").await.id, None).unwrap();
+    let silent = bench.run(plan().await).await.unwrap_err();
+    for (e, kind) in [(refused, ErrorKind::InvalidState), (silent, ErrorKind::Timeout)] {
+        assert_eq!(e.kind(), kind);
+        assert!(said(&e).contains("online_movable"), "{}", said(&e));
+    }
 }
 
 #[tokio::test(start_paused = true)]
