@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvm_lab::{Ended, Kvmctl, LabHost, eventually, moment_passes, on_two_hosts};
+use kvm_lab::{Ended, Kvmctl, LabHost, TARGET, eventually, moment_passes, on_two_hosts};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -330,5 +330,36 @@ fn a_kvmctl_that_is_killed_in_the_middle_leaves_the_guest_on_exactly_one_host() 
         two.assert_as(&before).await;
         // The old images are left where the guest was.
         assert_eq!(state(one, &vm).await, None);
+    });
+}
+
+#[test]
+fn a_disk_over_the_network_stays_where_it_is_when_its_guest_moves() {
+    on_two_hosts(LIMIT, async |one, two| {
+        let (kvmctl, vm, pool) = (kvmctl(one, two), one.unique("reached"), one.unique("san"));
+        one.serve_target(&[64 << 20]).await;
+        let words = ["--type", "iscsi-direct", "--source-host", one.address(), "--source-device", TARGET];
+        let pool_on = async |host: &str| {
+            let create = ["-c", host, "pool", "create", &pool, "--initiator", &format!("iqn.2026-11.lab:{host}")];
+            kvmctl.ok(&[&create[..], &words[..]].concat()).await;
+        };
+        pool_on("one").await;
+        let disk = format!("volume={}", one.place_boot_disk(&vm).await);
+        let (unit, machine) = (format!("volume={pool}/unit:0:0:1"), ["--memory", "192M", "--vcpus", "1", "--start"]);
+        kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk, "--disk", &unit], &machine[..]].concat()).await;
+        in_guest(one, &vm, &["true"]).await;
+        let sum = write_pattern(one, &vm).await;
+
+        let migrate = ["vm", "migrate", &vm, "two", "--copy-storage", "--yes"];
+        assert_eq!(kvmctl.run(&migrate).await.code, Some(INVALID_STATE), "without the pool there");
+        pool_on("two").await;
+        kvmctl.ok(&migrate).await;
+        assert_eq!(exactly_one(one, two, &vm).await.name(), two.name());
+        assert_eq!(read_pattern(two, &vm).await, sum);
+        delete(&kvmctl, "two", &vm).await;
+        for host in ["one", "two"] {
+            kvmctl.ok(&["-c", host, "pool", "stop", &pool]).await;
+            kvmctl.ok(&["-c", host, "pool", "delete", &pool, "--yes"]).await;
+        }
     });
 }
