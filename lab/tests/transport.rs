@@ -50,9 +50,14 @@ impl TransportRig for Remote {
                 write.shutdown().await.expect("an end");
             }
         });
+        // Any program that sends back what it gets; its place is this host's own.
+        let mut login = host.login();
+        login.helper = Some("/bin/cat".into());
+        login.helper_directory = Some(inside.join("helper"));
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Ok(TransportBench {
-            transport: host.over_ssh(host.login()),
+            transport: host.over_ssh(login),
+            has_helper: true,
             directory: inside.join("work"),
             failing: words(&["sh", "-c", "echo contract; echo contract >&2; exit 3"]),
             endless: words(&["sleep", "3600"]),

@@ -201,6 +201,8 @@ pub struct TransportBench {
     pub flood: Vec<String>,
     /// A Unix socket on the host that sends back what it is sent.
     pub echo: PathBuf,
+    /// Whether the transport has a helper: a program that sends back what it is sent.
+    pub has_helper: bool,
     /// What has to live as long as the bench, such as the directory's guard.
     pub keep: Box<dyn Send + Sync>,
 }

@@ -25,6 +25,11 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Connects to a socket on the host. `Unavailable` when nobody listens, `Denied`.
     async fn dial(&self, to: &Dial) -> Result<Box<dyn ByteStream>>;
 
+    /// Begins a session with the helper, the program of this project that reads and writes disk images on the host; what is
+    /// said to it is described by `kvm-wire`. Each session has a connection and a process of its own, which ends with
+    /// the stream. `Unsupported` when no helper is configured or none can run there; then there are slower ways.
+    async fn helper(&self) -> Result<Box<dyn ByteStream>>;
+
     /// Reads a whole file. `NotFound`, `Denied`; `InvalidInput` when it is larger than `limit`.
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>>;
 

@@ -165,6 +165,10 @@ impl Transport for Nowhere {
         Err(nowhere())
     }
 
+    async fn helper(&self) -> Result<Box<dyn ByteStream>> {
+        Err(nowhere())
+    }
+
     async fn read_file(&self, _: &std::path::Path, _: Bytes) -> Result<Vec<u8>> {
         Err(nowhere())
     }

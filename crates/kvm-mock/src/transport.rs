@@ -153,6 +153,11 @@ impl Transport for Mock {
         Ok(Box::new(stream))
     }
 
+    /// The simulated host runs no programs but those that a test scripts.
+    async fn helper(&self) -> Result<Box<dyn ByteStream>> {
+        Err(Error::new(ErrorKind::Unsupported, "a simulated host runs no helper"))
+    }
+
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {
         self.read(Method::ReadFile, path.display(), |world, _| {
             let file = world.files.get(&text(path)?).ok_or_else(|| no_such_file(path))?;

@@ -58,6 +58,7 @@ impl TransportRig for MockRig {
         });
         Ok(TransportBench {
             transport: Arc::new(mock),
+            has_helper: false,
             directory: "/tmp".into(),
             failing,
             endless,

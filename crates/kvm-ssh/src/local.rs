@@ -1,10 +1,10 @@
 //! This machine as a transport.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_core::{ByteStream, Bytes, Dial, Endpoint, FilePart, Output, Result, Transport};
+use kvm_core::{ByteStream, Bytes, Dial, Endpoint, Error, ErrorKind, FilePart, Output, Result, Transport};
 
 mod dial;
 mod error;
@@ -12,14 +12,22 @@ pub(crate) mod file;
 mod program;
 
 /// This machine: programs are children of this process, files and sockets its own.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LocalTransport;
+#[derive(Clone, Debug, Default)]
+pub struct LocalTransport {
+    helper: Option<PathBuf>,
+}
 
 impl LocalTransport {
     /// This machine.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// This machine, with this program as its helper.
+    #[must_use]
+    pub fn with_helper(program: impl Into<PathBuf>) -> Self {
+        Self { helper: Some(program.into()) }
     }
 }
 
@@ -35,6 +43,13 @@ impl Transport for LocalTransport {
 
     async fn dial(&self, to: &Dial) -> Result<Box<dyn ByteStream>> {
         dial::dial(to).await
+    }
+
+    async fn helper(&self) -> Result<Box<dyn ByteStream>> {
+        match &self.helper {
+            Some(program) => program::converse(program),
+            None => Err(Error::new(ErrorKind::Unsupported, "no helper is configured for this machine")),
+        }
     }
 
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {

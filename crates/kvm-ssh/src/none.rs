@@ -46,6 +46,10 @@ impl Transport for NoTransport {
         self.refused()
     }
 
+    async fn helper(&self) -> Result<Box<dyn ByteStream>> {
+        self.refused()
+    }
+
     async fn read_file(&self, _: &Path, _: Bytes) -> Result<Vec<u8>> {
         self.refused()
     }
@@ -79,6 +83,7 @@ mod tests {
         assert_eq!(there.remove_file(dir.path()).await.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(there.run(&["true"], Duration::ZERO).await.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(there.read_file(&file, Bytes::KIB).await.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(there.helper().await.err().unwrap().kind(), ErrorKind::Unsupported);
         assert_eq!(there.dial(&Dial::Unix(file)).await.err().unwrap().kind(), ErrorKind::Unsupported);
     }
 }

@@ -13,6 +13,7 @@ mod client;
 mod config;
 mod dial;
 mod error;
+mod helper;
 mod host_key;
 mod identity;
 mod known_hosts;
@@ -45,6 +46,9 @@ use sftp::Sftp;
 ///   shell reads anything into them, and run in a cleared environment by `timeout` of the host's coreutils, which keeps
 ///   the deadline there, rounded up to a second. A program that nobody waits for any more is killed at once where the
 ///   server passes signals on; OpenSSH's does not for root, and there it runs until its deadline.
+/// - **The helper** is put into a directory that nobody else can write to, under a name with its SHA-256, which is checked
+///   before each start. It runs under a command line that has nothing in it but that path and the home, on a connection of
+///   its own.
 /// - **Files** go through the SFTP subsystem and are named by absolute paths in UTF-8. A link at the path of a file that
 ///   is written is replaced, not followed.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub struct SshTransport {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     control: Mutex<Option<Arc<Connection>>>,
+    /// Held while the helper is looked for on the host.
+    helper: Mutex<()>,
     /// One on which no stream was opened, for the next.
     spare: Mutex<Option<Connection>>,
 }
@@ -72,6 +78,7 @@ impl SshTransport {
             clock,
             entropy,
             control: Mutex::new(None),
+            helper: Mutex::default(),
             spare: Mutex::new(None),
         }
     }
@@ -122,6 +129,19 @@ impl Transport for SshTransport {
                 Err(e)
             }
         }
+    }
+
+    async fn helper(&self) -> Result<Box<dyn ByteStream>> {
+        let (program, control) = (helper::Program::read(&self.options).await?, self.control().await?);
+        // One at a time, so that it is put there once.
+        let line = {
+            let _one = self.helper.lock().await;
+            program.settle(&control, self.options.helper_directory.as_deref(), &*self.entropy).await?
+        };
+        let connection = self.fresh().await?;
+        let channel = connection.session().await?;
+        connection.answer(channel.exec(true, line)).await?;
+        Ok(dial::stream(channel, connection))
     }
 
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {

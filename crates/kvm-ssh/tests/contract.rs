@@ -31,7 +31,11 @@ impl TransportRig for Remote {
 
     async fn bench(&self, _: &'static str) -> Result<TransportBench> {
         let sshd = sshd::Sshd::start("").await;
-        let transport = sshd.transport(&sshd.options());
+        let mut options = sshd.options();
+        // Any program that sends back what it gets.
+        options.helper = Some("/bin/cat".into());
+        options.helper_directory = Some(sshd.path("helper"));
+        let transport = sshd.transport(&options);
         Ok(bench::bench(Arc::new(transport), sshd).await)
     }
 }

@@ -29,6 +29,6 @@ impl TransportRig for Local {
     }
 
     async fn bench(&self, _: &'static str) -> Result<TransportBench> {
-        Ok(bench::bench(Arc::new(LocalTransport::new()), ()).await)
+        Ok(bench::bench(Arc::new(LocalTransport::with_helper("/bin/cat")), ()).await)
     }
 }

@@ -139,6 +139,47 @@ cases! { CASES in "transport" on TransportBench;
         same("what comes back", back, b"there and back".to_vec())
     }
 
+    /// A helper is spoken to both ways, over streams that do not know each other; without one it is unsupported.
+    async fn helpers_are_spoken_to_each_on_its_own(bench) {
+        if !bench.has_helper {
+            return refused(bench.transport.helper().await.map(drop), ErrorKind::Unsupported);
+        }
+        let trouble = |e: std::io::Error| Failure::new(format_args!("unexpected error: {e}"));
+        let mut first = bench.transport.helper().await?;
+        let mut second = bench.transport.helper().await?;
+        first.write_all(b"first").await.map_err(trouble)?;
+        first.flush().await.map_err(trouble)?;
+        second.write_all(b"second").await.map_err(trouble)?;
+        second.shutdown().await.map_err(trouble)?;
+        let mut back = Vec::new();
+        second.read_to_end(&mut back).await.map_err(trouble)?;
+        same("what comes back", back, b"second".to_vec())?;
+        let mut back = [0; 5];
+        first.read_exact(&mut back).await.map_err(trouble)?;
+        same("what comes back", &back, b"first")?;
+        drop(first);
+        let argv: Vec<_> = bench.failing.iter().map(String::as_str).collect();
+        same("status", bench.transport.run(&argv, MOMENT).await?.status, Some(3))
+    }
+
+    /// What goes to a helper and back in bulk is neither lost nor mixed up.
+    async fn a_helper_carries_much(bench) {
+        if !bench.has_helper {
+            return Ok(());
+        }
+        let trouble = |e: std::io::Error| Failure::new(format_args!("unexpected error: {e}"));
+        let (mut read, mut write) = tokio::io::split(bench.transport.helper().await?);
+        let data: Vec<u8> = (0..8_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let sent = async {
+            write.write_all(&data).await?;
+            write.shutdown().await
+        };
+        let mut back = Vec::new();
+        let (sent, received) = tokio::join!(sent, read.read_to_end(&mut back));
+        sent.and(received).map_err(trouble)?;
+        same("what comes back", back == data, true)
+    }
+
     /// A socket on which nobody listens is unavailable.
     async fn a_silent_socket_is_unavailable(bench) {
         let dial = Dial::Unix(bench.directory.join("nobody.sock"));

@@ -1,13 +1,16 @@
 //! Programs: an argument list, a cleared environment, a deadline, and an end of the whole process group.
 
 use std::io;
+use std::path::Path;
+use std::pin::Pin;
 use std::process::Stdio;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use kvm_core::{Error, ErrorKind, Output, Resource, Result};
+use kvm_core::{ByteStream, Error, ErrorKind, Output, Resource, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Where programs are looked for, whatever the caller's own environment says.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -53,6 +56,61 @@ fn spawn(program: &str, args: &[&str]) -> Result<Child> {
             let shown = kvm_core::text::printable(program);
             Error::new(kind, format!("cannot run {shown}")).with_source(e)
         })
+}
+
+/// Starts a program that is spoken to over its standard streams. It is killed when the stream is dropped.
+#[expect(clippy::disallowed_methods, reason = "a program that is a conversation has neither arguments nor a deadline")]
+pub(super) fn converse(program: &Path) -> Result<Box<dyn ByteStream>> {
+    let spawned = Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = spawned.map_err(|e| {
+        let text = format!("cannot run {}", kvm_core::text::printable(&program.display().to_string()));
+        Error::new(ErrorKind::Unsupported, text).with_source(e)
+    })?;
+    let (Some(output), input) = (child.stdout.take(), child.stdin.take()) else {
+        return Err(Error::internal("the program has no standard streams"));
+    };
+    Ok(Box::new(Conversation { input, output, _child: child }))
+}
+
+/// The streams of a program, and the program, which ends with them.
+struct Conversation {
+    input: Option<ChildStdin>,
+    output: ChildStdout,
+    _child: Child,
+}
+
+impl Conversation {
+    fn input(&mut self) -> io::Result<Pin<&mut ChildStdin>> {
+        self.input.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl AsyncRead for Conversation {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.output).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Conversation {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.input()?.poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.input()?.poll_flush(cx)
+    }
+
+    /// The program sees the end of its input.
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.input = None;
+        Poll::Ready(Ok(()))
+    }
 }
 
 async fn collect(child: &mut Child) -> Result<Output> {

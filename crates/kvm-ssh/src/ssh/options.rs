@@ -38,6 +38,11 @@ pub struct SshOptions {
     pub agent_keys: AgentKeys,
     /// The host through which this one is reached.
     pub jump: Option<Box<SshOptions>>,
+    /// The helper, as a file on this machine; `None` when there is none. It is put on the host when it is needed.
+    pub helper: Option<PathBuf>,
+    /// The directory on the host in which the helper is kept, absolute; `None` is `.cache/kvm-manager` of the login's
+    /// home. Only the login may have access to it.
+    pub helper_directory: Option<PathBuf>,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// How often a connection that was refused or broke off before the login is tried again, with growing pauses.
@@ -59,6 +64,8 @@ impl SshOptions {
             agent: None,
             agent_keys: AgentKeys::default(),
             jump: None,
+            helper: None,
+            helper_directory: None,
             timeouts: Timeouts::default(),
             retries: 3,
         }

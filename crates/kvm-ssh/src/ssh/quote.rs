@@ -35,6 +35,13 @@ pub(super) fn command_line(argv: &[&str], deadline: Duration) -> Result<String> 
     Ok(line)
 }
 
+/// The command line that starts a program of ours, which needs to know the login's home, in a cleared environment.
+pub(super) fn conversation_line(home: &str, program: &str) -> String {
+    let home = format!("HOME={home}");
+    let words: Vec<_> = ENVIRONMENT.into_iter().chain([home.as_str(), program]).map(quote).collect();
+    words.join(" ")
+}
+
 /// The deadline as the host keeps it: rounded up, and never 0, which would mean that there is none.
 pub(super) fn whole_seconds(deadline: Duration) -> u64 {
     deadline.as_secs().saturating_add(u64::from(deadline.subsec_nanos() > 0)).clamp(1, u64::from(u32::MAX))

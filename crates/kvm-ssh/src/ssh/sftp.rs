@@ -151,6 +151,29 @@ impl<'a> Sftp<'a> {
         }
     }
 
+    /// The directory in which a login begins.
+    pub(super) async fn home(&self) -> Result<String> {
+        let names = self.session.realpath(".").await.map_err(|e| self.trouble("find", Path::new("."), e))?;
+        let name = names.files.into_iter().next().map(|file| file.filename);
+        name.filter(|name| checked(Path::new(name)).is_ok()).ok_or_else(|| self.corrupt())
+    }
+
+    /// Makes a directory for its owner alone, unless there is something of that name.
+    pub(super) async fn make_directory(&self, path: &str) {
+        let private = FileAttributes { permissions: Some(0o700), ..FileAttributes::empty() };
+        // Whoever uses it sees what is there.
+        let _made = self.session.mkdir(path, private).await;
+    }
+
+    /// What stands at a path, links not followed; `None` when nothing does.
+    pub(super) async fn look(&self, path: &str) -> Result<Option<FileAttributes>> {
+        match self.session.lstat(path).await {
+            Ok(found) => Ok(Some(found.attrs)),
+            Err(SftpError::Status(status)) if status.status_code == StatusCode::NoSuchFile => Ok(None),
+            Err(e) => Err(self.trouble("look at", Path::new(path), e)),
+        }
+    }
+
     pub(super) async fn remove(&self, path: &Path) -> Result<()> {
         let name = checked(path)?;
         let trouble = |e| self.trouble("remove", path, e);

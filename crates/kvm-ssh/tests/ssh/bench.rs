@@ -21,6 +21,7 @@ pub(crate) async fn bench(transport: Arc<dyn Transport>, keep: impl Send + Sync 
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
     TransportBench {
         transport,
+        has_helper: true,
         directory: dir.path().join("work"),
         failing: words(&["sh", "-c", "echo contract; echo contract >&2; exit 3"]),
         endless: words(&["sleep", "3600"]),

@@ -3,6 +3,7 @@
 
 mod algorithms;
 mod fake;
+mod helper;
 mod host_keys;
 mod logins;
 mod real;
