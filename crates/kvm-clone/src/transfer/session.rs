@@ -25,7 +25,7 @@ pub(super) struct Output(WriteHalf<Box<dyn ByteStream>>);
 impl Session {
     /// Starts the helper on a host. `Unsupported` when the host has none, or one that speaks another version.
     pub(crate) async fn open(host: &dyn Transport) -> Result<Self> {
-        let (reader, writer) = tokio::io::split(helper(host).await?);
+        let (reader, writer) = tokio::io::split(host.helper().await?);
         let mut session = Self { input: Input(BufReader::with_capacity(AHEAD, reader)), output: Output(writer) };
         match session.ask(&Request::Hello { version: VERSION }).await? {
             Reply::Hello { version: VERSION, .. } => Ok(session),
@@ -42,10 +42,6 @@ impl Session {
         self.output.say(request).await?;
         self.input.reply().await
     }
-}
-
-async fn helper(_: &dyn Transport) -> Result<Box<dyn ByteStream>> {
-    Err(Error::new(ErrorKind::Unsupported, "this host has no helper"))
 }
 
 impl Input {

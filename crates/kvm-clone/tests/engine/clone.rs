@@ -24,7 +24,7 @@ async fn a_machine_that_is_off_gets_a_clone_on_another_host() {
     assert!(title.starts_with("clone web from mock:") && title.ends_with(" to web-clone on mock:///empty"), "{title}");
     assert_eq!(
         lines,
-        "  use      libvirt                              to carry the images, which is slower: this host has no helper\n  \
+        "  use      libvirt                              to carry the images, which is slower: a simulated host runs no helper\n  \
          copy     volume   local/web.qcow2             qcow2, 20 GiB, 10 MiB on disk\n  \
          create   volume   default/web-clone.qcow2\n  \
          copy     volume   local/data.raw              raw, 1 GiB, 4 MiB on disk\n  \
