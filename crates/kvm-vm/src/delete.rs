@@ -44,10 +44,11 @@ pub enum Running {
 
 /// Plans the end of a machine.
 ///
-/// With the definition go saved state, snapshot and checkpoint records, UEFI variables and TPM state. A volume goes only
-/// when that is asked for and nothing else on the host uses it: no other machine's document, stored or live, mentions it
-/// under any of its names, and no volume is an overlay of it. What is reached over the network, read-only disks, CD-ROMs, backing files and what lies in
-/// no active pool stay. Each volume is looked at once more right before it goes.
+/// With the definition go saved state, snapshot and checkpoint records, UEFI variables and TPM state. A volume goes
+/// only when that is asked for and nothing else on the host uses it: no other machine's document, stored or live,
+/// mentions it under any of its names, and no volume is an overlay of it. What is reached over the network, read-only
+/// disks, CD-ROMs, backing files and what lies in no active pool stay. Each volume is looked at once more right before
+/// it goes.
 ///
 /// There is no way back: the first step is the point of no return.
 ///

@@ -72,7 +72,10 @@ impl Image {
     pub(crate) fn name(&self) -> String {
         match &self.volume {
             Some(volume) => volume_name(volume),
-            None => self.at.to_string(),
+            None => match &self.at {
+                Location::File(path) | Location::Device(path) => path.as_str().to_owned(),
+                Location::Network(volume) => volume_name(volume),
+            },
         }
     }
 }

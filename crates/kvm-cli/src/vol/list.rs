@@ -22,7 +22,8 @@ const COLUMNS: [Column; 7] = [
 #[command(
     before_help = "Examples:\n  kvmctl vol list default\n  kvmctl vol list default --columns name,allocation\n  kvmctl vol list --orphans",
     after_long_help = "Columns: pool, name, format, capacity, allocation, path, backing. Orphans are volumes that no machine uses, running or \
-        not, and that no other volume lies upon; media are none.\n\nLibrary: kvm_core::Storage::volumes, kvm_vm::orphans"
+        not, and that no other volume lies upon; media are none. A volume that is reached over the network has no path: PATH \
+        shows what the host calls it.\n\nLibrary: kvm_core::Storage::volumes, kvm_vm::orphans"
 )]
 pub struct Args {
     /// Name of the pool; with --orphans all active pools if left out.

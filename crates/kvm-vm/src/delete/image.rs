@@ -34,9 +34,10 @@ pub(super) enum Kept {
 
 impl Image {
     pub(super) fn line(&self, action: &str, note: &str) -> PlanLine {
-        match &self.volume {
-            Some(volume) => PlanLine::new(action, "volume", volume_name(volume)),
-            None => PlanLine::new(action, "file", self.name.to_string()),
+        match (&self.volume, &self.name) {
+            (Some(volume), _) => PlanLine::new(action, "volume", volume_name(volume)),
+            (None, Name::Path { path }) => PlanLine::new(action, "file", path.as_str()),
+            (None, name) => PlanLine::new(action, "image", name.to_string()),
         }
         .note(note)
     }

@@ -25,8 +25,9 @@ pub struct MediaChange {
 
 /// Puts a medium into a drive, in the place of the one that is in it. Without a target it is the machine's only drive.
 ///
-/// The image has to lie where images may lie; `Unsupported` for one that is reached over the network. `NotFound` when there is no such drive or image, `InvalidInput` when there
-/// are several drives to choose from or the target is none, `InvalidState`.
+/// The image has to lie where images may lie; `Unsupported` for one that is reached over the network. `NotFound` when
+/// there is no such drive or image, `InvalidInput` when there are several drives to choose from or the target is none,
+/// `InvalidState`.
 pub async fn insert(
     host: &Host,
     vm: &VmSummary,

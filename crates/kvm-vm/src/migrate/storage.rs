@@ -120,7 +120,11 @@ impl Work<'_, '_> {
                 .push(Finding::refusal(Check::Storage, what).fix("leave it out: the destination reaches it, too"));
             return Ok(());
         }
-        let there = found(self.subject.destination.storage.find_volume(&here.pool, &here.name).await)?;
+        let there = match self.subject.destination.storage.find_volume(&here.pool, &here.name).await {
+            // Its pool is there and not active.
+            Err(e) if e.kind() == ErrorKind::InvalidState => None,
+            there => found(there)?,
+        };
         self.findings.push(match there {
             Some(there) if there.address.is_some() && there.address == here.address => {
                 Finding::ok(Check::Storage, format!("{name} is {shown} at the same address there"))

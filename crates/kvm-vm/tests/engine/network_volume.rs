@@ -163,10 +163,14 @@ async fn a_machine_moves_where_the_same_pool_is() {
     let copied = MigrateOptions { storage: DiskTransfer::Copy, ..MigrateOptions::default() };
     let named = DiskTransfer::CopyOnly(["vdb".parse().unwrap()].into());
     let named = MigrateOptions { storage: named, ..MigrateOptions::default() };
+    let stopped = other("192.0.2.10");
+    stopped.storage.stop_pool(&volume(UNIT).pool).await.unwrap();
+    let missing = "vdb: the destination has no volume san/unit:0:0:1";
     for (there, options, verdict, what) in [
+        (stopped, &copied, Verdict::Refusal, missing),
         (other("192.0.2.10"), &copied, Verdict::Ok, "vdb is san/unit:0:0:1 at the same address there"),
         (other("192.0.2.11"), &copied, Verdict::Refusal, "vdb: san/unit:0:0:1 is at another address there"),
-        (bench_without_pools(&bench), &copied, Verdict::Refusal, "vdb: the destination has no volume san/unit:0:0:1"),
+        (bench_without_pools(&bench), &copied, Verdict::Refusal, missing),
         (
             other("192.0.2.10"),
             &named,
