@@ -41,11 +41,18 @@ fn add_disk_says_what_it_adds_and_stores_it() {
 }
 
 #[test]
+fn clone_says_what_it_does_and_what_came_of_it() {
+    let output = run(env!("CARGO_BIN_EXE_clone"), &[]);
+    assert!(output.contains("define ") && output.contains("-clone is a copy of "), "{output}");
+}
+
+#[test]
 fn examples_are_short() {
     for text in [
         include_str!("../src/lib.rs"),
         include_str!("../src/bin/list.rs"),
         include_str!("../src/bin/create.rs"),
+        include_str!("../src/bin/clone.rs"),
         include_str!("../src/bin/follow.rs"),
         include_str!("../src/bin/add_disk.rs"),
         include_str!("embedder.rs"),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kvm_lab::{Kvmctl, LabHost, eventually, on_two_hosts};
+use kvm_lab::{Ended, Kvmctl, LabHost, eventually, moment_passes, on_two_hosts};
+use rustix::process::Signal;
+use serde_json::Value;
 
 /// A guest boots in seconds, and in half a minute on a busy machine without hardware acceleration.
 const BOOT: Duration = Duration::from_secs(180);
@@ -107,5 +109,89 @@ fn a_machine_with_uefi_that_is_off_is_cloned_with_its_variables_and_an_overlay_b
         }
         one.assert_as(&before.0).await;
         two.assert_as(&before.1).await;
+    });
+}
+
+/// What cuts a clone short.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// `kvmctl` is killed.
+    Kill,
+    /// The link to the other host is cut, and mended again.
+    Cut,
+    /// Somebody presses Ctrl-C.
+    Interrupt,
+}
+
+impl Fault {
+    async fn at(self, moment: Duration, two: &LabHost, kvmctl: &Kvmctl, clone: &[&str]) -> Ended {
+        let running = kvmctl.start(clone);
+        moment_passes(moment).await;
+        match self {
+            Self::Kill => running.signal(Signal::KILL),
+            Self::Interrupt => running.signal(Signal::INT),
+            Self::Cut => {
+                two.fault(&["cut"]).await;
+                let ended = running.ended().await;
+                two.fault(&["heal"]).await;
+                return ended;
+            }
+        }
+        running.ended().await
+    }
+}
+
+#[test]
+fn a_clone_that_is_cut_short_is_completed_or_taken_back_and_never_half() {
+    on_two_hosts(LIMIT, async |one, two| {
+        let kvmctl = kvmctl(one, two);
+        let vm = guest(&kvmctl, one, &[]).await;
+        in_guest(one, &vm, "dd if=/dev/urandom of=/dev/vdb bs=1M count=60 seek=2 conv=fsync 2>/dev/null").await;
+        kvmctl.ok(&["vm", "power-off", &vm]).await;
+        let (source, target) = (one.stock().await, two.stock().await);
+        let twin = format!("{vm}-twin");
+        let clone = ["clone", &vm, "two", "--name", &twin, "--bandwidth", "16M"];
+        let sum = async |host: &LabHost, vm: &str| {
+            let path = format!("/var/lib/libvirt/images/{vm}-data.raw");
+            let printed = host.exec(&["sha256sum", &path]).await.succeeded();
+            printed.split(' ').next().unwrap_or_default().to_owned()
+        };
+        let original = sum(one, &vm).await;
+        let rehearsal = kvmctl.run(&clone).await;
+        let length = rehearsal.took;
+        rehearsal.succeeded();
+        assert_eq!(sum(two, &twin).await, original);
+        let delete = ["vm", "delete", &format!("two/{twin}"), "--delete-volumes", "--yes"];
+        kvmctl.ok(&delete).await;
+        two.assert_as(&target).await;
+
+        let mut interrupted = 0;
+        for (fault, way, moment) in [
+            (Fault::Kill, "resume", 0.6),
+            (Fault::Kill, "undo", 0.4),
+            (Fault::Cut, "resume", 0.5),
+            (Fault::Interrupt, "undo", 0.5),
+        ] {
+            let ended = fault.at(length.mul_f64(moment), two, &kvmctl, &clone).await;
+            assert!(!ended.stderr.contains("panicked"), "{fault:?}: {ended}");
+            let is_there = async || kvmctl.run(&["vm", "show", &format!("two/{twin}")]).await.code == Some(0);
+            if ended.code != Some(0) {
+                interrupted += 1;
+                assert!(!is_there().await, "{fault:?}: half a clone");
+            }
+            for operation in kvmctl.json(&["op", "list", "--open"]).await.as_array().into_iter().flatten() {
+                let id = Value::as_str(&operation["operation"]).unwrap_or_default();
+                kvmctl.ok(&["op", way, id]).await;
+            }
+            if is_there().await {
+                assert_eq!(sum(two, &twin).await, original, "{fault:?}");
+                kvmctl.ok(&delete).await;
+            }
+            two.assert_as(&target).await;
+            one.assert_as(&source).await;
+        }
+        // Else the moments were badly chosen, and nothing was proved.
+        assert!(interrupted >= 3, "{interrupted} of 4 were interrupted");
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
     });
 }
