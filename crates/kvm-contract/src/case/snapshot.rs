@@ -324,9 +324,9 @@ cases! { CASES in "snapshots" on Cx;
     async fn a_running_machine_has_its_images_open(cx) {
         let (id, disk) = cx.with_disk("a").await?;
         cx.power(&id, PowerAction::Start).await?;
-        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.path.clone()]))?;
+        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.host_path()?.clone()]))?;
         let overlay = take_external(cx, &id, &disk, "first").await?;
-        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.path, overlay]))
+        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.host_path()?.clone(), overlay]))
     }
 
     /// An overlay that a machine does not have open needs not be left.
@@ -334,7 +334,7 @@ cases! { CASES in "snapshots" on Cx;
         let (id, disk) = cx.with_disk("a").await?;
         cx.power(&id, PowerAction::Start).await?;
         same("what is under way", facet(cx)?.leave_overlay(&id, &beside(&disk, "absent")?).await?, None)?;
-        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.path]))
+        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.host_path()?.clone()]))
     }
 
     /// A machine stays in the overlays that its document names.
