@@ -6,6 +6,7 @@
 
 mod ci;
 mod deps;
+mod dist;
 mod program;
 mod report;
 mod tidy;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
   ci [STAGE...]    every check of the Rust side, or only the named stages
   tidy             rules about files and text that no compiler knows
   deps [--bless]   which crate may depend on which; --bless rewrites docs/crate-graph.txt
+  dist             kvmctl and the static helper, built for release into the target directory's dist/
   lab [--no-run]   the tests that need a running lab (lab/up.sh); --no-run only builds them
 ";
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["deps"] => deps::run(deps::Graph::Compare),
         ["deps", "--bless"] => deps::run(deps::Graph::Bless),
+        ["dist"] => dist::run(),
         ["lab"] => ci::lab(ci::Lab::Run),
         ["lab", "--no-run"] => ci::lab(ci::Lab::BuildOnly),
         _ => {

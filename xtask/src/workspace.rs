@@ -47,6 +47,16 @@ pub(crate) fn packages(root: &Path) -> io::Result<BTreeMap<String, Package>> {
     parse(&program::cargo_stdout(root, &arguments)?)
 }
 
+/// Where cargo puts what it builds.
+///
+/// # Errors
+/// As [`packages`].
+pub(crate) fn target_directory(root: &Path) -> io::Result<PathBuf> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps"];
+    let metadata: Value = serde_json::from_slice(&program::cargo_stdout(root, &arguments)?)?;
+    text(&metadata, "target_directory").map(PathBuf::from)
+}
+
 fn parse(metadata: &[u8]) -> io::Result<BTreeMap<String, Package>> {
     let metadata: Value = serde_json::from_slice(metadata)?;
     let mut packages = BTreeMap::new();

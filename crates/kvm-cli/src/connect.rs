@@ -148,7 +148,8 @@ pub fn settle() {
 /// The host's libvirt and its operating system, both through one way of logging in.
 #[cfg(feature = "libvirt")]
 async fn over_ssh(address: &Address, scope: Scope, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Host> {
-    let login = ssh::login(&address.target, &address.options).await?;
+    let mut login = ssh::login(&address.target, &address.options).await?;
+    login.helper = environment::helper();
     let prompt = Arc::new(TerminalPrompt::default());
     let transport: Arc<dyn Transport> = Arc::new(kvm_ssh::SshTransport::new(login, prompt, clock, entropy));
     let (socket, parent) = (address.options.socket.as_deref(), environment::runtime_directory());
@@ -192,7 +193,7 @@ async fn libvirt(target: &Target, options: &ConnectOptions) -> Result<Host> {
     let libvirt = kvm_libvirt::Libvirt::connect(target, options, kvm_libvirt::Config::default()).await?;
     let transport: Arc<dyn Transport> = match target.host() {
         Some(host) => Arc::new(kvm_ssh::NoTransport::to(host)),
-        None => Arc::new(LocalTransport::new()),
+        None => Arc::new(environment::helper().map_or_else(LocalTransport::new, LocalTransport::with_helper)),
     };
     Ok(Host { hypervisor: libvirt.clone(), storage: libvirt.clone(), networks: libvirt, transport })
 }

@@ -42,6 +42,16 @@ pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf> {
         .map_err(|e| Error::invalid("path", format!("{} cannot be made absolute", path.display())).with_source(e))
 }
 
+/// The helper for hosts that this program came with: beside it, or where packages put programs that are not for users.
+#[cfg(feature = "libvirt")]
+pub(crate) fn helper() -> Option<PathBuf> {
+    // Also where this program was started through a link.
+    let own = std::env::current_exe().and_then(fs::canonicalize).ok()?;
+    let bin = own.parent()?;
+    let places = [bin.join("kvm-helper"), bin.join("../libexec/kvm-manager/kvm-helper")];
+    places.into_iter().find(|path| path.is_file())
+}
+
 /// Where sockets of this process go: the user's own directory for such things, or the one for temporary files.
 pub(crate) fn runtime_directory() -> PathBuf {
     let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute() && dir.is_dir());

@@ -49,16 +49,22 @@ fn owned(stream: &impl AsFd) -> std::io::Result<File> {
 
 /// Where root keeps such things, and where others do.
 fn settings() -> Option<Settings> {
-    if rustix::process::geteuid().is_root() {
+    if let Some(state) = directory("KVM_HELPER_STATE") {
+        return Some(Settings { digests: state.join("digests"), locks: state.join("locks") });
+    }
+    let user = rustix::process::geteuid();
+    if user.is_root() {
         let [digests, locks] = ["/var/lib/kvm-manager/digests", "/run/lock/kvm-manager"].map(PathBuf::from);
         return Some(Settings { digests, locks });
     }
-    let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")))?;
-    let locks = directory("XDG_RUNTIME_DIR").unwrap_or_else(|| state.clone());
-    Some(Settings { digests: state.join("kvm-manager/digests"), locks: locks.join("kvm-manager/locks") })
+    let state = directory("HOME")?.join(".local/state/kvm-manager");
+    // Not by the variable of that name: all sessions of a user must find the same locks, however they were started.
+    let run = PathBuf::from(format!("/run/user/{}", user.as_raw()));
+    let locks = if run.is_dir() { run.join("kvm-manager/locks") } else { state.join("locks") };
+    Some(Settings { digests: state.join("digests"), locks })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a program, which knows its user's directories from nowhere else")]
+#[expect(clippy::disallowed_methods, reason = "a program, which knows its user's home from nowhere else")]
 fn directory(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
