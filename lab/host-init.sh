@@ -30,7 +30,8 @@ if ! grep -qw cpu /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
     mount -t cgroup -o "$controllers" cgroup "/sys/fs/cgroup/$controllers"
   done </proc/self/cgroup
 fi
-for place in etc root run var/cache var/log var/lib/libvirt; do
+mkdir -p /var/lib/kvm-manager # a place to mount on; nothing is written to the machine's own
+for place in etc root run var/cache var/log var/lib/libvirt var/lib/kvm-manager; do
   mount --bind "$dir/$place" "/$place"
 done
 # Guests run under TCG on every machine alike. Needed, too, where the node is there but QEMU's

@@ -27,7 +27,7 @@ lab_check_settings() {
   # libvirt's socket below it has to fit into 107 bytes
   [ ${#KVM_LAB} -le 64 ] || die "KVM_LAB=$KVM_LAB is longer than 64 characters: sockets need short paths"
   case $KVM_LAB/ in # a host has its own of these, so it would not see the lab's files
-    /root/* | /etc/* | /run/* | /var/run/* | /var/log/* | /var/cache/* | /var/lib/libvirt/*)
+    /root/* | /etc/* | /run/* | /var/run/* | /var/log/* | /var/cache/* | /var/lib/libvirt/* | /var/lib/kvm-manager/*)
       die "KVM_LAB=$KVM_LAB: hosts have this directory of their own; choose one below /var/tmp" ;;
   esac
   [[ $KVM_LAB_BRIDGE =~ ^[a-z][a-z0-9]{0,10}$ ]] || die "KVM_LAB_BRIDGE=$KVM_LAB_BRIDGE: a to z, 0 to 9, at most 11"

@@ -86,7 +86,7 @@ make_host() {
   local host=$1 dir new address
   dir=$(host_dir "$host") new=$(host_dir "$host").new address=$(host_address "$1")
   rm -rf "$new"
-  mkdir -p "$new"/{root/.ssh,run,var/cache/libvirt,var/log/libvirt,var/lib/libvirt}
+  mkdir -p "$new"/{root/.ssh,run,var/cache/libvirt,var/log/libvirt,var/lib/libvirt,var/lib/kvm-manager}
   chmod 700 "$new/root" "$new/root/.ssh"
   cp -a /etc "$new/"
 
