@@ -75,6 +75,25 @@ fn a_guest_finds_its_numa_cells_and_its_memory_comes_from_the_hosts_node() {
             said.split_whitespace().eq(["0-1", "1"]).then_some(())
         };
         eventually(BOOT, "two nodes in the guest", seen).await;
+
+        // What the host does not have is refused with what it has, and what a running guest keeps, with how it changes.
+        let absent = kvmctl.run(&["vm", "set", &vm, "--numa-nodes", "0-1", "--only", "config"]).await;
+        assert!(absent.code == Some(2) && absent.stderr.contains("no NUMA node 1: its only one is 0"), "{absent}");
+        let other = ["--numa", "cpus=0-1,memory=320M", "--numa-mode", "restrictive"];
+        let refused = kvmctl.run(&[&["vm", "set", &vm], &other[..]].concat()).await;
+        assert!(refused.code == Some(5) && refused.stderr.contains("--only config"), "{refused}");
+        assert!(host.virsh(&["dumpxml", "--inactive", &vm]).await.contains("mode='strict'"), "nothing has changed");
+        kvmctl.ok(&[&["vm", "set", &vm, "--only", "config"], &other[..]].concat()).await;
+        let waiting = kvmctl.json(&["vm", "pending", &vm]).await.to_string();
+        assert!(waiting.contains("restrictive") && waiting.contains("numa"), "{waiting}");
+        kvmctl.ok(&["vm", "power-off", &vm, "--yes"]).await;
+        kvmctl.ok(&["vm", "start", &vm]).await;
+        let look = "cat /sys/devices/system/node/online";
+        let seen = async || (host.exec_in_guest(&vm, &["sh", "-c", look]).await?.trim() == "0").then_some(());
+        eventually(BOOT, "one node in the guest", seen).await;
+        assert!(host.virsh(&["numatune", &vm]).await.contains("restrictive"));
+        kvmctl.ok(&["vm", "set", &vm, "--numa-nodes", "0"]).await;
+
         kvmctl.ok(&["vm", "delete", &vm, "--power-off", "--delete-volumes", "--yes"]).await;
         host.assert_as(&before).await;
     });

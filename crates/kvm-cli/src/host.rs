@@ -1,7 +1,7 @@
 //! `kvmctl host`: the hosts of `hosts.toml`.
 
 use clap::Subcommand;
-use kvm_core::{Capabilities, ErrorKind, Result};
+use kvm_core::{Capabilities, ErrorKind, NumaNode, Result};
 use serde::Serialize;
 
 use crate::list::{ListArgs, columns};
@@ -154,8 +154,22 @@ impl Outcome for Shown {
             ("arch", host.arch.clone()),
             ("cpus", host.cpus.map(|n| n.to_string())),
             ("memory", host.memory.map(|b| b.to_string())),
+            ("numa", (!host.numa.is_empty()).then(|| nodes(&host.numa))),
             ("guests", (!guests.is_empty()).then(|| guests.join("\n"))),
             ("features", (!features.is_empty()).then(|| features.join(", "))),
         ]);
     }
+}
+
+/// One line for each node: `0: 64 GiB, CPUs 0-15, distances 10 21`.
+fn nodes(nodes: &[NumaNode]) -> String {
+    let line = |node: &NumaNode| {
+        let memory = node.memory.map(|memory| memory.to_string());
+        let cpus = (!node.cpus.as_str().is_empty()).then(|| format!("CPUs {}", node.cpus.as_str()));
+        let far: Vec<_> = node.distances.values().map(ToString::to_string).collect();
+        let distances = (far.len() > 1).then(|| format!("distances {}", far.join(" ")));
+        let parts: Vec<_> = [memory, cpus, distances].into_iter().flatten().collect();
+        format!("{}: {}", node.number, parts.join(", "))
+    };
+    nodes.iter().map(line).collect::<Vec<_>>().join("\n")
 }

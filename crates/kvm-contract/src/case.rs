@@ -25,6 +25,7 @@ mod name;
 mod network;
 mod network_entry;
 mod note;
+mod numa;
 mod pool;
 mod power;
 mod random;
@@ -196,6 +197,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         power::CASES,
         rename::CASES,
         note::CASES,
+        numa::CASES,
         stats::CASES,
         announce::CASES,
         device::CASES,

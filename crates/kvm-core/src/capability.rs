@@ -1,9 +1,10 @@
 //! What a host is, and what it can do at its present version.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use kvm_xml::value::CpuSet;
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::Bytes;
@@ -35,6 +36,8 @@ pub struct Capabilities {
     pub memory: Option<Bytes>,
     /// What kinds of guest it runs.
     pub guests: Vec<GuestKind>,
+    /// Its NUMA nodes, by number; empty when the host does not say.
+    pub numa: Vec<NumaNode>,
     /// As whom machines run; `None` when they run as whoever connects, or the host does not say.
     pub runs_as: Option<ProcessUser>,
     /// What it can do at this version.
@@ -53,6 +56,25 @@ impl Capabilities {
     pub fn best_guest(&self, arch: &str) -> Option<&GuestKind> {
         self.guests.iter().filter(|g| g.arch == arch && g.os_type == "hvm").min_by_key(|g| g.virt_type != "kvm")
     }
+}
+
+/// A NUMA node of a host: CPUs with the memory that is near to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NumaNode {
+    /// The number by which the host knows it.
+    pub number: u32,
+    /// Its memory.
+    #[serde(rename = "memory_bytes")]
+    pub memory: Option<Bytes>,
+    /// Its CPUs; none where it is memory alone.
+    #[serde(serialize_with = "as_text")]
+    pub cpus: CpuSet,
+    /// How far it is to each node: 10 to itself, 20 for twice as long. Empty when the host does not say.
+    pub distances: BTreeMap<u32, u32>,
+}
+
+fn as_text<S: Serializer>(set: &CpuSet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(set.as_str())
 }
 
 /// A user of the host with the group that its processes have first.

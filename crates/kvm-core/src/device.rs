@@ -10,7 +10,8 @@ use kvm_xml::value::{CpuSet, DiskName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, CpuLimits, DiskLimits, Error, IoThread, IoThreadChange, MacAddr, Result, VcpuCount, VmId, VmThread, Which,
+    Bytes, CpuLimits, DiskLimits, Error, IoThread, IoThreadChange, MacAddr, MemoryPlacement, Result, VcpuCount, VmId,
+    VmThread, Which,
 };
 
 mod peripheral;
@@ -68,6 +69,13 @@ pub trait Devices: fmt::Debug + Send + Sync {
     /// Sets what a machine may use of the host's CPU time; what is left out stays. `Unsupported` when the host cannot
     /// limit its machines, `InvalidInput` for a number that this host does not take.
     async fn limit_cpu(&self, vm: &VmId, limits: &CpuLimits, impact: Impact) -> Result<()>;
+
+    /// Says from which of the host's NUMA nodes memory comes. A running machine keeps what it has where it is, or has it moved,
+    /// as the host likes.
+    ///
+    /// `InvalidInput` for nodes that the host does not have, `InvalidState` for what cannot change while the machine runs
+    /// ([`MemoryPlacement::check`]), `Unsupported` when the host cannot place memory.
+    async fn place_memory(&self, vm: &VmId, placement: &MemoryPlacement, impact: Impact) -> Result<()>;
 
     /// Sets how fast a disk may be used, in place of all limits that it had.
     ///

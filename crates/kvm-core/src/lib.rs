@@ -53,7 +53,7 @@ mod unit;
 
 pub use agent::{AgentCommand, AgentReply};
 pub use block_job::{BlockJob, BlockJobKind, BlockJobs};
-pub use capability::{Capabilities, Feature, GuestKind, HostKey, ProcessUser};
+pub use capability::{Capabilities, Feature, GuestKind, HostKey, NumaNode, ProcessUser};
 pub use checkpoint::{CheckpointInfo, CheckpointSpec, Checkpoints, DiskChange};
 pub use clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};
 pub use console::{ByteStream, Console, ConsoleAccess, Screenshot, ScreenshotFormat};
@@ -94,5 +94,5 @@ pub use storage::{
 pub use target::{ConnectOptions, MockWorld, Scope, Target, TestNode, Via};
 pub use throttle::{DiskLimits, Iops};
 pub use transport::{Dial, Endpoint, FilePart, Output, Transport};
-pub use tuning::{CpuLimits, CpuPeriod, CpuQuota, CpuShares, VmThread};
+pub use tuning::{CpuLimits, CpuPeriod, CpuQuota, CpuShares, MemoryPlacement, VmThread};
 pub use unit::{Bandwidth, Bytes, MemoryUnit, VcpuCount, parse_duration, parse_memory, parse_memory_with, parse_size};

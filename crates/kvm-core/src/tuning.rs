@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use kvm_xml::Domain;
+use kvm_xml::domain::NumatuneMode;
 use kvm_xml::value::CpuSet;
 use serde::{Deserialize, Serialize};
 
 use crate::text::refused;
-use crate::{Error, Result, parse_duration};
+use crate::{Error, ErrorKind, NumaNode, Result, Which, parse_duration};
 
 /// A thread of a machine's process, or a group of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -184,9 +185,80 @@ impl fmt::Display for CpuQuota {
     }
 }
 
+/// From which of the host's NUMA nodes a machine's memory comes. What is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryPlacement {
+    /// The nodes.
+    pub nodes: Option<CpuSet>,
+    /// How strictly; strict where nobody has said.
+    pub mode: Option<NumatuneMode>,
+}
+
+impl MemoryPlacement {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_none() && self.mode.is_none()
+    }
+
+    /// Refuses what no backend can do to this document of a machine.
+    ///
+    /// `InvalidInput` for no nodes, nodes that the host does not have ([`check_nodes`](Self::check_nodes)), and several in
+    /// the mode `preferred`; `InvalidState` for a running machine, whose mode stays, and whose nodes change in the
+    /// mode `restrictive` alone.
+    pub fn check(&self, document: &Domain, which: Which, host: &[NumaNode]) -> Result<()> {
+        let present = document.numatune.as_ref().and_then(|tune| tune.memory.as_ref());
+        let mode_now = present.and_then(|memory| memory.mode).unwrap_or(NumatuneMode::Strict);
+        let mode = self.mode.unwrap_or(mode_now);
+        if which == Which::Live {
+            let refuse = |why: String| Err(Error::new(ErrorKind::InvalidState, why));
+            if mode != mode_now {
+                return refuse(format!("the memory of a running VM stays {mode_now}"));
+            }
+            if mode != NumatuneMode::Restrictive {
+                return refuse(format!("the nodes of a running VM change where its memory is restrictive, not {mode}"));
+            }
+        }
+        let Some(nodes) = self.nodes.as_ref().or(present.and_then(|memory| memory.nodeset.as_ref())) else {
+            return Err(Error::invalid("numa-mode", "it says how nodes are used; name them with numa-nodes"));
+        };
+        if mode == NumatuneMode::Preferred && nodes.ranges().into_iter().flatten().nth(1).is_some() {
+            return Err(Error::invalid("numa-nodes", format!("{} are several; one is preferred", nodes.as_str())));
+        }
+        self.nodes.as_ref().map_or(Ok(()), |nodes| Self::check_nodes(nodes, host))
+    }
+
+    /// Refuses an empty set, and nodes that a host does not have which says what it has. `InvalidInput` names those.
+    pub fn check_nodes(nodes: &CpuSet, host: &[NumaNode]) -> Result<()> {
+        let mut numbers = nodes.ranges().into_iter().flatten().peekable();
+        if numbers.peek().is_none() {
+            return Err(Error::invalid("numa-nodes", "memory comes from one node at least"));
+        }
+        let missing = numbers.find(|number| !host.iter().any(|node| node.number == *number));
+        let Some(missing) = missing.filter(|_| !host.is_empty()) else { return Ok(()) };
+        let has: CpuSet = host.iter().map(|node| node.number).collect();
+        let has = match host {
+            [only] => format!("its only one is {}", only.number),
+            _ => format!("it has {}", has.as_str()),
+        };
+        Err(Error::invalid("numa-nodes", format!("the host has no NUMA node {missing}: {has}")))
+    }
+
+    /// Writes it into a document.
+    pub fn put_into(&self, document: &mut Domain) {
+        let memory = document.numatune.get_or_insert_default().memory.get_or_insert_default();
+        if let Some(nodes) = &self.nodes {
+            memory.nodeset = Some(nodes.clone());
+            memory.placement = None;
+        }
+        memory.mode = Some(self.mode.or(memory.mode).unwrap_or(NumatuneMode::Strict));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn only_threads_and_cpus_that_are_there_can_be_pinned() {
@@ -202,6 +274,44 @@ mod tests {
         );
         assert!(!check(VmThread::Emulator, "4") && !check(VmThread::Emulator, "0-4294967295"));
         assert!(!check(VmThread::Emulator, "1,^1"));
+    }
+
+    #[test]
+    fn memory_is_placed_on_nodes_that_the_host_has() {
+        use kvm_xml::Document as _;
+        let node = |number| NumaNode { number, memory: None, cpus: CpuSet::from_iter([]), distances: BTreeMap::new() };
+        let (two, silent) = ([node(0), node(2)], []);
+        let check = |xml: &str, nodes: &str, mode, which, host: &[NumaNode]| {
+            let nodes = (!nodes.is_empty()).then(|| nodes.parse().unwrap());
+            let document = Domain::from_xml(&format!("<domain>{xml}</domain>")).unwrap();
+            MemoryPlacement { nodes, mode }.check(&document, which, host).map_err(|e| e.kind())
+        };
+        let (config, live) = (Which::Config, Which::Live);
+        let (invalid, state) = (Err(ErrorKind::InvalidInput), Err(ErrorKind::InvalidState));
+        let (strict, preferred) = (Some(NumatuneMode::Strict), Some(NumatuneMode::Preferred));
+        let interleaved = "<numatune><memory mode='interleave' nodeset='0,2'/></numatune>";
+        let movable = "<numatune><memory mode='restrictive' nodeset='2'/></numatune>";
+        for (xml, nodes, mode, which, host, expected) in [
+            ("", "0,2", None, config, &two[..], Ok(())),
+            ("", "0-2", None, config, &two, invalid),
+            ("", "0-4294967295", None, config, &two, invalid),
+            ("", "0,^0", None, config, &two, invalid),
+            ("", "0,^0", None, config, &silent, invalid),
+            ("", "7", None, config, &silent, Ok(())),
+            ("", "2", preferred, config, &two, Ok(())),
+            ("", "0,2", preferred, config, &two, invalid),
+            ("", "", strict, config, &two, invalid),
+            (interleaved, "", strict, config, &two, Ok(())),
+            (interleaved, "", preferred, config, &two, invalid),
+            ("", "0", None, live, &two, state),
+            (movable, "0", None, live, &two, Ok(())),
+            (movable, "1", None, live, &two, invalid),
+            (movable, "0", strict, live, &two, state),
+            ("", "0", preferred, live, &two, state),
+            (interleaved, "0", None, live, &two, state),
+        ] {
+            assert_eq!(check(xml, nodes, mode, which, host), expected, "{xml} {nodes} {mode:?} {which:?}");
+        }
     }
 
     #[test]

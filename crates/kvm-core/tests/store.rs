@@ -20,6 +20,7 @@ fn capabilities() -> Capabilities {
         cpus: None,
         memory: None,
         guests: vec![],
+        numa: vec![],
         runs_as: None,
         features: Default::default(),
     }

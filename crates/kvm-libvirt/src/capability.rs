@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kvm_core::{Capabilities, Feature, GuestKind, ProcessUser};
+use kvm_core::{Bytes, Capabilities, Feature, GuestKind, NumaNode, ProcessUser};
 use kvm_xml::DomainCapabilities;
-use kvm_xml::capabilities::{GuestArch, Host, Machine};
+use kvm_xml::capabilities::{Cell, GuestArch, Host, Machine};
 use kvm_xml::domain_capabilities::EnumValues;
 
 use crate::config::Kind;
@@ -40,6 +40,7 @@ fn ask(task: &Task<'_>) -> Result<Capabilities, Failure> {
         cpus: Some(node.cpus),
         memory: Some(kibibytes(node.memory)),
         guests: doc.guest.iter().flat_map(guest_kinds).collect(),
+        numa: host.map(numa).unwrap_or_default(),
         runs_as: host.and_then(runs_as),
         features: if is_test { test_features() } else { qemu_features() },
     };
@@ -53,6 +54,23 @@ fn ask(task: &Task<'_>) -> Result<Capabilities, Failure> {
 /// libvirt packs a version as `major * 1000000 + minor * 1000 + release`.
 fn version(packed: u32) -> Option<String> {
     (packed > 0).then(|| format!("{}.{}.{}", packed / 1_000_000, packed / 1000 % 1000, packed % 1000))
+}
+
+fn numa(host: &Host) -> Vec<NumaNode> {
+    let cells = host.topology.iter().filter_map(|topology| topology.cells.as_ref()).flat_map(|cells| &cells.cell);
+    let node = |cell: &Cell| {
+        let cpus = cell.cpus.iter().flat_map(|cpus| &cpus.cpu).filter_map(|cpu| cpu.id);
+        let distances = cell.distances.iter().flat_map(|distances| &distances.sibling);
+        Some(NumaNode {
+            number: cell.id?,
+            memory: cell.memory.as_ref().and_then(|memory| memory.bytes()).map(Bytes::new),
+            cpus: cpus.collect(),
+            distances: distances.filter_map(|sibling| Some((sibling.id?, sibling.value?))).collect(),
+        })
+    };
+    let mut nodes: Vec<_> = cells.filter_map(node).collect();
+    nodes.sort_by_key(|node| node.number);
+    nodes
 }
 
 /// The label that the driver of Unix permissions gives machines: `+64055:+994`.
@@ -167,6 +185,28 @@ mod tests {
         assert_eq!(version(11_003_000).as_deref(), Some("11.3.0"));
         assert_eq!(version(10_000_002).as_deref(), Some("10.0.2"));
         assert_eq!(version(0), None);
+    }
+
+    #[test]
+    fn nodes_have_memory_cpus_and_distances() {
+        let cell = |id: u32, cpus: &str, distances: &str| {
+            format!(
+                "<cell id='{id}'><memory unit='KiB'>1024</memory><distances>{distances}</distances><cpus>{cpus}</cpus></cell>"
+            )
+        };
+        let near = "<sibling id='0' value='10'/><sibling id='1' value='21'/>";
+        // One without CPUs has memory alone.
+        let cells = cell(1, "", "") + &cell(0, "<cpu id='0'/><cpu id='1'/><cpu id='4'/>", near);
+        let doc =
+            format!("<capabilities><host><topology><cells num='2'>{cells}</cells></topology></host></capabilities>");
+        let nodes = numa(kvm_xml::Capabilities::from_xml(&doc).unwrap().host.as_ref().unwrap());
+        assert_eq!(
+            nodes.iter().map(|node| (node.number, node.cpus.as_str())).collect::<Vec<_>>(),
+            [(0, "0-1,4"), (1, "")]
+        );
+        assert_eq!(nodes[0].memory, Some(Bytes::from_mib(1)));
+        assert_eq!(nodes[0].distances, [(0, 10), (1, 21)].into());
+        assert_eq!(nodes[1].distances, [].into());
     }
 
     #[test]

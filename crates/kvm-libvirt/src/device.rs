@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use kvm_core::{
     Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, Impact, IoThread, IoThreadChange,
-    Result, VcpuCount, VmId, VmThread, Which,
+    MemoryPlacement, Result, VcpuCount, VmId, VmThread, Which,
 };
-use kvm_xml::domain::{Interface, InterfaceSource};
+use kvm_xml::domain::{Interface, InterfaceSource, NumatuneMode};
 use kvm_xml::value::{CpuSet, DiskName};
 use kvm_xml::{Document as _, Domain};
-use virt::domain::{SchedBandwidth, SchedulerInfo};
+use virt::domain::{NUMAParameters, SchedBandwidth, SchedulerInfo};
 use virt::sys;
 
 use crate::document::{self, looked_again};
@@ -174,6 +174,24 @@ impl Devices for Libvirt {
         .await
     }
 
+    async fn place_memory(&self, vm: &VmId, placement: &MemoryPlacement, impact: Impact) -> Result<()> {
+        let (id, placement) = (*vm, placement.clone());
+        self.work("place the memory of", vm_resource(&id), move |task| {
+            let machine = task.machine(&id)?;
+            let host = crate::capability::read(task)?.numa;
+            let check = || -> Result<(), Failure> {
+                for (document, which) in documents(task, &machine, impact)?.iter().zip(impact.documents()) {
+                    placement.check(document, *which, &host)?;
+                }
+                Ok(())
+            };
+            check()?;
+            let set = machine.domain.set_numa_parameters(numa_parameters(&placement), flags(impact));
+            set.map_err(|e| looked_again(e, check, |e| refused(task, e)))
+        })
+        .await
+    }
+
     async fn limit_disk(&self, vm: &VmId, disk: &DiskName, limits: &DiskLimits, impact: Impact) -> Result<()> {
         limits.check()?;
         let (id, disk, limits) = (*vm, disk.clone(), disk_limits(limits));
@@ -243,6 +261,20 @@ fn parameters(limits: &CpuLimits) -> SchedulerInfo {
             quota: limits.quota.map(quota),
         },
         ..SchedulerInfo::default()
+    }
+}
+
+/// The placement under libvirt's names; what is left out stays.
+fn numa_parameters(placement: &MemoryPlacement) -> NUMAParameters {
+    let mode = |mode| match mode {
+        NumatuneMode::Strict => sys::VIR_DOMAIN_NUMATUNE_MEM_STRICT,
+        NumatuneMode::Preferred => sys::VIR_DOMAIN_NUMATUNE_MEM_PREFERRED,
+        NumatuneMode::Interleave => sys::VIR_DOMAIN_NUMATUNE_MEM_INTERLEAVE,
+        NumatuneMode::Restrictive => sys::VIR_DOMAIN_NUMATUNE_MEM_RESTRICTIVE,
+    };
+    NUMAParameters {
+        node_set: placement.nodes.as_ref().map(|nodes| nodes.as_str().to_owned()),
+        mode: placement.mode.map(mode).and_then(|mode| i32::try_from(mode).ok()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kvm_core::{Capabilities, Feature, GuestKind};
+use kvm_core::{Bytes, Capabilities, Feature, GuestKind, NumaNode};
 
 use crate::world::HostFacts;
 
@@ -64,7 +64,22 @@ pub(crate) fn capabilities(target: &str, host: &HostFacts) -> Capabilities {
         cpus: Some(host.cpus),
         memory: Some(host.memory),
         guests: VIRT_TYPES.into_iter().map(kind).collect(),
+        numa: numa(host),
         runs_as: None,
         features: BTreeSet::from(FEATURES),
     }
+}
+
+/// The host's NUMA nodes, with equal parts of its CPUs and memory.
+pub(crate) fn numa(host: &HostFacts) -> Vec<NumaNode> {
+    let count = u32::from(host.numa_nodes.max(1));
+    // The last ones have what cannot be shared out.
+    let first = |number: u32| if number == count { host.cpus } else { host.cpus / count * number };
+    let node = |number| NumaNode {
+        number,
+        memory: Some(Bytes::new(host.memory.get() / u64::from(count))),
+        cpus: (first(number)..first(number + 1)).collect(),
+        distances: (0..count).map(|other| (other, if other == number { 10 } else { 21 })).collect(),
+    };
+    (0..count).map(node).collect()
 }

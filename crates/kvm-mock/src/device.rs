@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
     Bytes, CpuLimits, Device, DeviceRef, Devices, DiskLimits, Error, ErrorKind, HostDeviceRef, Impact, IoThread,
-    IoThreadChange, Peripheral, Resource, Result, VcpuCount, VmChange, VmId, VmThread, Which,
+    IoThreadChange, MemoryPlacement, Peripheral, Resource, Result, VcpuCount, VmChange, VmId, VmThread, Which,
 };
 use kvm_xml::Domain;
 use kvm_xml::domain::{
@@ -13,6 +13,7 @@ use kvm_xml::domain::{
 };
 use kvm_xml::value::{CpuSet, DiskName, Memory, Unit};
 
+use crate::capability;
 use crate::document;
 use crate::fault::Method;
 use crate::image;
@@ -152,6 +153,17 @@ impl Devices for Mock {
         self.change(Method::LimitCpu, vm, |world, _| {
             documents(world.machine(vm)?, impact)?;
             change(world.machine_mut(vm)?, impact, |document| limit(document, limits))
+        })
+        .await
+    }
+
+    async fn place_memory(&self, vm: &VmId, placement: &MemoryPlacement, impact: Impact) -> Result<()> {
+        self.change(Method::PlaceMemory, vm, |world, _| {
+            let host = capability::numa(&world.host);
+            for (document, which) in documents(world.machine(vm)?, impact)?.into_iter().zip(impact.documents()) {
+                placement.check(document, *which, &host).map_err(|e| e.on(on(vm)))?;
+            }
+            change(world.machine_mut(vm)?, impact, |document| placement.put_into(document))
         })
         .await
     }

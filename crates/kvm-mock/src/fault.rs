@@ -76,6 +76,8 @@ methods! {
     Pin = "pin";
     /// `Devices::limit_cpu`.
     LimitCpu = "limit_cpu";
+    /// `Devices::place_memory`.
+    PlaceMemory = "place_memory";
     /// `Devices::limit_disk`.
     LimitDisk = "limit_disk";
     /// `Devices::change_iothread`.

@@ -74,8 +74,12 @@ impl Scenario {
     /// Makes the world as it is when it begins.
     pub(crate) fn begin(&self, clock: Timestamp) -> Result<Beginning> {
         let file = &self.file;
-        let mut world =
-            World::new(HostFacts { name: file.host.name.clone(), cpus: file.host.cpus, memory: file.host.memory });
+        let mut world = World::new(HostFacts {
+            name: file.host.name.clone(),
+            cpus: file.host.cpus,
+            memory: file.host.memory,
+            numa_nodes: file.host.numa_nodes,
+        });
         world.time = file.clock.as_ref().map(|clock| ScenarioTime { now: clock.start, step: clock.step });
         let now = file.clock.as_ref().map_or(clock, |clock| clock.start);
         for pool in &file.pools {

@@ -86,6 +86,9 @@ pub(crate) struct HostFacts {
     pub(crate) name: String,
     pub(crate) cpus: u32,
     pub(crate) memory: Bytes,
+    /// One when it was kept by a version that knew of none.
+    #[serde(default)]
+    pub(crate) numa_nodes: u8,
 }
 
 impl World {

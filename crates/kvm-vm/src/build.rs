@@ -229,11 +229,7 @@ fn celled(cpu: Option<xml::Cpu>, cells: &[NumaCell]) -> Option<xml::Cpu> {
 
 /// From which nodes of the host memory comes.
 fn numatune(nodes: &NumaNodes, mode: Option<NumaMode>) -> xml::Numatune {
-    let mode = match mode.unwrap_or(NumaMode::Strict) {
-        NumaMode::Strict => xml::NumatuneMode::Strict,
-        NumaMode::Preferred => xml::NumatuneMode::Preferred,
-        NumaMode::Interleave => xml::NumatuneMode::Interleave,
-    };
+    let mode = mode.unwrap_or(NumaMode::Strict).into();
     let memory = xml::NumatuneMemory {
         mode: Some(mode),
         nodeset: Some(nodes.as_set().clone()),

@@ -2,8 +2,8 @@
 
 use kvm_core::op::{LockKey, Plan, PlanLine, Step};
 use kvm_core::{
-    Autostart, Capabilities, Device, DeviceRef, Error, ErrorKind, Feature, GuestKind, Host, Keep, Peripheral, Resource,
-    Result, VcpuCount, VmId, VmName, VmNotes, VmRef, check_definition,
+    Autostart, Capabilities, Device, DeviceRef, Error, ErrorKind, Feature, GuestKind, Host, Keep, MemoryPlacement,
+    Peripheral, Resource, Result, VcpuCount, VmId, VmName, VmNotes, VmRef, check_definition,
 };
 use kvm_xml::{Document as _, Domain};
 
@@ -103,6 +103,7 @@ pub(crate) async fn plan_new(
     let max_memory = if spec.memory_slots.is_some() { spec.memory } else { most };
     check_cells(&spec.numa, max_vcpus, max_memory)?;
     check_nodes(spec.numa_nodes.as_ref(), spec.numa_mode)?;
+    spec.numa_nodes.iter().try_for_each(|nodes| MemoryPlacement::check_nodes(nodes.as_set(), &host_info.numa))?;
     cx.policy.check_memory(most, &host_info)?;
     check_choices(spec, &host_info, guest)?;
 

@@ -11,6 +11,7 @@ use kvm_xml::Domain;
 
 use crate::step::DetachDevice;
 
+mod cell;
 mod disk;
 mod media;
 mod nic;

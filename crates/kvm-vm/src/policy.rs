@@ -100,6 +100,7 @@ mod tests {
             cpus: None,
             memory: Some(Bytes::from_gib(16)),
             guests: Vec::new(),
+            numa: vec![],
             runs_as: None,
             features: BTreeSet::new(),
         };

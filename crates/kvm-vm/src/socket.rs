@@ -115,6 +115,7 @@ mod tests {
             cpus: None,
             memory: None,
             guests: Vec::new(),
+            numa: vec![],
             runs_as: None,
             features: std::collections::BTreeSet::new(),
         }

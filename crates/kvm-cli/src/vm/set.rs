@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use kvm_core::{Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Error, Impact, Result, VcpuCount, VmThread};
-use kvm_vm::{DETACH_TIMEOUT, Resources};
+use kvm_core::{
+    Bytes, CpuLimits, CpuPeriod, CpuQuota, CpuShares, Error, Impact, MemoryPlacement, Result, VcpuCount, VmThread,
+};
+use kvm_vm::{DETACH_TIMEOUT, NumaCell, NumaMode, NumaNodes, Resources};
 use kvm_xml::value::CpuSet;
 use serde::Serialize;
 
+use crate::args::one_of;
 use crate::device::{Reach, when};
 use crate::printer::{Outcome, Page};
 use crate::session::Session;
@@ -16,17 +19,20 @@ use crate::vms::One;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  kvmctl vm set web --vcpus 4\n  kvmctl vm set web --memory 6G --only live\n  \
-        kvmctl vm set db --vcpu-pin 0=2-3 --vcpu-pin 1=2-3 --emulator-pin 0\n  kvmctl vm set ci --cpu-shares 256 --cpu-quota 50ms",
+        kvmctl vm set db --vcpu-pin 0=2-3 --vcpu-pin 1=2-3 --emulator-pin 0\n  kvmctl vm set ci --cpu-shares 256 --cpu-quota 50ms\n  \
+        kvmctl vm set db --numa-nodes 0-1 --numa-mode interleave --only config",
     after_long_help = "Virtual CPUs and memory stay within what the definition has at most: that changes with vm edit, at the next start. A \
         running guest is waited for when it has to give up a virtual CPU; memory goes through its balloon, which takes its time.\n\n\
         CPUS are CPUs of the host, such as 0-3, 8 or 0-7,^2. Shares are a weight against other VMs. The quota is what each virtual CPU \
         may use in each period: with a period of 100ms, a quota of 50ms is half a CPU.\n\n\
+        The nodes are NUMA nodes of the host (kvmctl host show). While the VM runs, they change where its memory is restrictive, and the mode \
+        and the cells of the VM with --only config, from its next start. Cells have every virtual CPU once and all memory together.\n\n\
         Library: kvm_vm::set_resources"
 )]
 #[group(
     required = true,
     multiple = true,
-    args = ["vcpus", "memory", "vcpu_pin", "emulator_pin", "iothread_pin", "cpu_shares", "cpu_period", "cpu_quota"]
+    args = ["vcpus", "memory", "vcpu_pin", "emulator_pin", "iothread_pin", "cpu_shares", "cpu_period", "cpu_quota", "numa", "numa_nodes", "numa_mode"]
 )]
 pub struct Args {
     #[command(flatten)]
@@ -55,6 +61,15 @@ pub struct Args {
     /// What each virtual CPU may use in each period, such as 50ms; or none.
     #[arg(long, value_name = "TIME", value_parser = CpuQuota::parse)]
     cpu_quota: Option<CpuQuota>,
+    /// A NUMA cell of the VM, in place of those that it has: cpus=0-3,memory=4G; may be repeated.
+    #[arg(long, value_name = "CELL")]
+    numa: Vec<NumaCell>,
+    /// NUMA nodes of the host that memory comes from, such as 0-1.
+    #[arg(long, value_name = "NODES")]
+    numa_nodes: Option<NumaNodes>,
+    /// How strictly memory comes from these nodes.
+    #[arg(long, value_parser = one_of!(NumaMode))]
+    numa_mode: Option<NumaMode>,
     #[command(flatten)]
     reach: Reach,
     /// How long a running guest has to change its virtual CPUs, such as 90s or 5m [default: 60s].
@@ -88,7 +103,19 @@ pub(super) struct Set {
     cpu_period: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_quota: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    numa: Vec<Cell>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    numa_nodes: Option<NumaNodes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    numa_mode: Option<NumaMode>,
     documents: Impact,
+}
+
+#[derive(Debug, Serialize)]
+struct Cell {
+    cpus: String,
+    memory_bytes: Bytes,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,7 +131,11 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<Set> {
     let iothreads = args.iothread_pin.into_iter().map(|(number, set)| (VmThread::IoThread(number), set));
     let limits = CpuLimits { shares: args.cpu_shares, period: args.cpu_period, quota: args.cpu_quota };
     let pins = vcpus.chain(emulator).chain(iothreads).collect();
-    let wanted = Resources { vcpus: args.vcpus, memory: args.memory, pins, limits };
+    let placement = MemoryPlacement {
+        nodes: args.numa_nodes.as_ref().map(|nodes| nodes.as_set().clone()),
+        mode: args.numa_mode.map(Into::into),
+    };
+    let wanted = Resources { vcpus: args.vcpus, memory: args.memory, pins, limits, placement, cells: args.numa };
     let (impact, timeout) = (args.reach.impact(), args.timeout.unwrap_or(DETACH_TIMEOUT));
     let documents = kvm_vm::set_resources(&connection.host, &vm, &wanted, impact, timeout, &*session.clock).await?;
     Ok(Set {
@@ -116,6 +147,9 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<Set> {
         cpu_shares: limits.shares.map(CpuShares::get),
         cpu_period: limits.period.map(|period| period.to_string()),
         cpu_quota: limits.quota.map(|quota| quota.to_string()),
+        numa: wanted.cells.iter().map(|c| Cell { cpus: c.cpus.as_str().to_owned(), memory_bytes: c.memory }).collect(),
+        numa_nodes: args.numa_nodes,
+        numa_mode: args.numa_mode,
         documents,
     })
 }
@@ -144,6 +178,15 @@ impl Outcome for Set {
         let limits: Vec<_> = [shares, period, quota].into_iter().flatten().collect();
         if !limits.is_empty() {
             page.done(format_args!("CPU time of {}: {}{when}", self.name, limits.join(", ")));
+        }
+        let cells: Vec<_> = self.numa.iter().map(|c| format!("CPUs {} with {}", c.cpus, c.memory_bytes)).collect();
+        if !cells.is_empty() {
+            page.done(format_args!("NUMA cells of {}: {}{when}", self.name, cells.join(", ")));
+        }
+        let nodes = self.numa_nodes.as_ref().map(|nodes| format!("nodes {nodes}"));
+        let placed: Vec<_> = nodes.into_iter().chain(self.numa_mode.map(|mode| mode.to_string())).collect();
+        if !placed.is_empty() {
+            page.done(format_args!("memory of {}: {}{when}", self.name, placed.join(", ")));
         }
     }
 }

@@ -454,7 +454,7 @@ cases! { CASES in "devices" on Cx;
     }
 }
 
-fn facet(cx: &Cx) -> kvm_core::Result<&dyn Devices> {
+pub(super) fn facet(cx: &Cx) -> kvm_core::Result<&dyn Devices> {
     cx.family("devices", cx.hypervisor().devices())
 }
 
@@ -500,7 +500,7 @@ fn password(document: &Domain) -> Option<String> {
 }
 
 /// A machine that is off, with one of two virtual CPUs plugged in.
-async fn with_two_vcpus(cx: &Cx) -> kvm_core::Result<VmId> {
+pub(super) async fn with_two_vcpus(cx: &Cx) -> kvm_core::Result<VmId> {
     let mut document = cx.document("a")?;
     document.vcpu = Some(Vcpu { current: Some(1), value: Some(2), ..Vcpu::default() });
     cx.hypervisor().define(&document, Existing::Reject).await
@@ -513,7 +513,7 @@ async fn booted(cx: &Cx, id: &VmId) -> Outcome {
     cx.changes_until(&mut events, id, VmChange::AgentConnected).await.map(drop)
 }
 
-async fn document(cx: &Cx, id: &VmId, view: View) -> kvm_core::Result<Domain> {
+pub(super) async fn document(cx: &Cx, id: &VmId, view: View) -> kvm_core::Result<Domain> {
     cx.hypervisor().definition(id, view).await
 }
 
@@ -598,7 +598,7 @@ fn generator(alias: &str) -> kvm_core::Result<Device> {
     PeripheralKind::Rng.read(&xml).map(Device::Peripheral)
 }
 
-fn cpus(text: &str) -> Result<CpuSet, Failure> {
+pub(super) fn cpus(text: &str) -> Result<CpuSet, Failure> {
     Ok(text.parse::<CpuSet>()?)
 }
 

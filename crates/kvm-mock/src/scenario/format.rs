@@ -38,11 +38,12 @@ pub(super) struct HostEntry {
     pub(super) cpus: u32,
     #[serde(deserialize_with = "size")]
     pub(super) memory: Bytes,
+    pub(super) numa_nodes: u8,
 }
 
 impl Default for HostEntry {
     fn default() -> Self {
-        Self { name: "simulated".into(), cpus: 32, memory: Bytes::from_gib(128) }
+        Self { name: "simulated".into(), cpus: 32, memory: Bytes::from_gib(128), numa_nodes: 1 }
     }
 }
 

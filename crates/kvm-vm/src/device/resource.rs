@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use kvm_core::{
-    Bytes, Clock, CpuLimits, Error, ErrorKind, Host, Impact, Resource, Result, VcpuCount, View, VmSummary, VmThread,
-    Which,
+    Bytes, Clock, CpuLimits, Error, ErrorKind, Host, Impact, MemoryPlacement, Resource, Result, VcpuCount, View,
+    VmSummary, VmThread, Which,
 };
 use kvm_xml::Domain;
 use kvm_xml::value::CpuSet;
 
-use super::{Subject, facet};
+use super::{Subject, cell, facet};
+use crate::spec::NumaCell;
 
 /// How often a guest that was asked for a virtual CPU is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,13 +26,18 @@ pub struct Resources {
     pub pins: Vec<(VmThread, CpuSet)>,
     /// What it may use of the host's CPU time.
     pub limits: CpuLimits,
+    /// From which of the host's NUMA nodes its memory comes.
+    pub placement: MemoryPlacement,
+    /// NUMA cells in place of those that it has, from its next start.
+    pub cells: Vec<NumaCell>,
 }
 
 /// Sets virtual CPUs and memory of a machine, and what its threads may use; gives the documents that changed.
 ///
 /// All are checked against what the machine and its host have before any changes (`InvalidInput`). A running guest is
 /// waited for when it has to give up a virtual CPU: `Timeout` when it has not done so in time, and it may still obey. The
-/// balloon takes its time, and is not waited for. `InvalidState` when a document that is to change is not there.
+/// balloon takes its time, and is not waited for. `InvalidState` when a document that is to change is not there, and for
+/// what of NUMA cannot change while the machine runs.
 pub async fn set_resources(
     host: &Host,
     vm: &VmSummary,
@@ -51,7 +57,21 @@ pub async fn set_resources(
             wanted.pins.iter().try_for_each(|(thread, cpus)| thread.check_pin(document, cpus, host_cpus))?;
         }
     }
+    if !wanted.placement.is_empty() {
+        let nodes = host.hypervisor.capabilities().await?.numa;
+        for which in subject.impact.documents() {
+            let Some(document) = subject.reached(*which) else { continue };
+            wanted.placement.check(document, *which, &nodes).map_err(|e| about(vm, e))?;
+        }
+    }
     let (devices, impact) = (facet(host)?, subject.impact);
+    // What else changes is changed in the document that has the cells.
+    if !wanted.cells.is_empty() {
+        cell::set(host, vm, &wanted.cells, impact).await?;
+    }
+    if !wanted.placement.is_empty() {
+        devices.place_memory(&vm.id, &wanted.placement, impact).await?;
+    }
     if wanted.limits != CpuLimits::default() {
         devices.limit_cpu(&vm.id, &wanted.limits, impact).await?;
     }
@@ -68,6 +88,14 @@ pub async fn set_resources(
         }
     }
     Ok(impact)
+}
+
+/// An error about a running machine, as one that its configuration does not have.
+fn about(vm: &VmSummary, e: Error) -> Error {
+    match e.kind() {
+        ErrorKind::InvalidState => e.on(Resource::Vm(vm.name.as_str().to_owned())).during("plug-live"),
+        _ => e,
+    }
 }
 
 fn check(document: &Domain, wanted: &Resources) -> Result<()> {

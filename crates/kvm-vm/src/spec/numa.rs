@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use kvm_core::{Bytes, Error, Result, VcpuCount};
+use kvm_xml::domain::NumatuneMode;
 use kvm_xml::value::CpuSet;
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +139,19 @@ choices! {
         Preferred = "preferred",
         /// From all of these in turn.
         Interleave = "interleave",
+        /// From these, as control groups have it: they can be changed while the machine runs.
+        Restrictive = "restrictive",
+    }
+}
+
+impl From<NumaMode> for NumatuneMode {
+    fn from(mode: NumaMode) -> Self {
+        match mode {
+            NumaMode::Strict => Self::Strict,
+            NumaMode::Preferred => Self::Preferred,
+            NumaMode::Interleave => Self::Interleave,
+            NumaMode::Restrictive => Self::Restrictive,
+        }
     }
 }
 

@@ -7,18 +7,18 @@ use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
 use kvm_core::{
-    Bandwidth, Bytes, CpuLimits, CpuShares, DeviceRef, DiskLimits, Error, ErrorKind, Host, Impact, Iops, Result,
-    VcpuCount, View, VmThread,
+    Bandwidth, Bytes, CpuLimits, CpuShares, DeviceRef, DiskLimits, Error, ErrorKind, Host, Impact, Iops,
+    MemoryPlacement, PowerAction, Result, VcpuCount, View, VmSummary, VmThread,
 };
 use kvm_mock::Mock;
 use kvm_vm::{
     AttachPlan, DiskAttach, DiskDetach, NicAttach, NicDetach, Resources, ScreenPasswordChange, Volumes, eject, insert,
-    limit_disk, pending, plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link,
-    set_resources, set_screen_password,
+    limit_disk, pending, plan_create, plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach,
+    resize_disk, set_link, set_resources, set_screen_password,
 };
-use kvm_xml::domain::{GraphicsType, Link};
+use kvm_xml::domain::{GraphicsType, Link, NumatuneMode};
 
-use crate::support::{Bench, catalogue, said};
+use crate::support::{Bench, catalogue, said, spec};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -446,4 +446,59 @@ async fn a_network_device_is_what_its_options_say() {
     }
     let e = plan_nic_attach(&bench.host, &build, &nic("default,portgroup=dmz"), &bench.cx()).await.unwrap_err();
     assert!(said(&e).starts_with("not_found [field portgroup]: network default has no"), "{}", said(&e));
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_placed_on_nodes_that_the_host_has() {
+    let bench = Bench::new();
+    let (db, build) = (bench.vm("db").await, bench.vm("build-01").await);
+    let place = async |vm: &VmSummary, nodes: &str, mode, impact| {
+        let placement = MemoryPlacement { nodes: Some(nodes.parse().unwrap()), mode };
+        let wanted = Resources { placement, ..Resources::default() };
+        set_resources(&bench.host, vm, &wanted, impact, PATIENCE, &*bench.clock).await
+    };
+    assert_eq!(place(&db, "0-1", None, None).await.unwrap(), Impact::Config);
+    let document = bench.host.hypervisor.definition(&db.id, View::CONFIG).await.unwrap();
+    let memory = document.numatune.unwrap().memory.unwrap();
+    assert_eq!((memory.mode, memory.nodeset.unwrap().as_str()), (Some(NumatuneMode::Strict), "0-1"));
+
+    let before = bench.picture().await;
+    let e = place(&db, "1-2", None, None).await.unwrap_err();
+    assert_eq!(said(&e), "invalid_input [field numa-nodes]: the host has no NUMA node 2: it has 0-1");
+    // A running machine keeps how strictly, and the hint for that is the one of what cannot be plugged live.
+    let e = place(&build, "0", Some(NumatuneMode::Interleave), None).await.unwrap_err();
+    assert_eq!((e.kind(), e.operation()), (ErrorKind::InvalidState, Some("plug-live")));
+    assert_eq!(bench.picture().await, before);
+    place(&build, "1", Some(NumatuneMode::Restrictive), Some(Impact::Config)).await.unwrap();
+    for action in [PowerAction::PowerOff, PowerAction::Start] {
+        bench.host.hypervisor.power(&build.id, action).await.unwrap();
+    }
+    assert_eq!(place(&build, "0", None, None).await.unwrap(), Impact::Both);
+    let created = spec(r#"{"name": "far", "numa_nodes": "0,5"}"#);
+    let e = plan_create(&bench.host, &created, &bench.cx()).await.unwrap_err();
+    assert_eq!(said(&e), "invalid_input [field numa-nodes]: the host has no NUMA node 5: it has 0-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cells_change_for_the_next_start_alone_and_beside_other_things() {
+    let bench = Bench::new();
+    let build = bench.vm("build-01").await;
+    let cells = ["cpus=0-1,memory=6G", "cpus=2-3,memory=2G"].map(|cell| cell.parse().unwrap()).to_vec();
+    let wanted = Resources { cells, memory: Some(Bytes::from_gib(4)), ..Resources::default() };
+    let set = async |wanted: &Resources, impact| {
+        set_resources(&bench.host, &build, wanted, impact, PATIENCE, &*bench.clock).await
+    };
+    let before = bench.picture().await;
+    let e = set(&wanted, None).await.unwrap_err();
+    assert_eq!((e.kind(), e.operation()), (ErrorKind::InvalidState, Some("plug-live")));
+    let half = Resources { cells: vec!["cpus=0-3,memory=4G".parse().unwrap()], ..Resources::default() };
+    assert_eq!(set(&half, Some(Impact::Config)).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(bench.picture().await, before);
+
+    set(&wanted, Some(Impact::Config)).await.unwrap();
+    let document = bench.host.hypervisor.definition(&build.id, View::CONFIG).await.unwrap();
+    assert_eq!(document.cpu.unwrap().numa.unwrap().cell.len(), 2);
+    assert_eq!(document.current_memory.unwrap().bytes(), Some(Bytes::from_gib(4).get()));
+    let live = bench.host.hypervisor.definition(&build.id, View::LIVE).await.unwrap();
+    assert!(live.cpu.is_none_or(|cpu| cpu.numa.is_none()));
 }
