@@ -125,6 +125,48 @@ fn an_encrypted_volume_is_opened_by_its_secret_alone() {
 }
 
 #[test]
+fn a_secret_goes_with_what_needs_it_and_no_earlier() {
+    on_a_host(async |host| {
+        let before = host.stock().await;
+        let (kvmctl, name) = (host.kvmctl(), host.unique("secret"));
+        let place = format!("{IMAGES}/{name}.pool");
+        let secret_of = async |volume: &str| shown(host, volume).await["secret"].as_str().unwrap().to_owned();
+        let is_kept = async |secret: &str| host.virsh(&["secret-list"]).await.contains(secret);
+
+        // With all the data of a pool.
+        kvmctl.ok(&["pool", "create", &name, "--target", &place]).await;
+        let volume = format!("{name}/safe.qcow2");
+        kvmctl.ok(&["vol", "create", &volume, "16M", "--encrypt"]).await;
+        let secret = secret_of(&volume).await;
+        let listed = kvmctl.json(&["secret", "list"]).await;
+        let listed = listed.as_array().unwrap().iter().find(|other| other["id"] == secret.as_str()).unwrap();
+        assert_eq!((&listed["volume"], &listed["private"]), (&volume.as_str().into(), &true.into()), "{listed}");
+        let refused = kvmctl.run(&["secret", "delete", &secret, "--yes"]).await;
+        assert!(refused.code == Some(5) && refused.stderr.contains(&volume), "{refused}");
+        kvmctl.ok(&["pool", "delete", &name, "--destroy-data", "--yes"]).await;
+        assert!(!is_kept(&secret).await);
+
+        // With a file that takes the volume's place.
+        let volume = format!("default/{name}.qcow2");
+        kvmctl.ok(&["vol", "create", &volume, "16M", "--encrypt"]).await;
+        let secret = secret_of(&volume).await;
+        let dir = tempfile::tempdir().unwrap();
+        let file = sparse(dir.path());
+        kvmctl.ok(&["vol", "upload", &volume, file.to_str().unwrap(), "--overwrite", "--yes"]).await;
+        assert!(!is_kept(&secret).await);
+        kvmctl.ok(&["vol", "delete", &volume, "--yes"]).await;
+
+        // By hand, when somebody else has deleted the volume.
+        kvmctl.ok(&["vol", "create", &volume, "16M", "--encrypt"]).await;
+        let secret = secret_of(&volume).await;
+        host.virsh(&["vol-delete", &format!("{name}.qcow2"), "default"]).await;
+        kvmctl.ok(&["secret", "delete", &secret, "--yes"]).await;
+        assert!(!is_kept(&secret).await);
+        host.assert_as(&before).await;
+    });
+}
+
+#[test]
 fn what_is_uploaded_is_downloaded_and_holes_stay_holes() {
     on_a_host(async |host| {
         let before = host.stock().await;

@@ -10,6 +10,8 @@ use crate::printer::Printer;
 use crate::{
     checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral,
     pool, snap, vm, vol,
+    checkpoint, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral, pool,
+    secret, snap, vm, vol,
 };
 
 const EXAMPLES: &str = "\
@@ -231,6 +233,9 @@ pub enum Command {
     /// Volumes in storage pools.
     #[command(subcommand)]
     Vol(vol::Command),
+    /// Secrets of a host: what opens encrypted volumes.
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Virtual networks.
     #[command(subcommand)]
     Net(net::Command),

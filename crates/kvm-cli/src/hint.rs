@@ -84,6 +84,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (ErrorKind::InvalidState, "finish", Some(Resource::Operation(id))) => {
             Some(format!("kvmctl op resume {id} does the rest"))
         }
+        (ErrorKind::AlreadyExists, _, Some(Resource::Secret(id))) => {
+            Some(format!("kvmctl secret list says whether something needs it, kvmctl secret delete {} deletes it", word(id)))
+        }
+        (ErrorKind::NotFound, _, Some(Resource::Secret(_))) => Some("kvmctl secret list shows what is there".to_owned()),
         (ErrorKind::AlreadyExists, "keep-identity", _) => {
             Some("with --fresh it gets a uuid and MAC addresses of its own".to_owned())
         }

@@ -40,6 +40,7 @@ mod pool;
 mod printer;
 mod prompt;
 mod run;
+mod secret;
 mod session;
 mod settings;
 mod snap;

@@ -9,6 +9,8 @@ use crate::session::Session;
 use crate::{
     checkpoint, clone, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, peripheral,
     pool, snap, vm, vol,
+    checkpoint, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, peripheral, pool,
+    secret, snap, vm, vol,
 };
 
 /// Does what was asked, prints what came of it, and gives the exit code.
@@ -58,6 +60,7 @@ async fn command(command: Command, session: &Session, printer: &mut Printer) -> 
         Command::Checkpoint(verb) => checkpoint::run(verb, session, printer).await,
         Command::Pool(verb) => pool::run(verb, session, printer).await,
         Command::Vol(verb) => vol::run(verb, session, printer).await,
+        Command::Secret(verb) => secret::run(verb, session, printer).await,
         Command::Net(verb) => net::run(verb, session, printer).await,
         Command::Clone(args) => clone::run(args, session, printer).await,
         Command::Op(verb) => op::run(verb, session, printer).await,

@@ -103,6 +103,7 @@ pub use policy::{ForeignImages, PlanContext, Policy};
 pub use pool::{PoolData, discover_pools, plan_pool_create, plan_pool_delete};
 pub use power::{ShutdownOptions, ShutdownOutcome, Then, shutdown};
 pub use rename::rename;
+pub use secret::{SecretUse, plan_secret_delete, secrets};
 pub use snapshot::{
     KeepMemory, SnapshotCreate, SnapshotScope, find_snapshot, plan_revert, plan_snapshot, plan_snapshot_delete,
     snapshots,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::chain::{disk_graph, volume_key};
 use crate::place::volume_name;
+use crate::secret;
 use crate::spec::{InitiatorName, PoolKind, PoolSpec, SourceHost};
 use crate::step::{AutostartPool, BuildPool, DefinePool, DeleteVolume, DestroyPool, StartPool, StopPool, UndefinePool};
 
@@ -71,6 +72,9 @@ pub async fn plan_pool_create(
 /// goes first, and none goes that a machine uses or that a volume elsewhere lies upon: then nothing is done
 /// (`InvalidState`, with the first of them). What is reached over the network is not deleted (`Unsupported`). There is
 /// no way back.
+/// Without its data only the definition goes, of a pool that is not active (`InvalidState`). With its data each volume goes first, and none goes that a machine uses or
+/// that a volume elsewhere lies upon: then nothing is done (`InvalidState`, with the first of them). The secrets that were made
+/// for them go with them. There is no way back.
 pub async fn plan_pool_delete(host: &Host, pool: &PoolName, data: PoolData) -> Result<Plan> {
     setup(host)?;
     let about = host.storage.find_pool(pool).await?;
@@ -83,8 +87,13 @@ pub async fn plan_pool_delete(host: &Host, pool: &PoolName, data: PoolData) -> R
         for volume in doomed(host, &about).await? {
             let name = volume_name(&volume);
             lines.push(PlanLine::new("remove", "volume", name).note(format!("{} on disk", volume.allocation)));
+            let forget = secret::forget(host, &volume).await?;
             let (size, path) = (volume.capacity, volume.path);
             steps.push(Box::new(DeleteVolume { pool: volume.pool, volume: volume.name, path, size, vm: None }));
+            if let Some((line, step)) = forget {
+                lines.push(line);
+                steps.push(Box::new(step));
+            }
         }
     }
     if about.active {

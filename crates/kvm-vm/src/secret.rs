@@ -5,15 +5,20 @@ use kvm_core::{
     DiskPath, Entropy, Error, ErrorKind, Host, Passphrase, Resource, Result, SecretId, SecretInfo, SecretStore,
     VolumeInfo,
 };
+use kvm_xml::Document as _;
 use kvm_xml::common::{Encryption, EncryptionFormat, EncryptionSecret, EncryptionSecretType};
 use kvm_xml::domain::Disk;
 use kvm_xml::secret::{Secret, SecretUsage, SecretUsageType};
 use kvm_xml::value::YesNo;
-use kvm_xml::{Document as _, Domain};
 
 use crate::spec::VolumeRef;
 use crate::step::{DefineSecret, DeleteSecret, SetSecret};
 use crate::volume::content;
+
+mod needs;
+
+pub(crate) use needs::needed;
+pub use needs::{SecretUse, plan_secret_delete, secrets};
 
 /// How the descriptions of secrets end that belong to a volume and go with it.
 const OURS: &str = "(KVM Manager)";
@@ -46,7 +51,7 @@ impl NewSecret {
             let message = format!("there is a secret for a volume at {path} already");
             return Err(Error::new(ErrorKind::AlreadyExists, message)
                 .on(Resource::Secret(other.id.to_string()))
-                .with_detail("it is of a volume that was there before; undefine it, or choose another name"));
+                .with_detail("it is of a volume that was there before; delete it, or choose another name"));
         }
         let passphrase = passphrase.unwrap_or_else(|| Passphrase::generate(entropy));
         Ok(Self { id: entropy.uuid().into(), volume: volume.clone(), path: path.clone(), passphrase })
@@ -98,16 +103,21 @@ pub(crate) async fn at(host: &Host, volume: &VolumeInfo) -> Result<Option<Secret
 }
 
 async fn at_path(host: &Host, path: &DiskPath) -> Result<Option<SecretInfo>> {
+/// The path of the volume that a secret is for; `None` for one of another kind.
+pub(crate) fn volume_path(secret: &SecretInfo) -> Option<DiskPath> {
+    let path = secret.usage.as_deref().filter(|_| secret.kind.as_deref() == Some("volume"))?;
+    DiskPath::adopt(path).ok()
+}
+
+/// The secret of the volume at this path.
+pub(crate) async fn at(host: &Host, path: &DiskPath) -> Result<Option<SecretInfo>> {
     let Some(store) = host.storage.secrets() else { return Ok(None) };
     let all = match store.list().await {
         // A family that this host does not have after all has no secrets.
         Err(e) if e.kind() == ErrorKind::Unsupported => return Ok(None),
         all => all?,
     };
-    let is_of_it = |secret: &SecretInfo| {
-        secret.kind.as_deref() == Some("volume") && secret.usage.as_deref() == Some(path.as_str())
-    };
-    Ok(all.into_iter().find(is_of_it))
+    Ok(all.into_iter().find(|secret| volume_path(secret).as_ref() == Some(path)))
 }
 
 /// Whether a volume is encrypted, as far as its host says.
@@ -154,18 +164,10 @@ pub(crate) async fn forget(host: &Host, volume: &VolumeInfo) -> Result<Option<(P
 /// The disks of a machine whose content is encrypted.
 pub(crate) fn encrypted_disks(document: &Domain) -> impl Iterator<Item = &Disk> {
     document.devices.iter().flat_map(|devices| &devices.disk).filter(|disk| is_encrypted_disk(disk))
+    Ok(Some((line, DeleteSecret { id: secret.id })))
 }
 
+/// Whether the content of a disk is encrypted.
 pub(crate) fn is_encrypted_disk(disk: &Disk) -> bool {
     disk.encryption.is_some() || disk.source.as_ref().is_some_and(|source| source.encryption.is_some())
-}
-
-/// Whether a document names this secret.
-pub(crate) fn names(document: &Domain, id: SecretId) -> bool {
-    encrypted_disks(document)
-        .flat_map(|disk| {
-            disk.encryption.iter().chain(disk.source.iter().filter_map(|source| source.encryption.as_ref()))
-        })
-        .flat_map(|encryption| &encryption.secret)
-        .any(|secret| secret.uuid.map(SecretId::from) == Some(id))
 }

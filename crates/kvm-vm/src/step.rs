@@ -313,7 +313,7 @@ mod tests {
         round_trip(&set);
         assert!(!set.to_json().unwrap().to_string().contains("horse") && !format!("{set:?}").contains("horse"));
         round_trip(&DefineSecret { id, volume, document: "<secret/>".into() });
-        round_trip(&DeleteSecret { id, path: kvm_core::DiskPath::parse("/pool/a").unwrap() });
+        round_trip(&DeleteSecret { id });
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use kvm_core::op::{Already, Probe, Step, StepContext};
-use kvm_core::{DiskPath, Error, ErrorKind, Passphrase, Progress, Resource, Result, SecretId, View, VmFilter};
+use kvm_core::{Error, ErrorKind, Passphrase, Progress, Resource, Result, SecretId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{document, to_json, unless_gone};
 use crate::place::volume_name;
 use crate::secret::{facet, names};
+use crate::secret::{facet, needed};
 use crate::spec::VolumeRef;
 
 /// Defines the secret of a new volume.
@@ -112,11 +113,10 @@ impl Step for SetSecret {
     }
 }
 
-/// Forgets the passphrase of a volume that is gone.
+/// Forgets a secret that nothing needs any more.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DeleteSecret {
     pub(crate) id: SecretId,
-    pub(crate) path: DiskPath,
 }
 
 impl DeleteSecret {
@@ -165,10 +165,9 @@ impl Step for DeleteSecret {
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
-        if !is_there(cx, self.id).await? {
-            return Ok(());
-        }
-        if let Some(why) = self.objection(cx).await? {
+        let all = facet(cx.host)?.list().await?;
+        let Some(info) = all.into_iter().find(|secret| secret.id == self.id) else { return Ok(()) };
+        if let Some(why) = needed(cx.host, info).await? {
             cx.reporter.report(&Progress::Warning { message: format!("secret {} is kept: {why}", self.id) });
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{TrySendError, sync_channel};
 
 use kvm_core::{Bytes, Error, ErrorKind, Holes, Piece, Resource, Result};
-use kvm_image::{Expect, Format, ReadAt as _};
+use kvm_image::{Content, Expect, Format, ReadAt as _, Risk};
 use rustix::fs::SeekFrom;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -30,6 +30,8 @@ pub(crate) struct Source {
     /// Nanoseconds since 1970, to notice that it has changed; 0 for a device, which always does.
     pub(crate) modified: i128,
     pub(crate) format: Format,
+    /// Whether it cannot be read without a key.
+    pub(crate) is_encrypted: bool,
 }
 
 /// Looks at a file that is to be sent. `InvalidInput` for what is neither a file nor a block device, and for an image that
@@ -50,7 +52,9 @@ pub(crate) async fn look(path: &Path, check: ImageCheck) -> Result<Source> {
         let stored = if about.is_file() { (about.blocks() * 512).min(length) } else { length };
         let modified = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
         let modified = if about.is_file() { modified } else { 0 };
-        Ok(Source { path, length: Bytes::new(length), stored: Bytes::new(stored), modified, format })
+        let is_encrypted = seen.contents.iter().any(|content| matches!(content, Content::Luks(_)))
+            || seen.risks.iter().any(|risk| matches!(risk, Risk::Encrypted { .. }));
+        Ok(Source { is_encrypted, path, length: Bytes::new(length), stored: Bytes::new(stored), modified, format })
     })
     .await
 }

@@ -11,6 +11,7 @@ use kvm_xml::{Document as _, StorageVolume};
 
 use super::{Uses, Verify, check_free, content, local, resource};
 use crate::place::Places;
+use crate::secret;
 use crate::spec::VolumeRef;
 use crate::step::{MakeRoom, ReserveVolume, UploadVolume};
 
@@ -45,7 +46,7 @@ pub enum ImageCheck {
 /// The file is looked at first: an image that names other files, has features that nobody knows, or is damaged is refused
 /// (`InvalidInput`, `Corrupt`) unless told otherwise. `NoSpace` when what is stored of it does not fit into the pool;
 /// `AlreadyExists` for a name that is taken, unless it gives way: then no active machine may use it, and no volume lie
-/// upon it (`InvalidState`), and there is no way back. Else undoing deletes what the operation made. The format of the
+/// upon it (`InvalidState`), the secret that was made for it goes with it unless the file is encrypted, and there is no way back. Else undoing deletes what the operation made. The format of the
 /// volume is what its pool sees in it.
 pub async fn plan_upload(host: &Host, wanted: &Upload) -> Result<Plan> {
     content(host)?;
@@ -61,8 +62,17 @@ pub async fn plan_upload(host: &Host, wanted: &Upload) -> Result<Plan> {
         Existing::Replace => {
             if let Some(old) = replaced(host, volume, pool).await? {
                 freed = old.allocation;
+                // What opens the old volume may open an encrypted file as well, which was that volume once.
+                let forget = match source.is_encrypted {
+                    true => None,
+                    false => secret::forget(host, &old).await?,
+                };
                 lines.push(PlanLine::new("remove", "volume", volume.as_text()).note(format!("{freed} on disk")));
                 steps.push(Box::new(MakeRoom { volume: volume.clone(), path: old.path, size: old.capacity }));
+                if let Some((line, step)) = forget {
+                    lines.push(line);
+                    steps.push(Box::new(step));
+                }
             }
         }
     }

@@ -5,13 +5,16 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
-use kvm_core::{Bytes, ErrorKind, Existing, Host, Passphrase, PowerAction, Quiesce, Resize, Result, SecretInfo, View};
+use kvm_core::{
+    Autostart, Build, Bytes, ErrorKind, Existing, Holes, Host, Passphrase, PowerAction, Quiesce, Resize, Result,
+    SecretInfo, View,
+};
 use kvm_mock::{Fault, Method, Mock};
 use kvm_vm::{
-    DeleteOptions, DiskAttach, DiskDetach, DiskMove, KeepMemory, Sharing, SnapshotCreate, VolumeCopy, VolumeSpec,
-    Volumes, create_volume, plan_create, plan_delete, plan_disk_attach, plan_disk_detach, plan_disk_move,
-    plan_encrypted_volume, plan_snapshot, plan_volume_copy, plan_volume_delete, resize_volume, volume_details,
-    volume_document,
+    DeleteOptions, DiskAttach, DiskDetach, DiskMove, ImageCheck, KeepMemory, PoolData, Sharing, SnapshotCreate, Upload,
+    Verify, VolumeCopy, VolumeSpec, Volumes, create_volume, plan_create, plan_delete, plan_disk_attach,
+    plan_disk_detach, plan_disk_move, plan_encrypted_volume, plan_pool_create, plan_pool_delete, plan_secret_delete,
+    plan_snapshot, plan_upload, plan_volume_copy, plan_volume_delete, resize_volume, volume_details, volume_document,
 };
 
 use crate::support::{Bench, catalogue, picture, said, spec};
@@ -229,4 +232,77 @@ impl Scenario for Deleting {
 async fn a_volume_and_its_secret_go_together_whatever_fails_at_whatever_step() {
     let coverage = check(&Deleting(Mutex::new(None))).await.unwrap();
     assert_eq!(coverage.steps, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_passphrases_of_a_pool_go_with_its_volumes() {
+    let bench = Bench::new();
+    let spec = kvm_vm::PoolSpec::new("vault".parse().unwrap(), kvm_vm::PoolKind::Dir);
+    let spec = kvm_vm::PoolSpec { target: Some("/vault".parse().unwrap()), ..spec };
+    let made = plan_pool_create(&bench.host, &spec, Some(Build::Place), Autostart::Off).await.unwrap();
+    bench.run(made).await.unwrap();
+    let before = secrets(&bench.host).await;
+    let volume = VolumeSpec::new("vault/safe.qcow2".parse().unwrap(), Bytes::from_gib(1));
+    bench.run(plan_encrypted_volume(&bench.host, &volume, None, &bench.cx()).await.unwrap()).await.unwrap();
+    assert_eq!(secrets(&bench.host).await.len(), before.len() + 1);
+    let plan = plan_pool_delete(&bench.host, &"vault".parse().unwrap(), PoolData::Destroy).await.unwrap();
+    assert!(plan.to_string().contains("passphrase of vault/safe.qcow2"), "{plan}");
+    bench.run(plan).await.unwrap();
+    assert_eq!(secrets(&bench.host).await, before);
+    bench.assert_nothing_open().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_the_place_of_an_encrypted_volume_takes_its_passphrase_away_unless_it_may_need_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, locked) = (dir.path().join("plain"), dir.path().join("locked"));
+    std::fs::write(&plain, [7; 4096]).unwrap();
+    let mut header = vec![0; 4096];
+    header[..8].copy_from_slice(b"LUKS\xba\xbe\0\x02");
+    std::fs::write(&locked, header).unwrap();
+    for (file, left) in [(plain, 0), (locked, 1)] {
+        let bench = bench().await;
+        let wanted = Upload {
+            volume: safe().volume,
+            file,
+            existing: Existing::Replace,
+            holes: Holes::Keep,
+            verify: Verify::Count,
+            check: ImageCheck::None,
+        };
+        bench.run(plan_upload(&bench.host, &wanted).await.unwrap()).await.unwrap();
+        assert_eq!(secrets(&bench.host).await.len(), left, "{}", wanted.file.display());
+        bench.assert_nothing_open().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_nothing_needs_is_deleted_and_any_other_is_not() {
+    let bench = bench().await;
+    let id = secrets(&bench.host).await[0].id;
+    let refused = async || said(&plan_secret_delete(&bench.host, &id).await.unwrap_err());
+    let listed = async || kvm_vm::secrets(&bench.host).await.unwrap().remove(0);
+    assert_eq!(listed().await.volume.as_deref(), Some("default/safe.qcow2"));
+    assert!(refused().await.contains("there is a volume default/safe.qcow2"), "{}", refused().await);
+
+    attach(&bench, "db", "volume=default/safe.qcow2").await.unwrap();
+    assert_eq!(listed().await.vms, ["db"]);
+    // The image is gone behind the host's back: whoever names the secret still needs it.
+    bench.host.storage.delete_volume(&safe().volume.pool, &safe().volume.volume).await.unwrap();
+    assert_eq!(listed().await.volume, None);
+    assert!(refused().await.contains("VM db names it"), "{}", refused().await);
+    let vm = bench.vm("db").await;
+    bench
+        .run(plan_disk_detach(&bench.host, &vm, &DiskDetach::new("vdc".parse().unwrap())).await.unwrap())
+        .await
+        .unwrap();
+
+    // What is in a pool that is not active, nobody knows.
+    bench.host.storage.stop_pool(&"default".parse().unwrap()).await.unwrap();
+    assert!(refused().await.contains("pool default is not active"), "{}", refused().await);
+    bench.host.storage.start_pool(&"default".parse().unwrap()).await.unwrap();
+    bench.run(plan_secret_delete(&bench.host, &id).await.unwrap()).await.unwrap();
+    assert_eq!(secrets(&bench.host).await, []);
+    assert_eq!(plan_secret_delete(&bench.host, &id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    bench.assert_nothing_open().await;
 }
