@@ -49,7 +49,12 @@ cases! { CASES in "numa" on Cx;
     /// Nodes that the host does not have, none at all, and a mode without nodes are refused, and nothing changes.
     async fn memory_that_cannot_be_placed_is_refused(cx) {
         let (id, node) = (with_two_vcpus(cx).await?, a_node(cx).await?);
-        for nodes in [Some("4095".to_owned()), Some(format!("{node},4095")), Some("0,^0".into()), None] {
+        let mut wrong = vec![Some("0,^0".to_owned()), None];
+        // A host that does not say which it has finds out when the machine starts.
+        if !cx.hypervisor().capabilities().await?.numa.is_empty() {
+            wrong.extend([Some("4095".into()), Some(format!("{node},4095"))]);
+        }
+        for nodes in wrong {
             let nodes = nodes.map(|nodes| cpus(&nodes)).transpose()?;
             let wanted = MemoryPlacement { nodes, mode: Some(NumatuneMode::Strict) };
             refused(facet(cx)?.place_memory(&id, &wanted, Impact::Config).await, ErrorKind::InvalidInput)?;
