@@ -194,26 +194,56 @@ impl Guest<'_> {
         assert_eq!(self.opened().await.iter().filter(|file| file.contains(".taken.")).count(), 0);
     }
 
-    /// Does to QEMU what libvirt does, with the names that libvirt gives, up to the moment before it writes that down.
-    async fn go_on_unnoticed(&self) {
+    /// Does to QEMU what libvirt does to have an overlay made, with the names that libvirt gives, up to the moment before it
+    /// takes note of that. Gives the node of the image below.
+    async fn make_overlay(&self, number: usize, disk: &str) -> Value {
+        let image = &self.images[number];
         let nodes = self.qemu("query-named-block-nodes", json!({ "flat": true })).await;
+        let is_image = |node: &&Value| node["file"] == **image && node["drv"] == "qcow2";
+        let below = nodes.as_array().and_then(|nodes| nodes.iter().find(is_image));
+        let below = below.unwrap_or_else(|| panic!("QEMU has {image} not open: {nodes}"));
+        let overlay = format!("/var/lib/libvirt/images/{}-{disk}.taken.qcow2", self.vm);
+        self.host.exec(&["install", "-o", "libvirt-qemu", "-m", "600", "/dev/null", &overlay]).await.succeeded();
+        let file = format!("libvirt-{}-storage", number + 3);
+        self.qemu("blockdev-add", json!({ "driver": "file", "filename": overlay, "node-name": file })).await;
+        let size = &below["image"]["virtual-size"];
+        let how =
+            json!({ "driver": "qcow2", "file": file, "size": size, "backing-file": image, "backing-fmt": "qcow2" });
+        let id = format!("create-libvirt-{}-format", number + 3);
+        self.qemu("blockdev-create", json!({ "job-id": id, "options": how })).await;
+        let is_over = |job: &Value| job["id"] == *id && job["status"] == "concluded";
+        let over = async || self.qemu("query-jobs", json!({})).await.as_array()?.iter().any(is_over).then_some(());
+        eventually(BOOT, "an overlay", over).await;
+        below["node-name"].clone()
+    }
+
+    /// The same for the overlay to be opened. Gives its node.
+    async fn open_overlay(&self, number: usize) -> String {
+        let (file, format) = (format!("libvirt-{}-storage", number + 3), format!("libvirt-{}-format", number + 3));
+        self.qemu("job-dismiss", json!({ "id": format!("create-{format}") })).await;
+        let how = json!({ "driver": "qcow2", "file": file, "node-name": format, "backing": null });
+        self.qemu("blockdev-add", how).await;
+        format
+    }
+
+    /// The same for the guest to go on in overlays.
+    async fn go_on_unnoticed(&self) {
         let mut actions = Vec::new();
-        for (number, (disk, image)) in ["vda", "vdb"].into_iter().zip(&self.images).enumerate() {
-            let is_image = |node: &&Value| node["file"] == **image && node["drv"] == "qcow2";
-            let node = nodes.as_array().and_then(|nodes| nodes.iter().find(is_image)).map(|node| &node["node-name"]);
-            let node = node.unwrap_or_else(|| panic!("QEMU has {image} not open: {nodes}"));
-            let overlay = format!("/var/lib/libvirt/images/{}-{disk}.taken.qcow2", self.vm);
-            let make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image, &overlay];
-            self.host.exec(&make).await.succeeded();
-            self.host.exec(&["chown", "libvirt-qemu:", &overlay]).await.succeeded();
-            let (file, format) = (format!("libvirt-{}-storage", number + 3), format!("libvirt-{}-format", number + 3));
-            self.qemu("blockdev-add", json!({ "driver": "file", "filename": overlay, "node-name": file })).await;
-            let format_node = json!({ "driver": "qcow2", "file": file, "node-name": format, "backing": null });
-            self.qemu("blockdev-add", format_node).await;
-            actions.push(json!({ "type": "blockdev-snapshot", "data": { "node": node, "overlay": format } }));
+        for (number, disk) in ["vda", "vdb"].into_iter().enumerate() {
+            let node = self.make_overlay(number, disk).await;
+            let overlay = self.open_overlay(number).await;
+            actions.push(json!({ "type": "blockdev-snapshot", "data": { "node": node, "overlay": overlay } }));
         }
         self.qemu("transaction", json!({ "actions": actions })).await;
         assert_eq!(self.images_now().await, self.images, "libvirt has noticed");
+    }
+
+    /// Nothing of the snapshot is left, and libvirt can take it with the very names that were taken.
+    async fn assert_taken_back(&self, take: &[&str]) {
+        assert_eq!((self.snapshots().await, self.images_now().await), (Vec::new(), self.images.clone()));
+        let opened = self.opened().await;
+        assert!(opened.iter().all(|file| self.images.contains(file)), "{opened:?}");
+        self.kvmctl.ok(take).await;
     }
 }
 
@@ -345,11 +375,7 @@ fn a_guest_in_overlays_that_libvirt_does_not_know_comes_back_with_what_it_wrote(
             guest.repair(way).await;
             guest.assert_whole().await;
             if way == Way::Undo {
-                assert_eq!((guest.snapshots().await, guest.images_now().await), (Vec::new(), guest.images.clone()));
-                let opened = guest.opened().await;
-                assert!(opened.iter().all(|file| guest.images.contains(file)), "{opened:?}");
-                // libvirt can take the same one now, with the very names that were taken.
-                kvmctl.ok(&take).await;
+                guest.assert_taken_back(&take).await;
             }
             assert_eq!(guest.snapshots().await, ["taken"]);
             kvmctl.ok(&["snap", "delete", vm, "taken", "--yes"]).await;
@@ -360,6 +386,32 @@ fn a_guest_in_overlays_that_libvirt_does_not_know_comes_back_with_what_it_wrote(
             assert_eq!(guest.sh("pat sum /dev/vdb 32 64").await, since);
             guest.assert_whole().await;
         }
+        delete(guest).await;
+        host.assert_as(&before).await;
+    });
+}
+
+#[test]
+fn overlays_that_were_made_and_never_used_do_not_stay() {
+    on_a_host_within(LIMIT, async |host| {
+        let before = host.stock().await;
+        let guest = Guest::boot(host, host.kvmctl(), "idle").await;
+        let (kvmctl, vm) = (&guest.kvmctl, &guest.vm);
+        let take = ["snap", "create", vm, "taken", "--external", "--disk-only"];
+        for way in WAYS {
+            guest.begin_in_vain(&take).await;
+            // The one is opened already, the other just made.
+            guest.make_overlay(0, "vda").await;
+            guest.open_overlay(0).await;
+            guest.make_overlay(1, "vdb").await;
+            guest.repair(way).await;
+            guest.assert_whole().await;
+            if way == Way::Undo {
+                guest.assert_taken_back(&take).await;
+            }
+            kvmctl.ok(&["snap", "delete", vm, "taken", "--yes"]).await;
+        }
+        guest.assert_whole().await;
         delete(guest).await;
         host.assert_as(&before).await;
     });

@@ -1,6 +1,7 @@
 //! Machines that are in overlays of which libvirt knows nothing: libvirtd died after QEMU had gone over to them, and
 //! before it wrote that down. At the next power cycle what the guest wrote since would be lost.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use kvm_core::text::printable_within;
@@ -8,7 +9,7 @@ use kvm_core::{BlockJob, BlockJobKind, Bytes, DiskPath, ErrorKind, VmId};
 use kvm_xml::Domain;
 use kvm_xml::domain::DiskSource;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::document;
 use crate::monitor::Monitor;
@@ -26,7 +27,19 @@ struct Node {
     name: String,
     #[serde(rename = "drv")]
     driver: String,
+    /// A path, or `json:` with how it is opened where that is not what its header says.
     file: String,
+}
+
+impl Node {
+    /// The file that an image is in.
+    fn path(&self) -> Cow<'_, str> {
+        let Some(json) = self.file.strip_prefix("json:") else { return Cow::Borrowed(&self.file) };
+        let how: Value = serde_json::from_str(json).unwrap_or_default();
+        let file =
+            std::iter::successors(Some(&how), |how| how.get("file")).find_map(|how| how.get("filename")?.as_str());
+        file.map_or(Cow::Borrowed(&self.file), |file| Cow::Owned(file.to_owned()))
+    }
 }
 
 /// What a device of the guest is on: `query-blockstats`, which gives the nodes of a whole chain.
@@ -68,7 +81,7 @@ pub(super) fn open_images(task: &Task<'_>, vm: &VmId) -> Result<BTreeSet<DiskPat
     let machine = task.active_machine(vm)?;
     let nodes = nodes(&Monitor::open(task, &machine)?)?;
     // What is reached in another way than through a file has no path.
-    Ok(nodes.iter().filter_map(|node| DiskPath::adopt(&node.file).ok()).collect())
+    Ok(nodes.iter().filter_map(|node| DiskPath::adopt(&node.path()).ok()).collect())
 }
 
 pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Option<BlockJob>, Failure> {
@@ -80,7 +93,8 @@ pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Op
         return Err(task.invalid_state(format!("has {overlay} in its document")).into());
     }
     let nodes = nodes(&monitor)?;
-    if let Some(job) = ours(monitor.ask("query-jobs")?, &nodes, overlay) {
+    let jobs: Vec<Job> = monitor.ask("query-jobs")?;
+    if let Some(job) = ours(&jobs, &nodes, overlay) {
         return go_on(task, &monitor, job).map(Some);
     }
     let devices: Vec<Opened> = monitor.ask("query-blockstats")?;
@@ -88,8 +102,9 @@ pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Op
         Found::Nowhere => Ok(None),
         Found::Tangled => Err(task.invalid_state(format!("has {overlay} open in a way that is not known")).into()),
         Found::Top { overlay, base } => {
-            if !sources(&live).any(|source| source == base.file) {
-                let base = printable_within(&base.file, SHOWN);
+            if !sources(&live).any(|source| source == base.path()) {
+                let file = base.path();
+                let base = printable_within(&file, SHOWN);
                 return Err(task.invalid_state(format!("has a document that does not name {base} either")).into());
             }
             let id = format!("{JOB}{}", overlay.name);
@@ -99,7 +114,10 @@ pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Op
             Ok(Some(merge(Bytes::ZERO, Bytes::ZERO)))
         }
         Found::Idle(nodes) => {
-            // libvirt will want these names again.
+            // libvirt will want these names again, and those of jobs of which it has not seen the end.
+            for job in jobs.iter().filter(|job| job.status == "concluded" && made(job, &nodes)) {
+                monitor.order("job-dismiss", &json!({ "id": job.id }))?;
+            }
             for node in nodes {
                 monitor.order("blockdev-del", &json!({ "node-name": node.name }))?;
             }
@@ -109,18 +127,18 @@ pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Op
 }
 
 /// Brings a merge of ours to its end, as far as that can be done now.
-fn go_on(task: &Task<'_>, monitor: &Monitor<'_>, job: Job) -> Result<BlockJob, Failure> {
+fn go_on(task: &Task<'_>, monitor: &Monitor<'_>, job: &Job) -> Result<BlockJob, Failure> {
     let which = json!({ "id": job.id });
     match job.status.as_str() {
         "ready" => monitor.order("job-complete", &which)?,
         "concluded" => monitor.order("job-dismiss", &which)?,
         _ => {}
     }
-    match job.error {
+    match &job.error {
         None => Ok(merge(Bytes::new(job.done), Bytes::new(job.total))),
         Some(error) => {
             let message = format!("an overlay of {} could not be merged", task.resource());
-            let detail = printable_within(&error, SHOWN).to_string();
+            let detail = printable_within(error, SHOWN).to_string();
             Err(task.error(ErrorKind::InvalidState, message).with_detail(detail).into())
         }
     }
@@ -135,17 +153,24 @@ fn merge(done: Bytes, total: Bytes) -> BlockJob {
 }
 
 /// The job with which we leave an overlay.
-fn ours(jobs: Vec<Job>, nodes: &[Node], overlay: &DiskPath) -> Option<Job> {
-    let mut all = jobs.into_iter().filter(|job| job.status != "null");
+fn ours<'a>(jobs: &'a [Job], nodes: &[Node], overlay: &DiskPath) -> Option<&'a Job> {
+    let mut all = jobs.iter().filter(|job| job.status != "null");
     all.find(|job| {
         let node = job.id.strip_prefix(JOB).and_then(|name| nodes.iter().find(|node| node.name == name));
-        node.is_some_and(|node| node.file == overlay.as_str())
+        node.is_some_and(|node| node.path() == overlay.as_str())
     })
+}
+
+/// Whether it is the job with which libvirt made one of these images: `create-libvirt-3-format`, for `libvirt-3-storage`.
+fn made(job: &Job, nodes: &[&Node]) -> bool {
+    let stem = |name: &str| name.rsplit_once('-').map(|(stem, _)| stem.to_owned());
+    let image = job.id.strip_prefix("create-").and_then(stem);
+    image.is_some() && nodes.iter().any(|node| stem(&node.name) == image)
 }
 
 fn find<'a>(devices: &[Opened], nodes: &'a [Node], overlay: &DiskPath) -> Found<'a> {
     let node = |name: &Option<String>| nodes.iter().find(|node| Some(&node.name) == name.as_ref());
-    let is_it = |node: &&Node| node.file == overlay.as_str();
+    let is_it = |node: &&Node| node.path() == overlay.as_str();
     for device in devices {
         if let Some(top) = node(&device.node).filter(is_it) {
             let below = device.backing.as_ref().and_then(|below| node(&below.node));
@@ -191,8 +216,6 @@ fn path(source: Option<&DiskSource>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     const OVERLAY: &str = "/images/web-vda.a.qcow2";
@@ -248,6 +271,36 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_is_opened_without_what_its_header_says_is_below_is_found() {
+        let mut nodes = nodes();
+        nodes[1].file = format!(
+            "json:{{\"backing\": null, \"driver\": \"qcow2\", \"file\": {{\"driver\": \"file\", \"filename\": \"{OVERLAY}\"}}}}"
+        );
+        let idle = devices(json!([{ "node-name": "libvirt-2-format" }]));
+        assert_eq!(find(&idle, &nodes[..4], &overlay()), Found::Idle(vec![&nodes[1], &nodes[0]]));
+        for file in ["json:", "json:{", "json:[]", "json:{\"file\": 7}"] {
+            let node = Node { file: file.into(), ..nodes[0].clone() };
+            assert_eq!(node.path(), file);
+        }
+    }
+
+    #[test]
+    fn a_job_that_made_an_idle_image_is_known_by_its_name() {
+        let nodes = nodes();
+        for (id, has_made) in [
+            ("create-libvirt-3-format", true),
+            ("create-libvirt-3-storage", true),
+            ("create-libvirt-33-format", false),
+            ("create-libvirt-2-format", false),
+            ("create-", false),
+            ("commit-libvirt-3-format", false),
+        ] {
+            let job = Job { id: id.into(), status: "concluded".into(), done: 1, total: 1, error: None };
+            assert_eq!(made(&job, &[&nodes[0], &nodes[1]]), has_made, "{id}");
+        }
+    }
+
+    #[test]
     fn only_a_job_of_ours_for_this_overlay_counts() {
         let job = |id: &str, status: &str| Job { id: id.into(), status: status.into(), done: 0, total: 0, error: None };
         let nodes = nodes();
@@ -257,7 +310,7 @@ mod tests {
             ("kvm-leave-libvirt-2-format", "running", false),
             ("commit-vda-libvirt-3-format", "running", false),
         ] {
-            assert_eq!(ours(vec![job(id, status)], &nodes, &overlay()).is_some(), is_ours, "{id} {status}");
+            assert_eq!(ours(&[job(id, status)], &nodes, &overlay()).is_some(), is_ours, "{id} {status}");
         }
     }
 }

@@ -115,9 +115,11 @@ impl Stray<'_> {
     fn stuck(&self, Overlay { disk, path }: &Overlay, e: Error) -> Error {
         match e.kind() {
             ErrorKind::InvalidState => {
-                let message = format!("{} writes to {path}, which its definition does not name", self.name);
-                Error::new(ErrorKind::InvalidState, message).on(self.vm()).with_source(e).with_detail(format!(
-                    "let the VM run until this is in order: after a power-off all that it wrote there would be missing\n\
+                let message = format!("{} has {path} open, which its definition does not name", self.name);
+                let why = e.detail().map_or_else(String::new, |detail| format!(": {detail}"));
+                Error::new(ErrorKind::InvalidState, message).on(self.vm()).with_detail(format!(
+                    "{e}{why}\n\
+                     let the VM run until this is in order: after a power-off all that it wrote there would be missing\n\
                      finish this operation again, or edit the definition so that {disk} is the qcow2 image {path}, and \
                      power-cycle the VM then"
                 ))

@@ -107,7 +107,7 @@ async fn a_machine_that_cannot_be_brought_back_must_not_be_powered_off_and_the_e
     let said = said(&finish().await.unwrap_err());
     for word in [
         "invalid_state [VM solo]",
-        "solo writes to /images/solo-vda.a.qcow2",
+        "solo has /images/solo-vda.a.qcow2 open",
         "let the VM run until",
         "edit the definition",
     ] {
