@@ -9,9 +9,7 @@ use kvm_core::{Error, ErrorKind, Selector};
 use crate::printer::Printer;
 use crate::{
     checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral,
-    pool, snap, vm, vol,
-    checkpoint, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral, pool,
-    secret, snap, vm, vol,
+    pool, secret, snap, vm, vol,
 };
 
 const EXAMPLES: &str = "\

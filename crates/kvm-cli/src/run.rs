@@ -8,9 +8,7 @@ use crate::printer::{Failure, Printer};
 use crate::session::Session;
 use crate::{
     checkpoint, clone, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, peripheral,
-    pool, snap, vm, vol,
-    checkpoint, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, peripheral, pool,
-    secret, snap, vm, vol,
+    pool, secret, snap, vm, vol,
 };
 
 /// Does what was asked, prints what came of it, and gives the exit code.

@@ -70,11 +70,8 @@ pub async fn plan_pool_create(
 ///
 /// Without its data only the definition goes, of a pool that is not active (`InvalidState`). With its data each volume
 /// goes first, and none goes that a machine uses or that a volume elsewhere lies upon: then nothing is done
-/// (`InvalidState`, with the first of them). What is reached over the network is not deleted (`Unsupported`). There is
-/// no way back.
-/// Without its data only the definition goes, of a pool that is not active (`InvalidState`). With its data each volume goes first, and none goes that a machine uses or
-/// that a volume elsewhere lies upon: then nothing is done (`InvalidState`, with the first of them). The secrets that were made
-/// for them go with them. There is no way back.
+/// (`InvalidState`, with the first of them). The secrets that were made for them go with them. What is reached over the
+/// network is not deleted (`Unsupported`). There is no way back.
 pub async fn plan_pool_delete(host: &Host, pool: &PoolName, data: PoolData) -> Result<Plan> {
     setup(host)?;
     let about = host.storage.find_pool(pool).await?;

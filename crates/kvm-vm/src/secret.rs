@@ -102,15 +102,13 @@ pub(crate) async fn at(host: &Host, volume: &VolumeInfo) -> Result<Option<Secret
     }
 }
 
-async fn at_path(host: &Host, path: &DiskPath) -> Result<Option<SecretInfo>> {
 /// The path of the volume that a secret is for; `None` for one of another kind.
 pub(crate) fn volume_path(secret: &SecretInfo) -> Option<DiskPath> {
     let path = secret.usage.as_deref().filter(|_| secret.kind.as_deref() == Some("volume"))?;
     DiskPath::adopt(path).ok()
 }
 
-/// The secret of the volume at this path.
-pub(crate) async fn at(host: &Host, path: &DiskPath) -> Result<Option<SecretInfo>> {
+async fn at_path(host: &Host, path: &DiskPath) -> Result<Option<SecretInfo>> {
     let Some(store) = host.storage.secrets() else { return Ok(None) };
     let all = match store.list().await {
         // A family that this host does not have after all has no secrets.
@@ -158,12 +156,6 @@ pub(crate) async fn forget(host: &Host, volume: &VolumeInfo) -> Result<Option<(P
     let Some(secret) = at_path(host, path).await?.filter(made_for_it) else { return Ok(None) };
     let line = PlanLine::new("remove", "secret", secret.id.to_string())
         .note(format!("passphrase of {}", crate::place::volume_name(volume)));
-    Ok(Some((line, DeleteSecret { id: secret.id, path: path.clone() })))
-}
-
-/// The disks of a machine whose content is encrypted.
-pub(crate) fn encrypted_disks(document: &Domain) -> impl Iterator<Item = &Disk> {
-    document.devices.iter().flat_map(|devices| &devices.disk).filter(|disk| is_encrypted_disk(disk))
     Ok(Some((line, DeleteSecret { id: secret.id })))
 }
 

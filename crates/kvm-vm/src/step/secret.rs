@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{document, to_json, unless_gone};
-use crate::place::volume_name;
-use crate::secret::{facet, names};
 use crate::secret::{facet, needed};
 use crate::spec::VolumeRef;
 
@@ -121,25 +119,6 @@ pub(crate) struct DeleteSecret {
 
 impl DeleteSecret {
     pub(crate) const NAME: &'static str = "delete-secret";
-
-    /// Why the secret must stay after all: without it nobody ever reads what it opens.
-    async fn objection(&self, cx: &StepContext<'_>) -> Result<Option<String>> {
-        match cx.host.storage.volume_at(&self.path).await {
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            found => return found.map(|volume| Some(format!("there is a volume {}", volume_name(&volume)))),
-        }
-        let hypervisor = &cx.host.hypervisor;
-        for vm in hypervisor.list(&VmFilter::all()).await? {
-            for view in [View::CONFIG, View::LIVE] {
-                match hypervisor.definition(&vm.id, view).await {
-                    Ok(document) if names(&document, self.id) => return Ok(Some(format!("VM {} names it", vm.name))),
-                    Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-                    _ => {}
-                }
-            }
-        }
-        Ok(None)
-    }
 }
 
 #[async_trait]
