@@ -10,6 +10,8 @@ use serde_json::Value;
 const BOOT: Duration = Duration::from_secs(180);
 /// The longest test.
 const LIMIT: Duration = Duration::from_secs(540);
+/// For so long a link is cut.
+const CUT: Duration = Duration::from_secs(10);
 /// Something of that name is there.
 const ALREADY_EXISTS: i32 = 4;
 
@@ -117,7 +119,7 @@ fn a_machine_with_uefi_that_is_off_is_cloned_with_its_variables_and_an_overlay_b
 enum Fault {
     /// `kvmctl` is killed.
     Kill,
-    /// The link to the other host is cut, and mended again.
+    /// The link to the other host is cut for a while: the clone may well survive that.
     Cut,
     /// Somebody presses Ctrl-C.
     Interrupt,
@@ -132,9 +134,8 @@ impl Fault {
             Self::Interrupt => running.signal(Signal::INT),
             Self::Cut => {
                 two.fault(&["cut"]).await;
-                let ended = running.ended().await;
+                moment_passes(CUT).await;
                 two.fault(&["heal"]).await;
-                return ended;
             }
         }
         running.ended().await
@@ -191,7 +192,7 @@ fn a_clone_that_is_cut_short_is_completed_or_taken_back_and_never_half() {
             one.assert_as(&source).await;
         }
         // Else the moments were badly chosen, and nothing was proved.
-        assert!(interrupted >= 3, "{interrupted} of 4 were interrupted");
+        assert!(interrupted >= 2, "{interrupted} of 4 were interrupted");
         kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
     });
 }
