@@ -7,18 +7,14 @@ use crate::failure::{Result, Trouble};
 
 /// Fast enough for a network of 10 Gbit/s, and better levels gain little with disk images.
 const LEVEL: i32 = 1;
-/// What is tried before a whole block is compressed.
+/// What is tried before a whole block is compressed: little enough to be tried of each.
 const SAMPLE: usize = 16 << 10;
-/// After how many blocks at most another sample is tried where nothing could be compressed.
-const MOST_SKIPPED: u32 = 16;
 
 /// Makes block frames, each from one run of leaves.
 pub(crate) struct Packer {
     compressor: Option<Compressor<'static>>,
     packed: Vec<u8>,
     frame: Vec<u8>,
-    skip: u32,
-    pause: u32,
 }
 
 impl Packer {
@@ -27,7 +23,7 @@ impl Packer {
             Compression::Off => None,
             Compression::Zstd => Some(Compressor::new(LEVEL).map_err(|e| Trouble::io("cannot compress", e))?),
         };
-        Ok(Self { compressor, packed: Vec::new(), frame: Vec::new(), skip: 0, pause: 0 })
+        Ok(Self { compressor, packed: Vec::new(), frame: Vec::new() })
     }
 
     /// The frame of these leaves.
@@ -49,10 +45,6 @@ impl Packer {
 
     /// Compresses into `packed`, and says whether that was worth it.
     fn compress(&mut self, bytes: &[u8]) -> Result<bool> {
-        if self.skip > 0 {
-            self.skip -= 1;
-            return Ok(false);
-        }
         let Some(compressor) = &mut self.compressor else { return Ok(false) };
         let mut pack = |bytes: &[u8]| {
             self.packed.clear();
@@ -63,10 +55,7 @@ impl Packer {
         };
         let middle = bytes.len() / 2;
         let sample = bytes.get(middle..middle + SAMPLE).filter(|_| bytes.len() >= 4 * SAMPLE);
-        let worth = sample.map_or(Ok(true), &mut pack)? && pack(bytes)?;
-        self.pause = if worth { 0 } else { (2 * self.pause).clamp(1, MOST_SKIPPED) };
-        self.skip = self.pause;
-        Ok(worth)
+        Ok(sample.map_or(Ok(true), &mut pack)? && pack(bytes)?)
     }
 }
 

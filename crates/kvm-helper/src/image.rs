@@ -159,6 +159,11 @@ impl Image {
         self.file.sync_all().map_err(|e| self.failed("cannot make the file durable", e))
     }
 
+    /// Has the disk take what was written; its length and times may follow later.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| self.failed("cannot make the file durable", e))
+    }
+
     pub(crate) fn failed(&self, doing: &str, error: impl Into<io::Error>) -> Trouble {
         Trouble::io(doing, error).of(&self.name)
     }

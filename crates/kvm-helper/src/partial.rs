@@ -107,6 +107,10 @@ impl Sink for Partial {
             None => self.image.write_zeros(block.offset(), block.length().into()),
         }
     }
+
+    fn settle(&self) -> Result<()> {
+        self.image.settle()
+    }
 }
 
 /// A whole file that is not what it should be.

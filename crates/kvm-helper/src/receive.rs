@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use kvm_wire::{Block, Frame, FrameKind, Reply, Request};
 
@@ -18,7 +18,13 @@ pub(crate) trait Sink: Sync {
 
     /// Takes a block: the frame as it came, and its bytes, `None` for zeros.
     fn put(&self, frame: &Frame, block: &Block<'_>, bytes: Option<&[u8]>) -> Result<()>;
+
+    /// Has the disk take what was put so far, so that there is less to wait for in the end.
+    fn settle(&self) -> Result<()>;
 }
+
+/// After so much more the disk begins to take it.
+const UNSETTLED: u64 = 64 << 20;
 
 /// Receives blocks up to the end, and answers.
 pub(crate) fn receive(peer: &Peer, sink: &dyn Sink) -> Result<()> {
@@ -32,7 +38,7 @@ pub(crate) fn receive(peer: &Peer, sink: &dyn Sink) -> Result<()> {
         (true, Trouble::Failed(_)) => Ok(()),
         (_, Trouble::Gone) => Err(Trouble::Gone),
     };
-    let work = || -> Result<()> {
+    let work = |due: SyncSender<()>| -> Result<()> {
         let mut unpacker = Unpacker::new()?;
         loop {
             let Ok(frame) = locked(&receiver).recv() else { return Ok(()) };
@@ -43,7 +49,12 @@ pub(crate) fn receive(peer: &Peer, sink: &dyn Sink) -> Result<()> {
             let put = frame.as_block().map_err(|e| Trouble::invalid(e.to_string())).and_then(|block| {
                 let bytes = unpacker.unpack(&block, sink.length())?;
                 sink.put(&frame, &block, bytes)?;
-                data.fetch_add(block.length().into(), Ordering::Relaxed);
+                let length = u64::from(block.length());
+                let before = data.fetch_add(length, Ordering::Relaxed);
+                if before / UNSETTLED != (before + length) / UNSETTLED {
+                    // Where the disk is still at it, it gets to this later.
+                    let _asked = due.try_send(());
+                }
                 blocks.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             });
@@ -52,7 +63,13 @@ pub(crate) fn receive(peer: &Peer, sink: &dyn Sink) -> Result<()> {
         }
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads()).map(|_| scope.spawn(work)).collect();
+        let (due, is_due) = sync_channel(1);
+        let (work, fail) = (&work, &fail);
+        let settle = scope.spawn(move || is_due.into_iter().try_for_each(|()| sink.settle().or_else(fail)));
+        let mut threads: Vec<_> =
+            (0..threads()).map(|_| due.clone()).map(|due| scope.spawn(move || work(due))).collect();
+        threads.push(settle);
+        drop(due);
         let feed = feed(peer, &sender);
         drop(sender);
         // A thread that could not answer means that nobody listens.

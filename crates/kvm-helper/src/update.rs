@@ -125,6 +125,11 @@ impl Sink for Update {
         patch.set(block.offset() / LEAF_SIZE, &digests)?;
         log.redo.append(frame)
     }
+
+    /// Changes are few, and all of them are waited for in the end.
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes all changes into the image, durably; as often as anybody likes.
