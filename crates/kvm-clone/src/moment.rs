@@ -46,6 +46,15 @@ pub(crate) async fn hold(
             "shut it down first, or have it copied while it runs",
         );
     }
+    if let Some(internal) = current_internal(source, vm).await? {
+        return refuse(
+            format!(
+                "VM {} is at snapshot {internal}, which is internal: one on top of it could not be merged again",
+                vm.name
+            ),
+            "delete that snapshot, or shut the VM down first: one that is off is copied as it is",
+        );
+    }
     let answers = match source.hypervisor.guest() {
         Some(guest) => vm.state == VmState::Running && guest.ping_agent(&vm.id).await.is_ok(),
         None => false,
@@ -74,4 +83,12 @@ pub(crate) async fn hold(
     let line = PlanLine::new("hold", "moment", vm.name.as_str())
         .note(format!("by snapshot {name}, {how}; merged again afterwards"));
     Ok(Some(MomentPlan { name, plan, line }))
+}
+
+/// The snapshot that a machine is at, if the images themselves hold it.
+async fn current_internal(source: &Host, vm: &VmSummary) -> Result<Option<SnapshotName>> {
+    let Some(snapshots) = source.hypervisor.snapshots() else { return Ok(None) };
+    let all = snapshots.list(&vm.id).await?;
+    let current = all.into_iter().find(|snapshot| snapshot.current && snapshot.kind() == SnapshotKind::Internal);
+    Ok(current.map(|snapshot| snapshot.name))
 }

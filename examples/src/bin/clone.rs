@@ -27,7 +27,7 @@ impl Reporter for Print {
 async fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let host = kvm_examples::open(&args.next().unwrap_or_else(|| "mock:///demo".into())).await?;
-    let vm = kvm_vm::resolve(&host, &args.next().unwrap_or_else(|| "web-01".into())).await?;
+    let vm = kvm_vm::resolve(&host, &args.next().unwrap_or_else(|| "build-01".into())).await?;
 
     let context = PlanContext { policy: &Policy::default(), entropy: &SystemEntropy };
     let clone = plan_clone(&host, &host, &vm, &CloneSpec::default(), &context).await?;

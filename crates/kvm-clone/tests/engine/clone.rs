@@ -103,6 +103,7 @@ async fn what_cannot_work_is_refused_before_anything_is_written() {
     let cases = [
         ("lan", plain(), "not_found [field devices.interface[52:54:00:00:00:02].source.network]"),
         ("saved", plain(), "invalid_state [VM saved]"),
+        ("kept", plain(), "invalid_state [VM kept]: VM kept is at snapshot one, which is internal"),
         ("web", CloneSpec { pool: Some("nowhere".parse().unwrap()), ..plain() }, "not_found [pool nowhere]"),
     ];
     for (vm, spec, begins) in cases {
