@@ -1,5 +1,7 @@
 //! What a snapshot leaves whose host or daemon died on it: files that no record knows, and disks of which some were merged.
 
+use std::collections::BTreeSet;
+
 use kvm_core::op::{Step as _, StepContext};
 use kvm_core::{Bandwidth, Device, DiskPath, Error, ErrorKind, Resource, Result, View, VolumeInfo};
 use serde::{Deserialize, Serialize};
@@ -47,8 +49,8 @@ pub(super) enum Merged {
 }
 
 impl Merge {
-    /// Where the machine is. The pools have looked before.
-    pub(super) async fn look(&self, cx: &StepContext<'_>) -> Result<Merged> {
+    /// Where the machine is, which has these images open. The pools have looked before.
+    pub(super) async fn look(&self, cx: &StepContext<'_>, opened: Option<&BTreeSet<DiskPath>>) -> Result<Merged> {
         if !self.images(cx).await?.contains(&normal(self.overlay.as_str())) {
             return Ok(Merged::Yes);
         }
@@ -56,7 +58,9 @@ impl Merge {
         // The pool that has the one would know the other.
         let is_gone =
             is_beside && volume(cx, &self.base).await?.is_some() && volume(cx, &self.overlay).await?.is_none();
-        Ok(if is_gone { Merged::Unnoticed } else { Merged::No })
+        // The hypervisor may have died between the end of the merge and the overlay's.
+        let is_left = opened.is_some_and(|opened| opened.contains(&self.base) && !opened.contains(&self.overlay));
+        Ok(if is_gone || is_left { Merged::Unnoticed } else { Merged::No })
     }
 
     /// Does the rest for this disk. `InvalidState` when that cannot be done for one disk alone.

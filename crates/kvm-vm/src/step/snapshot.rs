@@ -213,10 +213,12 @@ impl DeleteSnapshot {
     /// Does disk by disk what an attempt began that its hypervisor did not survive: libvirt merges one disk after the other,
     /// and refuses to go on where the first one was merged. Gives the refusal back when none was.
     async fn complete(&self, cx: &StepContext<'_>, refusal: Error) -> Result<()> {
+        let machine = Stray { id: &self.id, name: &self.name, overlays: &[], memory: None };
+        let opened = machine.opened(cx).await?;
         look_again(cx, &self.pools).await;
         let mut merges = Vec::with_capacity(self.merges.len());
         for merge in &self.merges {
-            merges.push((merge, merge.look(cx).await?));
+            merges.push((merge, merge.look(cx, opened.as_ref()).await?));
         }
         let is_active = cx.host.hypervisor.find(&VmRef::Id(self.id)).await?.state.is_active();
         if !is_active || merges.iter().all(|(_, how_far)| *how_far == Merged::No) {
