@@ -103,7 +103,10 @@ impl<'a> Guest<'a> {
             match ended.code {
                 Some(BUSY) => moment_passes(PAUSE).await,
                 Some(INVALID_STATE) if ended.stderr.contains("Permission conflict on node") => return Err(Unknown),
-                _ => return Ok(drop(ended.succeeded())),
+                _ => {
+                    ended.succeeded();
+                    return Ok(());
+                }
             }
         }
         panic!("busy all the time: {arguments:?}")
