@@ -19,7 +19,8 @@ use crate::vms::One;
     after_long_help = "The clone is another VM with the same content: it has a name, a uuid, MAC addresses and UEFI variables of its own, \
         and an empty TPM. Both hosts are looked at first; what cannot work is refused before anything is written.\n\
         Images go through this program, so that the hosts need no keys for each other. Holes stay holes, an overlay becomes whole, and \
-        what has arrived is read once more and compared. The VM is defined last: there is never half a clone.\n\
+        what has arrived is read once more and compared; on one host the host copies by itself. Where both hosts can run kvm-helper it \
+        is put into the login's .cache there, also for --dry-run; else libvirt carries the images, which is slower. The VM is defined last: there is never half a clone.\n\
         A VM that runs goes on meanwhile. Its disks are held at one moment by a snapshot, with its file systems in order where its guest \
         agent answers, and the snapshot is merged afterwards. Inside the guest nothing is changed: machine-id, SSH host keys and host name \
         are those of the original.\n\

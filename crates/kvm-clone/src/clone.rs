@@ -44,8 +44,9 @@ pub struct ClonePlan {
 
 /// Plans a clone: another machine with the same content, on the same host or another.
 ///
-/// Images are copied through this program as they are stored, holes stay holes, and what has arrived is read once more
-/// and compared. One that is an overlay becomes whole. The original is not changed; where it runs, its disks are held at
+/// Between two hosts images are copied as they are stored, holes stay holes, and what has arrived is read once more and
+/// compared; one host copies them by itself. One that is an overlay becomes whole. To find out how images can go, the
+/// helpers of both hosts are started, which puts them there where they are not yet. The original is not changed; where it runs, its disks are held at
 /// one moment by a snapshot for as long as the copy takes ([`WhileRunning`](crate::WhileRunning)).
 ///
 /// `AlreadyExists` when the name is taken, `NotFound` for a pool or network that the target has not, `NoSpace`,
