@@ -84,8 +84,8 @@ pub use report::{Progress, Reporter, Silent, StepOutcome};
 pub use secret::{Passphrase, SecretId, SecretInfo, SecretStore};
 pub use select::Selector;
 pub use snapshot::{
-    AfterRevert, Overlay, Quiesce, Remove, Revert, Risk, SnapshotDisk, SnapshotInfo, SnapshotKind, SnapshotPlace,
-    SnapshotSpec, Snapshots, disks_to_keep,
+    AfterRevert, OpenImages, Overlay, Quiesce, Remove, Revert, Risk, SnapshotDisk, SnapshotInfo, SnapshotKind,
+    SnapshotPlace, SnapshotSpec, Snapshots, disks_to_keep,
 };
 pub use storage::{
     Blocks, Build, Holes, Piece, PoolInfo, PoolSetup, Resize, Storage, VolumeContent, VolumeInfo, VolumeReader,

@@ -49,20 +49,21 @@ pub trait Snapshots: fmt::Debug + Send + Sync {
     /// a running machine that goes on in another image by now.
     async fn delete(&self, vm: &VmId, name: &SnapshotName, what: Remove) -> Result<()>;
 
-    /// Lists the images that the process of a running machine has open, those below others as well.
+    /// Looks at the images that the process of a running machine has open.
     ///
     /// The documents say that, too, unless the hypervisor died while it changed them. Ask only then: libvirt marks a
     /// machine whose process was asked directly. `InvalidState` when the machine is off; `Busy` while the hypervisor is
     /// at work on it, after which the documents may say something else; `Unsupported` when the backend cannot ask.
-    async fn open_images(&self, vm: &VmId) -> Result<BTreeSet<DiskPath>>;
+    async fn open_images(&self, vm: &VmId) -> Result<OpenImages>;
 
     /// Takes a running machine out of an overlay that its document does not name: one into which a snapshot has put it
     /// whose hypervisor died before it wrote that down. What the guest wrote there goes into the image below, in which
     /// the machine goes on, as its document says.
     ///
     /// Does what can be done now and says what is under way; to be called again until that is `None`: the machine does not
-    /// have the overlay open. `InvalidState` when the document does name the overlay, or its image is not the one below
-    /// it, or the merge failed: the machine stays where it is then. Else as [`open_images`](Self::open_images).
+    /// have the overlay open. One that it has open without being in it is closed, whatever the document names. `InvalidState`
+    /// when the machine is in it as its document says, or the document's image is not the one below it, or the merge failed:
+    /// the machine stays where it is then. Else as [`open_images`](Self::open_images).
     async fn leave_overlay(&self, vm: &VmId, overlay: &DiskPath) -> Result<Option<BlockJob>>;
 }
 
@@ -138,6 +139,15 @@ pub enum SnapshotPlace {
         /// The file for the memory of a running machine; without it only the disks are kept.
         memory: Option<DiskPath>,
     },
+}
+
+/// The images that the process of a machine has open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenImages {
+    /// All of them, also those below others, and those that are left over.
+    pub all: BTreeSet<DiskPath>,
+    /// Those that the machine's disks are in.
+    pub used: BTreeSet<DiskPath>,
 }
 
 /// The new image of a disk.

@@ -1,12 +1,12 @@
 //! Snapshots.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_core::{
-    AfterRevert, BlockJob, Clock as _, DiskPath, ErrorKind, Quiesce, Remove, Resource, Result, Revert, Risk,
-    SnapshotInfo, SnapshotName, SnapshotPlace, SnapshotSpec, Snapshots, SystemClock, VmId,
+    AfterRevert, BlockJob, Clock as _, DiskPath, ErrorKind, OpenImages, Quiesce, Remove, Resource, Result, Revert,
+    Risk, SnapshotInfo, SnapshotName, SnapshotPlace, SnapshotSpec, Snapshots, SystemClock, VmId,
 };
 use kvm_xml::{Document as _, Domain, DomainSnapshot};
 use virt::domain_snapshot::DomainSnapshot as Handle;
@@ -94,7 +94,7 @@ impl Snapshots for Libvirt {
         .await
     }
 
-    async fn open_images(&self, vm: &VmId) -> Result<BTreeSet<DiskPath>> {
+    async fn open_images(&self, vm: &VmId) -> Result<OpenImages> {
         let vm = *vm;
         self.ask("look at the open images of", vm_resource(&vm), move |task| stray::open_images(task, &vm)).await
     }

@@ -30,7 +30,7 @@ use crate::block_job::Job;
 use crate::checkpoint::Checkpoint;
 use crate::clock::{elapsed, later};
 use crate::document;
-use crate::snapshot::{Snapshot, Stray};
+use crate::snapshot::{Left, Snapshot, Stray};
 
 /// A machine: its documents, its power state, and the guest inside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub(crate) struct Live {
     /// Overlays that the process is in and the document does not name, by the targets of their disks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) strays: BTreeMap<String, Stray>,
+    /// Overlays that the process has left and the document names, by the targets of their disks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) left: BTreeMap<String, Left>,
     /// What the agent holds until the guest boots again.
     #[serde(default)]
     agent: AgentSession,
@@ -547,6 +550,7 @@ impl Live {
             unplugging: Vec::new(),
             jobs: BTreeMap::new(),
             strays: BTreeMap::new(),
+            left: BTreeMap::new(),
             agent: AgentSession::default(),
         }
     }

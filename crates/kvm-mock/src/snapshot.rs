@@ -1,12 +1,10 @@
 //! Snapshots: records, what the images hold for them, and memory that was kept.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::{
-    BlockJob, DiskPath, Error, ErrorKind, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName, SnapshotSpec,
-    Snapshots, VmId,
+    BlockJob, DiskPath, Error, ErrorKind, OpenImages, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName,
+    SnapshotSpec, Snapshots, VmId,
 };
 use kvm_xml::snapshot::{SnapshotDisk, SnapshotDisks, SnapshotState};
 use kvm_xml::{Document as _, Domain, DomainSnapshot};
@@ -24,7 +22,7 @@ mod revert;
 mod stray;
 mod take;
 
-pub(crate) use stray::Stray;
+pub(crate) use stray::{Left, Stray};
 
 /// A snapshot of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,7 +73,7 @@ impl Snapshots for Mock {
         self.change(Method::DeleteSnapshot, vm, |world, _| world.delete_snapshot(vm, name, what)).await
     }
 
-    async fn open_images(&self, vm: &VmId) -> Result<BTreeSet<DiskPath>> {
+    async fn open_images(&self, vm: &VmId) -> Result<OpenImages> {
         self.read(Method::OpenImages, vm, |world, _| world.open_images(vm)).await
     }
 

@@ -35,7 +35,7 @@ pub(crate) use block_job::{Mirror, Pivot, Place, PullImage, Subject as StepSubje
 pub(crate) use content::{CopyVolume, DownloadVolume, MakeRoom, PublishFile, ReserveVolume, UploadVolume};
 pub(crate) use device::{AttachDevice, DetachDevice};
 pub(crate) use forward::{AddNetworkEntry, InstallHook, SetForwards};
-pub(crate) use interrupted::Merge;
+pub(crate) use interrupted::{Merge, is_gone};
 pub(crate) use iothread::AddIoThread;
 pub(crate) use machine::{Define, SetAutostart, Undefine, refuse_protected};
 pub(crate) use memory::ShareMemory;

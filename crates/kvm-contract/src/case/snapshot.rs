@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use kvm_core::{
-    AfterRevert, Description, DiskPath, ErrorKind, Overlay, PowerAction, Quiesce, Remove, Result as CoreResult, Revert,
-    Risk, SnapshotInfo, SnapshotKind, SnapshotPlace, SnapshotSpec, Snapshots, View, VmId, VmNotes, VmState, VolumeInfo,
+    AfterRevert, Description, DiskPath, ErrorKind, OpenImages, Overlay, PowerAction, Quiesce, Remove,
+    Result as CoreResult, Revert, Risk, SnapshotInfo, SnapshotKind, SnapshotPlace, SnapshotSpec, Snapshots, View, VmId,
+    VmNotes, VmState, VolumeInfo,
 };
 
 use crate::case::{Failure, cases, holds, refused, same};
@@ -324,9 +325,11 @@ cases! { CASES in "snapshots" on Cx;
     async fn a_running_machine_has_its_images_open(cx) {
         let (id, disk) = cx.with_disk("a").await?;
         cx.power(&id, PowerAction::Start).await?;
-        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.host_path()?.clone()]))?;
+        let base = disk.host_path()?.clone();
+        let images = |all, used| OpenImages { all: BTreeSet::from_iter(all), used: BTreeSet::from([used]) };
+        same("images", facet(cx)?.open_images(&id).await?, images(vec![base.clone()], base.clone()))?;
         let overlay = take_external(cx, &id, &disk, "first").await?;
-        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.host_path()?.clone(), overlay]))
+        same("images", facet(cx)?.open_images(&id).await?, images(vec![base, overlay.clone()], overlay))
     }
 
     /// An overlay that a machine does not have open needs not be left.
@@ -334,7 +337,7 @@ cases! { CASES in "snapshots" on Cx;
         let (id, disk) = cx.with_disk("a").await?;
         cx.power(&id, PowerAction::Start).await?;
         same("what is under way", facet(cx)?.leave_overlay(&id, &beside(&disk, "absent")?).await?, None)?;
-        same("images", facet(cx)?.open_images(&id).await?, BTreeSet::from([disk.host_path()?.clone()]))
+        same("images", facet(cx)?.open_images(&id).await?.all, BTreeSet::from([disk.host_path()?.clone()]))
     }
 
     /// A machine stays in the overlays that its document names.

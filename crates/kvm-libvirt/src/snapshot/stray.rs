@@ -1,11 +1,10 @@
-//! Machines that are in overlays of which libvirt knows nothing: libvirtd died after QEMU had gone over to them, and
-//! before it wrote that down. At the next power cycle what the guest wrote since would be lost.
+//! Machines that are in other images than libvirt knows: libvirtd died after QEMU had gone over to overlays, or out of
+//! them, and before it wrote that down. At the next power cycle what the guest wrote since would be lost.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use kvm_core::text::printable_within;
-use kvm_core::{BlockJob, BlockJobKind, Bytes, DiskPath, ErrorKind, VmId};
+use kvm_core::{BlockJob, BlockJobKind, Bytes, DiskPath, ErrorKind, OpenImages, VmId};
 use kvm_xml::Domain;
 use kvm_xml::domain::DiskSource;
 use serde::Deserialize;
@@ -77,11 +76,15 @@ enum Found<'a> {
     Tangled,
 }
 
-pub(super) fn open_images(task: &Task<'_>, vm: &VmId) -> Result<BTreeSet<DiskPath>, Failure> {
+pub(super) fn open_images(task: &Task<'_>, vm: &VmId) -> Result<OpenImages, Failure> {
     let machine = task.active_machine(vm)?;
-    let nodes = nodes(&Monitor::open(task, &machine)?)?;
+    let monitor = Monitor::open(task, &machine)?;
+    let nodes = nodes(&monitor)?;
+    let devices: Vec<Opened> = monitor.ask("query-blockstats")?;
     // What is reached in another way than through a file has no path.
-    Ok(nodes.iter().filter_map(|node| DiskPath::adopt(&node.path()).ok()).collect())
+    let path = |node: &Node| DiskPath::adopt(&node.path()).ok();
+    let used = nodes.iter().filter(|node| devices.iter().any(|device| device.node.as_ref() == Some(&node.name)));
+    Ok(OpenImages { all: nodes.iter().filter_map(path).collect(), used: used.filter_map(path).collect() })
 }
 
 pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Option<BlockJob>, Failure> {
@@ -89,9 +92,6 @@ pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Op
     let monitor = Monitor::open(task, &machine)?;
     // Only now: what libvirt was at work on is in the document.
     let live: Domain = document::read(task, &machine.domain.xml_desc(0)?)?;
-    if named(&live).contains(&overlay.as_str()) {
-        return Err(task.invalid_state(format!("has {overlay} in its document")).into());
-    }
     let nodes = nodes(&monitor)?;
     let jobs: Vec<Job> = monitor.ask("query-jobs")?;
     if let Some(job) = ours(&jobs, &nodes, overlay) {
@@ -101,6 +101,9 @@ pub(super) fn leave(task: &Task<'_>, vm: &VmId, overlay: &DiskPath) -> Result<Op
     match find(&devices, &nodes, overlay) {
         Found::Nowhere => Ok(None),
         Found::Tangled => Err(task.invalid_state(format!("has {overlay} open in a way that is not known")).into()),
+        Found::Top { .. } if named(&live).contains(&overlay.as_str()) => {
+            Err(task.invalid_state(format!("has {overlay} in its document")).into())
+        }
         Found::Top { overlay, base } => {
             if !sources(&live).any(|source| source == base.path()) {
                 let file = base.path();

@@ -15,6 +15,7 @@ impl World {
         if what == Remove::Everything {
             let infos = machine.snapshot_infos()?;
             self.can_delete(vm, &info, &infos)?;
+            self.refuse_left(vm)?;
             match info.kind() {
                 SnapshotKind::Internal => self.forget(&info),
                 SnapshotKind::External => self.take_out(vm, &info)?,

@@ -11,7 +11,7 @@ use kvm_image::graph::Operation;
 use super::proof::{Proof, name as image_name};
 use super::{Subject, image_line, rule};
 use crate::block_job::CHECK_IMAGES;
-use crate::step::{DeleteSnapshot, Merge, StepSubject};
+use crate::step::{DeleteSnapshot, Merge, StepSubject, is_gone};
 
 /// Which snapshots go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,7 @@ impl Subject<'_> {
             let active = active.or_else(|| rule::overlay(snapshot, disk, all, now));
             if let (Some(active), Some(base)) = (active, &disk.image)
                 && active != *base
+                && !is_gone(self.host, &active, base).await?
             {
                 operations.push(Operation::Commit { active: image_name(&active), base: image_name(base) });
             }
@@ -140,14 +141,19 @@ impl Subject<'_> {
         }
         for disk in &snapshot.disks {
             let (Some(image), true) = (&disk.image, is_merged) else { continue };
-            if now.contains(&(disk.disk.clone(), image.clone())) {
+            let overlay = rule::overlay(snapshot, disk, all, now);
+            let is_gone = match &overlay {
+                Some(overlay) => is_gone(self.host, overlay, image).await?,
+                None => false,
+            };
+            if is_gone || now.contains(&(disk.disk.clone(), image.clone())) {
                 let line = PlanLine::new("keep", "image", image.as_str());
                 lines.push(line.note(format!("{} was merged before", disk.disk)));
                 continue;
             }
             let line = image_line(self.host, "change", image).await?;
             lines.push(line.note(format!("what was written to {} since goes into it", disk.disk)));
-            self.check_room(image, rule::overlay(snapshot, disk, all, now).as_ref()).await?;
+            self.check_room(image, overlay.as_ref()).await?;
         }
         for path in goes.iter().chain(&snapshot.memory_file) {
             lines.push(image_line(self.host, "remove", path).await?);

@@ -82,6 +82,14 @@ impl Subject {
         Resource::Vm(self.name.as_str().to_owned())
     }
 
+    /// Whether a job is under way that brings what the disk shows into this image.
+    pub(super) async fn is_filling(&self, cx: &StepContext<'_>, image: &DiskPath) -> Result<bool> {
+        let seen = self.see(cx, View::LIVE).await?;
+        let is_it = seen.mirror.is_some_and(|(to, _)| to == normal(image.as_str()));
+        // What a document says of a job may outlive it.
+        Ok(is_it && self.job(cx).await?.is_some())
+    }
+
     /// Waits until a job is over, or ready, whichever comes first. Whoever cancels finds it still going on.
     pub(super) async fn wait(&self, cx: &StepContext<'_>, title: &str) -> Result<()> {
         let mut unseen = Duration::ZERO;

@@ -121,7 +121,7 @@ fn difference(original: &VolumeInfo, copy: &VolumeInfo, to: &Place) -> Option<St
 }
 
 /// Whether a copy is older than what it is a copy of, as far as the host says when files were written to.
-fn is_older(copy: &StorageVolume, original: &StorageVolume) -> bool {
+pub(super) fn is_older(copy: &StorageVolume, original: &StorageVolume) -> bool {
     // Seconds and nanoseconds, which are nine digits where there are any.
     let written = |volume: &StorageVolume| {
         let time = volume.target.as_ref()?.timestamps.as_ref()?.mtime.as_ref()?;

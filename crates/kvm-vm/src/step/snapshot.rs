@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
 use kvm_core::{
-    DiskPath, Error, ErrorKind, Host, PoolName, Progress, Remove, Resource, Result, Revert, SnapshotInfo, SnapshotName,
-    SnapshotPlace, SnapshotSpec, View, VmId, VmName, VmRef, VmState,
+    DiskPath, Error, ErrorKind, Host, OpenImages, PoolName, Progress, Remove, Resource, Result, Revert, SnapshotInfo,
+    SnapshotName, SnapshotPlace, SnapshotSpec, View, VmId, VmName, VmRef, VmState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -210,9 +210,14 @@ pub(crate) struct DeleteSnapshot {
 impl DeleteSnapshot {
     pub(crate) const NAME: &'static str = "delete-snapshot";
 
+    async fn is_active(&self, cx: &StepContext<'_>) -> Result<bool> {
+        Ok(cx.host.hypervisor.find(&VmRef::Id(self.id)).await?.state.is_active())
+    }
+
     /// Does disk by disk what an attempt began that its hypervisor did not survive: libvirt merges one disk after the other,
     /// and refuses to go on where the first one was merged. Gives the refusal back when none was.
     async fn complete(&self, cx: &StepContext<'_>, refusal: Error) -> Result<()> {
+        let is_active = self.is_active(cx).await?;
         let machine = Stray { id: &self.id, name: &self.name, overlays: &[], memory: None };
         let opened = machine.opened(cx).await?;
         look_again(cx, &self.pools).await;
@@ -220,13 +225,25 @@ impl DeleteSnapshot {
         for merge in &self.merges {
             merges.push((merge, merge.look(cx, opened.as_ref()).await?));
         }
-        let is_active = cx.host.hypervisor.find(&VmRef::Id(self.id)).await?.state.is_active();
-        if !is_active || merges.iter().all(|(_, how_far)| *how_far == Merged::No) {
+        if merges.iter().all(|(_, how_far)| *how_far == Merged::No) {
             return Err(refusal);
+        }
+        if !is_active && merges.iter().any(|(_, how_far)| *how_far != Merged::Yes) {
+            let message =
+                format!("some disks of {} are merged and some are not, which goes on when it runs", self.name);
+            let on = Resource::Vm(self.name.as_str().to_owned());
+            return Err(Error::new(ErrorKind::InvalidState, message)
+                .on(on)
+                .with_detail("start the VM, then delete the snapshot again"));
         }
         for (merge, how_far) in merges {
             merge.finish(cx, how_far).await?;
             if how_far == Merged::Unnoticed {
+                let is_idle =
+                    |opened: &OpenImages| opened.all.difference(&opened.used).any(|image| *image == merge.overlay);
+                if opened.as_ref().is_some_and(is_idle) {
+                    machine.leave_one(cx, &merge.overlay).await?;
+                }
                 let message = format!(
                     "{} of {} is shown in {} until the VM is power-cycled: the hypervisor did not notice the end of the merge",
                     merge.disk.device, self.name, merge.overlay
@@ -234,14 +251,14 @@ impl DeleteSnapshot {
                 cx.reporter.report(&Progress::Warning { message });
             }
         }
-        snapshots(cx.host)?.delete(&self.id, &self.snapshot, Remove::Record).await?;
+        // The record last: it says what is left to do.
         for path in self.merges.iter().map(|merge| &merge.overlay).chain(&self.memory) {
             // Whatever a record says: what holds a state stays.
             if self.merges.iter().all(|merge| merge.base != *path) {
                 remove(cx, path).await?;
             }
         }
-        Ok(())
+        snapshots(cx.host)?.delete(&self.id, &self.snapshot, Remove::Record).await
     }
 }
 
@@ -268,6 +285,12 @@ impl Step for DeleteSnapshot {
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        if !self.merges.is_empty() && !self.is_active(cx).await? {
+            look_again(cx, &self.pools).await;
+            for merge in &self.merges {
+                merge.check_age(cx).await?;
+            }
+        }
         let deleted = match snapshots(cx.host)?.delete(&self.id, &self.snapshot, self.what).await {
             Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unavailable | ErrorKind::Timeout) => {
                 self.complete(cx, e).await

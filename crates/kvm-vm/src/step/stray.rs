@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kvm_core::op::StepContext;
-use kvm_core::{DiskPath, Error, ErrorKind, Overlay, Progress, Resource, Result, VmId, VmName, VmRef};
+use kvm_core::{DiskPath, Error, ErrorKind, OpenImages, Overlay, Progress, Resource, Result, VmId, VmName, VmRef};
 
 use super::interrupted::{remove, volume};
 use crate::chain::path_key;
@@ -38,7 +38,7 @@ impl Stray<'_> {
 
     /// The images that the machine's process has open, once the hypervisor is done with what it was at; `None` when there
     /// is no process, or nobody who could ask it.
-    pub(super) async fn opened(&self, cx: &StepContext<'_>) -> Result<Option<BTreeSet<DiskPath>>> {
+    pub(super) async fn opened(&self, cx: &StepContext<'_>) -> Result<Option<OpenImages>> {
         let mut waited = Duration::ZERO;
         loop {
             match self.ask(cx).await {
@@ -55,7 +55,7 @@ impl Stray<'_> {
         }
     }
 
-    async fn ask(&self, cx: &StepContext<'_>) -> Result<Option<BTreeSet<DiskPath>>> {
+    async fn ask(&self, cx: &StepContext<'_>) -> Result<Option<OpenImages>> {
         if !cx.host.hypervisor.find(&VmRef::Id(*self.id)).await?.state.is_active() {
             return Ok(None);
         }
@@ -63,12 +63,8 @@ impl Stray<'_> {
     }
 
     /// Takes the machine out of those that it has open, with all that the guest wrote to them. Gives them.
-    pub(super) async fn leave(
-        &self,
-        cx: &StepContext<'_>,
-        opened: Option<&BTreeSet<DiskPath>>,
-    ) -> Result<BTreeSet<DiskPath>> {
-        let is_open = |overlay: &&Overlay| opened.is_some_and(|opened| opened.contains(&overlay.path));
+    pub(super) async fn leave(&self, cx: &StepContext<'_>, opened: Option<&OpenImages>) -> Result<BTreeSet<DiskPath>> {
+        let is_open = |overlay: &&Overlay| opened.is_some_and(|opened| opened.all.contains(&overlay.path));
         let mut left = BTreeSet::new();
         for overlay in self.overlays.iter().filter(is_open) {
             let message = format!(
@@ -82,7 +78,8 @@ impl Stray<'_> {
         Ok(left)
     }
 
-    async fn leave_one(&self, cx: &StepContext<'_>, overlay: &DiskPath) -> Result<()> {
+    /// Has the process close an overlay that it is not in any more, or takes it out of one.
+    pub(super) async fn leave_one(&self, cx: &StepContext<'_>, overlay: &DiskPath) -> Result<()> {
         let title = format!("merge {overlay} into the image below");
         let mut unseen = Duration::ZERO;
         loop {

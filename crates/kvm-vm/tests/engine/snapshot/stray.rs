@@ -1,10 +1,11 @@
-//! Machines that are in overlays of which their documents know nothing, because their hypervisor died on a snapshot.
+//! Machines that are in other images than their documents say, because their hypervisor died on a snapshot.
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Mutex;
 
 use kvm_core::op::{Direction, OpId, RunContext, Store as _};
-use kvm_core::{DiskPath, ErrorKind, Overlay, PowerAction, View};
+use kvm_core::{DiskPath, ErrorKind, Overlay, PowerAction, Progress, Reporter, View};
 use kvm_mock::{Fault, Method};
 use kvm_vm::{SnapshotScope, plan_snapshot, snapshots};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +51,7 @@ async fn assert_nothing_is_lost(bench: &Bench) {
     let named = document.devices.unwrap().disk.into_iter().filter_map(|disk| disk.source?.file);
     let mut images: BTreeSet<_> = named.map(|file| DiskPath::parse(&file).unwrap()).collect();
     images.extend(["/images/free.qcow2", "/images/two.qcow2"].map(|path| DiskPath::parse(path).unwrap()));
-    assert_eq!(snapshots(&bench.host).unwrap().open_images(&id).await.unwrap(), images);
+    assert_eq!(snapshots(&bench.host).unwrap().open_images(&id).await.unwrap().all, images);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,4 +132,83 @@ async fn overlays_that_a_machine_was_powered_off_in_stay_with_what_they_hold() {
         assert_eq!(bench.mock.read_at(&overlay, 2 << 20, 5).unwrap(), b"since");
     }
     assert!(bench.mock.files().unwrap().contains_key("/images/solo.a.mem"));
+}
+
+/// `pair` once its hypervisor has died on the deletion of its snapshot, after the first disk had gone back to the image
+/// below, and what the guest wrote since.
+async fn half_merged_pair(bench: &Bench) {
+    pair(bench).await;
+    let vm = bench.vm("solo").await;
+    let path = DiskPath::parse("/images/solo-vda.a.qcow2").unwrap();
+    bench.mock.leave_unnoticed(&vm.id, &Overlay { disk: "vda".parse().unwrap(), path }).unwrap();
+    bench.mock.write_at("/images/free.qcow2", 2 << 20, b"since").unwrap();
+}
+
+#[derive(Debug, Default)]
+struct Warned(Mutex<Vec<String>>);
+
+impl Reporter for Warned {
+    fn report(&self, progress: &Progress) {
+        if let Progress::Warning { message } = progress {
+            self.0.lock().unwrap().push(message.clone());
+        }
+    }
+}
+
+/// Both disks hold what was written to them, and the next start finds it.
+async fn assert_merged(bench: &Bench) {
+    for (image, offset, word) in [("free", 1 << 20, &b"vda"[..]), ("free", 2 << 20, b"since"), ("two", 1 << 20, b"vdb")]
+    {
+        let read = bench.mock.read_at(&format!("/images/{image}.qcow2"), offset, word.len()).unwrap();
+        assert_eq!(read, word, "{image}");
+    }
+    let vm = bench.vm("solo").await.id;
+    let document = bench.host.hypervisor.definition(&vm, View::CONFIG).await.unwrap();
+    let named: Vec<_> = document.devices.unwrap().disk.into_iter().filter_map(|disk| disk.source?.file).collect();
+    assert_eq!(named, ["/images/free.qcow2", "/images/two.qcow2"]);
+    let opened = snapshots(&bench.host).unwrap().open_images(&vm).await.unwrap();
+    assert_eq!(opened.all.iter().map(DiskPath::as_str).collect::<Vec<_>>(), named);
+    assert!(!bench.mock.files().unwrap().keys().any(|file| file.contains(".a.")));
+    assert!(names(bench, "solo").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_that_its_hypervisor_did_not_notice_is_written_down_and_the_others_are_done() {
+    let bench = Bench::new();
+    half_merged_pair(&bench).await;
+    let plan = delete(&bench, "solo", "a", SnapshotScope::This).await.unwrap();
+    let (warned, cancel) = (Warned::default(), CancellationToken::new());
+    bench.executor().run(plan, RunContext { host: &bench.host, reporter: &warned, cancel: &cancel }).await.unwrap();
+    let warned = warned.0.into_inner().unwrap();
+    assert!(warned[0].starts_with("disk vda of solo is shown in /images/solo-vda.a.qcow2 until"), "{warned:?}");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert_merged(&bench).await;
+    bench.assert_nothing_open().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_is_completed_whichever_call_fails_meanwhile() {
+    for nth in 1.. {
+        let bench = Bench::new();
+        half_merged_pair(&bench).await;
+        let plan = delete(&bench, "solo", "a", SnapshotScope::This).await.unwrap();
+        bench.mock.inject(Fault::nth(nth, ErrorKind::Internal));
+        bench.mock.forget_calls();
+        let ended = bench.run(plan).await;
+        if (bench.mock.calls().len() as u64) < nth {
+            assert!(nth > 15, "{nth} calls are too few");
+            break;
+        }
+        if ended.is_err() {
+            for open in bench.store.unfinished().await.unwrap() {
+                let cancel = CancellationToken::new();
+                let cx = context(&bench.host, &cancel);
+                bench.executor().finish(&open.header.id, Direction::Forward, cx).await.unwrap();
+            }
+            if !names(&bench, "solo").await.is_empty() {
+                bench.run(delete(&bench, "solo", "a", SnapshotScope::This).await.unwrap()).await.unwrap();
+            }
+        }
+        assert_merged(&bench).await;
+    }
 }
