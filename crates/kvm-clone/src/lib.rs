@@ -33,4 +33,4 @@ pub use spec::{CloneSpec, Compress, SyncSpec, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use sync::{SyncPlan, plan_sync};
 pub use tally::{Moved, SyncedImage, Tally};
-pub use transfer::{ImageTransfer, Transferred, Watch};
+pub use transfer::{ImageTransfer, ImageUpdate, Transferred, Updated, Watch};

@@ -184,21 +184,23 @@ pub async fn plan_promote(
 
 /// Takes no syncs for now. `InvalidState` when the machine is no replica that takes any.
 pub async fn pause_replica(target: &Host, vm: &VmSummary) -> Result<Replica> {
-    set(target, vm, ReplicaState::Current, ReplicaState::Paused).await
+    set(target, vm, &[ReplicaState::Current], ReplicaState::Paused).await
 }
 
-/// Takes syncs again. `InvalidState` when the machine is no replica that was paused.
+/// Takes syncs again. One that waits for a sync that nobody finishes any more is freed of it as well: should it go on all
+/// the same, it fails before it has touched anything. `InvalidState` when the machine is no replica that was paused or
+/// waits.
 pub async fn resume_replica(target: &Host, vm: &VmSummary) -> Result<Replica> {
-    set(target, vm, ReplicaState::Paused, ReplicaState::Current).await
+    set(target, vm, &[ReplicaState::Paused, ReplicaState::Receiving], ReplicaState::Current).await
 }
 
-async fn set(target: &Host, vm: &VmSummary, from: ReplicaState, to: ReplicaState) -> Result<Replica> {
+async fn set(target: &Host, vm: &VmSummary, from: &[ReplicaState], to: ReplicaState) -> Result<Replica> {
     let mut replica = own(target, vm).await?;
     if replica.state == to {
         return Ok(replica);
     }
-    if replica.state != from {
-        let message = format!("the replica {} is {}, not {from}", vm.name, replica.state);
+    if !from.contains(&replica.state) {
+        let message = format!("the replica {} is {}", vm.name, replica.state);
         return Err(Error::new(ErrorKind::InvalidState, message).on(Resource::Vm(vm.name.as_str().to_owned())));
     }
     replica.state = to;

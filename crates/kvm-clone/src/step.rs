@@ -20,7 +20,7 @@ pub(crate) use image::CopyImage;
 pub(crate) use promote::{Promote, SettleImage};
 pub(crate) use redefine::{DropImage, NoteDigests, NoteSource, RedefineReplica};
 pub(crate) use release::ReleaseMoment;
-pub(crate) use stage::{ApplyImage, BeginApplying, StageImage, WAITING};
+pub(crate) use stage::{ApplyImage, BeginApplying, ClaimReplica, StageImage, WAITING};
 pub(crate) use transfer::TransferImage;
 pub(crate) use variables::{ApplyVariables, CopyVariables, StageVariables};
 pub(crate) use whole::{Whole, document as whole_document};
@@ -54,6 +54,7 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         CopyVariables::NAME => read::<CopyVariables>(name, data),
         ReleaseMoment::NAME => read::<ReleaseMoment>(name, data),
         StageImage::NAME => read::<StageImage>(name, data),
+        ClaimReplica::NAME => read::<ClaimReplica>(name, data),
         BeginApplying::NAME => read::<BeginApplying>(name, data),
         ApplyImage::NAME => read::<ApplyImage>(name, data),
         StageVariables::NAME => read::<StageVariables>(name, data),

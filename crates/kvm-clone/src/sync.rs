@@ -15,7 +15,7 @@ use crate::clone::{Route, Work, attached, facts, no_limit, refused};
 use crate::moment::{self, MomentPlan};
 use crate::place::{self, Images};
 use crate::spec::SyncSpec;
-use crate::step::{BeginApplying, Ends, NoteDigests, NoteSource, RedefineReplica, ReleaseMoment};
+use crate::step::{BeginApplying, ClaimReplica, Ends, NoteDigests, NoteSource, RedefineReplica, ReleaseMoment};
 use crate::survey::Survey;
 use crate::tally::{SyncedImage, Tally, disk_of};
 
@@ -245,19 +245,23 @@ impl<'a> Draft<'a> {
         lines.extend(warnings(&rewritten, &name));
         lines.push(PlanLine::new("change", "domain", name.as_str()).note("as its source is now"));
         let (target, replica) = (ends.target.clone(), self.replica.clone());
+        let receiving = Replica { state: ReplicaState::Receiving, sync: replica.sync, ..kept.replica };
+        let claimed = Replication::Replica(receiving);
+        let claim = ClaimReplica { target: target.clone(), id, before: kept.noted, claimed: claimed.clone() };
         let mut steps = self.around(steps);
+        steps.insert(0, Box::new(claim));
         let redefine = RedefineReplica {
             target: target.clone(),
             id,
             name: name.clone(),
             document: rewritten.domain.to_xml(),
-            before: kept.noted.clone(),
+            before: Some(claimed.clone()),
             was: kept.document.to_xml(),
         };
         // Images that are changed in their places go forward from the note on; others once the definition names them.
         let reversible = match is_in_place {
             true => {
-                let begin = BeginApplying { target, id, before: kept.noted, after: replica, staged };
+                let begin = BeginApplying { target, id, before: Some(claimed), after: replica, staged };
                 steps.push(Box::new(begin));
                 let reversible = steps.len();
                 steps.extend(apply);

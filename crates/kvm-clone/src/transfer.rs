@@ -10,7 +10,8 @@ mod session;
 mod update;
 
 pub(crate) use session::Session;
-pub(crate) use update::{Changed, ImageUpdate, recover, root, staged};
+pub(crate) use update::{Changed, recover, root, staged};
+pub use update::{ImageUpdate, Updated};
 
 use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Reporter, Result, Transport};
 use kvm_wire::{Access, Compression, FileRef, Keep, Opening, Reply, Request, What};

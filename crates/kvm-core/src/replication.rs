@@ -104,6 +104,8 @@ macro_rules! words {
 pub enum ReplicaState {
     /// It is whole, and the next sync may come.
     Current,
+    /// It is whole, and somebody sends what changed: another sync has to wait.
+    Receiving,
     /// A sync has arrived and is being applied: its images are in between until that is finished.
     Applying,
     /// It is whole, and somebody wants no syncs for now.
@@ -112,7 +114,7 @@ pub enum ReplicaState {
     Promoted,
 }
 
-words!(ReplicaState { Current = "current", Applying = "applying", Paused = "paused", Promoted = "promoted" });
+words!(ReplicaState { Current = "current", Receiving = "receiving", Applying = "applying", Paused = "paused", Promoted = "promoted" });
 
 /// In what order the file systems of a copy are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

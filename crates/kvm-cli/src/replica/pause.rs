@@ -23,7 +23,8 @@ pub struct PauseArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Example:\n  kvmctl replica resume lab2/web",
-    after_long_help = "Library: kvm_clone::resume_replica"
+    after_long_help = "So does one that waits for a sync that was cut short and that nobody can finish any more: where it was begun, kvmctl op \
+        resume|undo is the better way.\n\nLibrary: kvm_clone::resume_replica"
 )]
 pub struct ResumeArgs {
     #[command(flatten)]

@@ -16,14 +16,17 @@ pub(crate) async fn write(host: &Host, id: &VmId, replication: Option<Replicatio
     host.hypervisor.set_notes(id, &VmNotes { replication, ..notes }).await
 }
 
-/// The replica, if this sync is the one that brought it there, or is about to.
+/// The replica, if this sync is the one that brought it there, or is applied to it now.
 pub(crate) async fn of_sync(host: &Host, id: &VmId, sync: Uuid) -> Result<Option<Replica>> {
     Ok(match read(host, id).await? {
-        Some(Replication::Replica(replica)) if replica.sync == sync && replica.state != ReplicaState::Promoted => {
-            Some(replica)
-        }
+        Some(Replication::Replica(replica)) if replica.sync == sync && is_reached(replica.state) => Some(replica),
         _ => None,
     })
+}
+
+/// Whether all of a sync has arrived.
+fn is_reached(state: ReplicaState) -> bool {
+    matches!(state, ReplicaState::Applying | ReplicaState::Current)
 }
 
 /// `InvalidState` when what is noted is not what the plan was made with, or the machine is not off.

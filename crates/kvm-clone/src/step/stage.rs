@@ -45,11 +45,17 @@ impl StageImage {
         let (source, target) = self.ends.open(cx).await?;
         // Of an earlier attempt: the image may have been another one then.
         forget_waiting(&target, &self.to).await?;
-        let update = ImageUpdate { source: &*source.transport, from: path, target: &*target.transport, to: &self.to };
-        let compress = if self.is_compressed { Compress::Auto } else { Compress::Never };
+        let update = ImageUpdate {
+            source: &*source.transport,
+            from: path,
+            target: &*target.transport,
+            to: &self.to,
+            limit: self.limit,
+            compression: if self.is_compressed { Compress::Auto } else { Compress::Never },
+        };
         let title = format!("sync {}", self.from);
         let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
-        let Changed { length, changed, wire, there, was_read } = update.stage(self.limit, compress, watch).await?;
+        let Changed { length, changed, wire, there, was_read } = update.stage(watch).await?;
         let was_written = match (&self.root, there) {
             (Some(then), Some(now)) => *then != now.to_string(),
             _ => false,
@@ -109,6 +115,60 @@ impl Step for StageImage {
 /// Removes changes of an image that wait beside it and of which none is applied.
 pub(crate) async fn forget_waiting(target: &Host, image: &DiskPath) -> Result<()> {
     unless_gone(target.transport.remove_file(format!("{image}{WAITING}").as_ref()).await)
+}
+
+/// Notes on a replica that a sync is sent to it, so that no other one is at the same time.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ClaimReplica {
+    pub(crate) target: Peer,
+    pub(crate) id: VmId,
+    /// What is noted before.
+    pub(crate) before: Option<Replication>,
+    /// What is noted for as long as it is sent.
+    pub(crate) claimed: Replication,
+}
+
+impl ClaimReplica {
+    pub(crate) const NAME: &'static str = "claim-replica";
+}
+
+#[async_trait]
+impl Step for ClaimReplica {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("note on {} that a sync comes", self.target)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Fine
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        let now = record::read(&cx.peer(&self.target).await?, &self.id).await?;
+        Ok(if now.as_ref() == Some(&self.claimed) { Probe::Done } else { Probe::Pending })
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        let target = cx.peer(&self.target).await?;
+        record::check_unchanged(&target, &self.id, self.before.as_ref()).await?;
+        record::write(&target, &self.id, Some(self.claimed.clone())).await
+    }
+
+    /// What somebody else has noted since is theirs.
+    async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
+        let target = cx.peer(&self.target).await?;
+        match record::read(&target, &self.id).await?.as_ref() == Some(&self.claimed) {
+            true => record::write(&target, &self.id, self.before.clone()).await,
+            false => Ok(()),
+        }
+    }
 }
 
 /// Notes on the replica that all has arrived and what its images will be: from here on the sync only goes forward.

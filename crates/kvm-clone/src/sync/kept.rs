@@ -71,6 +71,11 @@ impl Kept {
         };
         match replica.state {
             ReplicaState::Current => {}
+            ReplicaState::Receiving => {
+                let message = format!("a sync to the replica {} on {there} is under way, or was cut short", found.name);
+                let fix = "wait for it, or finish it where it was begun: kvmctl op list --open; if nobody can: kvmctl replica resume";
+                return refuse(ErrorKind::Busy, message, fix);
+            }
             ReplicaState::Applying => {
                 let message =
                     format!("the replica {} on {there} is in the middle of a sync that was cut short", found.name);

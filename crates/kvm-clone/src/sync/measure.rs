@@ -5,6 +5,7 @@ use kvm_wire::Access;
 use kvm_xml::rewrite::{Content, Copy};
 
 use crate::place::{Images, Own};
+use crate::spec::Compress;
 use crate::tally::{Moved, SyncedImage, disk_of};
 use crate::transfer::{Changed, ImageUpdate};
 
@@ -60,7 +61,7 @@ impl Measured {
             }
             How::Changed { from, to, root } => {
                 let (source, target) = (&*source.transport, &*target.transport);
-                let update = ImageUpdate { source, from, target, to };
+                let update = ImageUpdate { source, from, target, to, limit: None, compression: Compress::Auto };
                 let Changed { length, changed, there, was_read, .. } = update.measure(Access::Shared).await?;
                 let was_written = root.as_ref().zip(there).is_some_and(|(then, now)| *then != now.to_string());
                 Moved { length, changed, was_written, was_read, ..Moved::default() }

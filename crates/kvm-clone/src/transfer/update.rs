@@ -9,20 +9,36 @@ use super::relay::{Relay, relay};
 use super::{Session, Watch, file, unexpected};
 use crate::spec::Compress;
 
-/// A copy of an image on another host, which is to become what the image is now. Both hosts have a helper.
+/// A copy of an image on another host, which is to become what the image is now. Both hosts have a helper
+/// ([`Transport::helper`]).
 ///
-/// What changed is collected beside the copy, compared and made durable; the copy itself is not touched before that is
-/// [applied](recover).
+/// What changed is found by digests, collected beside the copy, compared and made durable; the copy itself is not touched
+/// before all of it is there, and cut at any later moment it is finished by the next one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ImageUpdate<'a> {
+pub struct ImageUpdate<'a> {
     /// Where the image is.
-    pub(crate) source: &'a dyn Transport,
+    pub source: &'a dyn Transport,
     /// Its path there. QEMU must not have it open for writing.
-    pub(crate) from: &'a DiskPath,
+    pub from: &'a DiskPath,
     /// Where the copy is.
-    pub(crate) target: &'a dyn Transport,
+    pub target: &'a dyn Transport,
     /// Its path there. Nobody may use it.
-    pub(crate) to: &'a DiskPath,
+    pub to: &'a DiskPath,
+    /// Most bytes per second on the way to the target.
+    pub limit: Option<Bytes>,
+    /// Whether what is under way is compressed.
+    pub compression: Compress,
+}
+
+/// What an update took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// How long the image is.
+    pub length: Bytes,
+    /// How much of it the copy had not.
+    pub changed: Bytes,
+    /// How many bytes that took on the way.
+    pub wire: Bytes,
 }
 
 /// In what an image and its copy differ.
@@ -41,6 +57,19 @@ pub(crate) struct Changed {
 }
 
 impl ImageUpdate<'_> {
+    /// Brings the copy up to date.
+    ///
+    /// `NotFound` when one of them is not there; `Busy` when somebody writes to the image or uses the copy; `InvalidState`
+    /// when an update waits there already; `Corrupt` when what arrived is not what was sent; `Unsupported` without helpers,
+    /// and for a copy on a device; `NoSpace`, `Denied`, `Cancelled`, `Unavailable`.
+    pub async fn run(&self, watch: Watch<'_>) -> Result<Updated> {
+        let (mut target, Changed { length, changed, wire, .. }) = self.unless_cancelled(watch).await?;
+        match target.ask(&Request::Publish).await? {
+            Reply::Published => Ok(Updated { length, changed, wire }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Finds out how much would be sent. `access` says whether somebody may be writing to the image meanwhile, so that
     /// the answer is about no single moment.
     pub(crate) async fn measure(&self, access: Access) -> Result<Changed> {
@@ -48,30 +77,34 @@ impl ImageUpdate<'_> {
         Ok(changed(&difference))
     }
 
-    /// Sends what changed, and has it wait beside the copy, whole and durable.
-    ///
-    /// `Busy` when somebody writes to the image or uses the copy; `Corrupt` when what arrived is not what was sent;
-    /// `Unsupported` for a copy on a device; `NoSpace`, `Denied`, `Cancelled`, `Unavailable`.
-    pub(crate) async fn stage(&self, limit: Option<Bytes>, compress: Compress, watch: Watch<'_>) -> Result<Changed> {
+    /// Sends what changed, and has it wait beside the copy, whole and durable; [`recover`] applies it. The errors are
+    /// those of [`run`](Self::run).
+    pub(crate) async fn stage(&self, watch: Watch<'_>) -> Result<Changed> {
+        Ok(self.unless_cancelled(watch).await?.1)
+    }
+
+    async fn unless_cancelled(&self, watch: Watch<'_>) -> Result<(Session, Changed)> {
         tokio::select! {
             biased;
             () = watch.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the transfer was cancelled")),
-            done = self.send(limit, compress, watch) => done,
+            done = self.send(watch) => done,
         }
     }
 
-    async fn send(&self, limit: Option<Bytes>, compress: Compress, watch: Watch<'_>) -> Result<Changed> {
+    /// Gives the session of the target, where the update is ready.
+    async fn send(&self, watch: Watch<'_>) -> Result<(Session, Changed)> {
         let (mut source, mut target, difference) = self.compare(Access::Exclusive).await?;
         let found = changed(&difference);
         let Difference { root, length, there: (expect, _), spans } = difference;
         let begun = target.ask(&Request::Update { file: file(self.to), expect, length }).await?;
         let Reply::Updating { .. } = begun else { return Err(unexpected(&begun)) };
-        let compression = if compress == Compress::Auto { Compression::Zstd } else { Compression::Off };
+        let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
         let (keep, access) = (Keep::Remember, Access::Exclusive);
         let send = Request::Send { file: file(self.from), what: What::Ranges(spans), compression, keep, access };
-        let sent = relay(&mut source, &send, &mut target, Relay { pace: &Pace::new(limit), length, watch }).await?;
+        let sent =
+            relay(&mut source, &send, &mut target, Relay { pace: &Pace::new(self.limit), length, watch }).await?;
         match target.ask(&Request::Finish { root }).await? {
-            Reply::Ready => Ok(Changed { wire: Bytes::new(sent.wire), ..found }),
+            Reply::Ready => Ok((target, Changed { wire: Bytes::new(sent.wire), ..found })),
             other => Err(unexpected(&other)),
         }
     }

@@ -192,6 +192,44 @@ async fn a_replica_that_is_started_in_the_middle_of_a_sync_is_left_alone() {
     pair.assert_nothing_open().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_two_syncs_at_once_one_waits_and_one_that_lost_its_turn_touches_nothing() {
+    let pair = Pair::new().await.unwrap();
+    pair.sync("web").await.unwrap();
+    let (first, second) =
+        (pair.sync_plan("web", &spec()).await.unwrap().plan, pair.sync_plan("web", &spec()).await.unwrap().plan);
+    // The process of the first dies while it sends.
+    pair.source.inject(kvm_mock::Fault::next(kvm_mock::Method::DownloadVolume, ErrorKind::Unavailable));
+    pair.run(first).await.unwrap_err();
+    let mut receiving = pair.replica("web").await;
+    assert_eq!(receiving.state, ReplicaState::Current, "it was taken back");
+    receiving.state = ReplicaState::Receiving;
+    let id = pair.there("web").await.id;
+    let notes = VmNotes { replication: Some(Replication::Replica(receiving)), ..VmNotes::default() };
+    pair.there.hypervisor.set_notes(&id, &notes).await.unwrap();
+    assert_eq!(pair.sync_plan("web", &spec()).await.unwrap_err().kind(), ErrorKind::Busy);
+    let before = pair.pictures().await.unwrap();
+    assert_eq!(pair.run(second).await.unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(pair.pictures().await.unwrap(), before);
+    kvm_clone::resume_replica(&pair.there, &pair.there("web").await).await.unwrap();
+    pair.sync("web").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_machine_of_its_name_is_in_the_way() {
+    let pair = Pair::new().await.unwrap();
+    let other = "<domain type='kvm'><name>web</name><uuid>0c0d5b1e-1111-4000-8000-0000000000aa</uuid><memory>1024</memory><os><type arch='x86_64'>hvm</type></os></domain>";
+    let other = kvm_xml::Domain::from_xml(other).unwrap();
+    pair.there.hypervisor.define(&other, Existing::Reject).await.unwrap();
+    assert_eq!(pair.sync_plan("web", &spec()).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let renamed = SyncSpec { target_name: Some("web-replica".parse().unwrap()), ..spec() };
+    pair.run(pair.sync_plan("web", &renamed).await.unwrap().plan).await.unwrap();
+    assert_eq!(pair.there("web-replica").await.id, pair.vm("web").await.id);
+    // The name stays without being said again.
+    pair.sync("web").await.unwrap();
+    assert_eq!(pair.replica("web-replica").await.vm.as_str(), "web");
+}
+
 /// A sync whose every step is made to fail.
 struct Syncing {
     vm: &'static str,
@@ -244,10 +282,10 @@ async fn a_first_sync_of_a_machine_that_runs_survives_a_failure_at_every_step() 
 
 #[tokio::test(start_paused = true)]
 async fn a_later_sync_survives_a_failure_at_every_step() {
-    assert_eq!(check(&Syncing::of("web", false, false)).await.unwrap().steps, 7);
+    assert_eq!(check(&Syncing::of("web", false, false)).await.unwrap().steps, 8);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_later_sync_of_a_machine_that_runs_survives_a_failure_at_every_step() {
-    assert_eq!(check(&Syncing::of("web", true, false)).await.unwrap().steps, 9);
+    assert_eq!(check(&Syncing::of("web", true, false)).await.unwrap().steps, 10);
 }
