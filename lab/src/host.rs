@@ -171,6 +171,15 @@ impl LabHost {
         self.script("fault.sh", &[&[fault, self.name.as_str()], rest].concat()).run().await.succeeded();
     }
 
+    /// Brings the host up again after it has crashed; what is on its disks is what was.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn comes_back(&self) {
+        let number = self.name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        self.script("up.sh", &[number]).run().await.succeeded();
+    }
+
     /// Runs `virsh` on the host: the second opinion.
     ///
     /// # Panics

@@ -1,4 +1,4 @@
-//! The guide is run as it is written, by somebody who has two empty hosts.
+//! The guides are run as they are written, by somebody who has two empty hosts.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -30,15 +30,15 @@ fn hosts(named: [(&str, &LabHost); 2]) -> String {
     named.map(entry).concat()
 }
 
-#[test]
-fn a_day_with_kvmctl() {
+/// Runs a guide as somebody would who has two empty hosts, and leaves nothing there.
+fn follow(guide: &str) {
     on_two_hosts(DAY, async |one, two| {
         let before = [one.stock().await, two.stock().await];
         let kvmctl = Kvmctl::new([""; 0]);
         kvmctl.give("config/kvm-manager/hosts.toml", hosts([("kvm1", one), ("kvm2", two)]));
         // The guide's names are known to kvmctl by the file above, and to others by this.
         kvmctl.give(".curlrc", format!("connect-to = kvm1:8080:{}:8080\n", one.address()));
-        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/a-day-with-kvmctl.md");
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides").join(guide);
         let script = kvmctl.give("day.sh", script(&fs::read_to_string(guide).unwrap()));
         let image = one.lab().dir().join("guest/boot.qcow2");
         symlink(image, kvmctl.home().join("boot.qcow2")).unwrap();
@@ -48,4 +48,14 @@ fn a_day_with_kvmctl() {
         one.assert_as(&before[0]).await;
         two.assert_as(&before[1]).await;
     });
+}
+
+#[test]
+fn a_day_with_kvmctl() {
+    follow("a-day-with-kvmctl.md");
+}
+
+#[test]
+fn a_copy_a_replica_and_the_day_it_is_needed() {
+    follow("clone-and-sync.md");
 }

@@ -1,5 +1,6 @@
 //! Copies one disk image to another host beside `rsync -S`, `scp` and `ssh cat`, with the same server, interleaved, and
-//! prints the medians and their ratio to rsync.
+//! prints the medians and their ratio to rsync. Then the same of bringing the copy up to date after 1 % of the image has
+//! changed in pieces of 64 KiB, beside `rsync --inplace --no-whole-file`.
 //!
 //! `compare_clone HELPER [ROUNDS [MIB]]`: the program `kvm-helper`, how many rounds (5), and how large the image is (4096).
 //! 40 % of it is allocated, half of that cannot be compressed. Needs `sshd`, `ssh`, `scp`, `rsync` and `ssh-keygen`; the
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvm_benches::quartiles;
-use kvm_clone::{Compress, ImageTransfer, Transferred, Watch};
+use kvm_clone::{Compress, ImageTransfer, ImageUpdate, Transferred, Updated, Watch};
 use kvm_core::{DiskPath, Silent, SystemClock, SystemEntropy};
 use kvm_ssh::{LocalTransport, NoPrompt, SshOptions, SshTransport};
 use tempfile::TempDir;
@@ -69,7 +70,7 @@ async fn main() -> Outcome<()> {
         );
     }
     println!("  ours sent {} of {} as {} on the way", sent.data, sent.length, sent.wire);
-    Ok(())
+    bench.delta(rounds, mib).await
 }
 
 #[derive(Clone, Copy)]
@@ -148,13 +149,11 @@ impl Bench {
     }
 
     async fn copy(&self, way: Way) -> Outcome<Option<Transferred>> {
-        let (from, to) = (self.at("image.raw"), self.at("to/image.raw"));
-        let ssh = format!(
-            "ssh -F /dev/null -o UserKnownHostsFile={} -o BatchMode=yes -i {} -p {}",
-            self.at("known_hosts"),
-            self.at("user_key"),
-            self.port
-        );
+        self.copy_to(way, &self.at("to/image.raw")).await
+    }
+
+    async fn copy_to(&self, way: Way, to: &str) -> Outcome<Option<Transferred>> {
+        let (from, to, ssh) = (self.at("image.raw"), to.to_owned(), self.ssh());
         let there = format!("{}@127.0.0.1", self.user);
         match way {
             Way::Ours => {
@@ -194,6 +193,63 @@ impl Bench {
             }
         };
         Ok(None)
+    }
+
+    /// Each way brings a copy of its own up to date, after the same changes.
+    async fn delta(&self, rounds: usize, mib: u64) -> Outcome<()> {
+        self.clear()?;
+        let (ours, peers) = (self.at("to/ours.raw"), self.at("to/rsync.raw"));
+        self.copy_to(Way::Ours, &ours).await?;
+        self.copy_to(Way::Rsync, &peers).await?;
+        let (mut times, mut updated) = ([Vec::new(), Vec::new()], Updated::default());
+        for round in 0..=rounds {
+            change(&self.dir.path().join("image.raw"), mib, round as u64)?;
+            rustix::fs::sync();
+            let begin = Instant::now();
+            updated = self.update(&ours).await?;
+            let mine = begin.elapsed();
+            let begin = Instant::now();
+            let there = format!("{}@127.0.0.1:{peers}", self.user);
+            done("rsync", &["--inplace", "--no-whole-file", "-e", &self.ssh(), &self.at("image.raw"), &there]).await?;
+            // The first round only warms caches.
+            if round > 0 {
+                times[0].push(mine);
+                times[1].push(begin.elapsed());
+            }
+            for copy in [&ours, &peers] {
+                done("cmp", &[copy, &self.at("image.raw")]).await?;
+            }
+        }
+        let [mine, peer] = times.map(|times| quartiles(times).map(|time| time.as_secs_f64()));
+        println!("after 1 % of it changed");
+        for (name, [low, median, high]) in [("kvm-clone", mine), ("rsync", peer)] {
+            println!("  {name:<10} {median:>6.2}  [{low:.2} .. {high:.2}]   of rsync {:.2}", median / peer[1]);
+        }
+        println!("  ours found {} changed, and sent {}", updated.changed, updated.wire);
+        Ok(())
+    }
+
+    async fn update(&self, to: &str) -> Outcome<Updated> {
+        let (from, to): (DiskPath, DiskPath) = (self.at("image.raw").parse()?, to.parse()?);
+        let update = ImageUpdate {
+            source: &self.here,
+            from: &from,
+            target: &self.there,
+            to: &to,
+            limit: None,
+            compression: Compress::Auto,
+        };
+        let cancel = CancellationToken::new();
+        Ok(update.run(Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel }).await?)
+    }
+
+    fn ssh(&self) -> String {
+        format!(
+            "ssh -F /dev/null -o UserKnownHostsFile={} -o BatchMode=yes -i {} -p {}",
+            self.at("known_hosts"),
+            self.at("user_key"),
+            self.port
+        )
     }
 
     /// Takes the copy away, and has the disk finish what is under way, so that nobody pays for the one before.
@@ -238,6 +294,27 @@ fn image(path: &Path, mib: u64) -> Outcome<()> {
         file.write_all(data)?;
     }
     file.set_len(mib * MIB)?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Writes into 1 % of the image, in pieces of 64 KiB: other places and other bytes each round.
+fn change(path: &Path, mib: u64, round: u64) -> Outcome<()> {
+    const PIECE: u64 = 64 << 10;
+    let mut file = std::fs::File::options().write(true).open(path)?;
+    let pieces = mib * MIB / PIECE;
+    let mut state = 0xd1b5_4a32_d192_ed03_u64 ^ (round + 1);
+    let mut bytes = vec![0; PIECE as usize];
+    for _ in 0..pieces / 100 {
+        for part in bytes.chunks_exact_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            part.copy_from_slice(&state.to_le_bytes());
+        }
+        file.seek(SeekFrom::Start(state % pieces * PIECE))?;
+        file.write_all(&bytes)?;
+    }
     file.sync_all()?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use kvm_core::{Error, ErrorKind, Selector};
 use crate::printer::Printer;
 use crate::{
     checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral,
-    pool, secret, snap, vm, vol,
+    pool, replica, secret, snap, sync, vm, vol,
 };
 
 const EXAMPLES: &str = "\
@@ -239,6 +239,11 @@ pub enum Command {
     Net(net::Command),
     /// Copy a VM: another one with the same content, on this host or another.
     Clone(clone::Args),
+    /// Keep a copy of a VM up to date on another host.
+    Sync(sync::Args),
+    /// Copies of VMs that are kept up to date on other hosts.
+    #[command(subcommand)]
+    Replica(replica::Command),
     /// Operations: what changed, what was interrupted.
     #[command(subcommand)]
     Op(op::Command),

@@ -181,6 +181,15 @@ impl Session {
         Ok(Done { outcome: result?, took: begin.elapsed() })
     }
 
+    /// Carries out a plan that is made for the case that another host is gone.
+    pub(crate) async fn carry_out_cut_off(&self, connection: &Connection, plan: Plan) -> Result<Done> {
+        let executor = self.executor()?;
+        let begin = Instant::now();
+        let result = executor.run_cut_off(plan, self.run_context(connection)).await;
+        self.progress.over();
+        Ok(Done { outcome: result?, took: begin.elapsed() })
+    }
+
     /// Finishes an interrupted operation one way or the other.
     pub(crate) async fn finish(&self, connection: &Connection, id: &OpId, direction: Direction) -> Result<Done> {
         let executor = self.executor()?;

@@ -82,6 +82,7 @@ transcripts! {
     several
     show
     snapshots
+    sync
     storage
     viewer
 }

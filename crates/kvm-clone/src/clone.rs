@@ -23,6 +23,7 @@ use crate::place::{self, Images};
 use crate::spec::{CloneSpec, Compress};
 use crate::step::{CopyImage, CopyVariables, Ends, ReleaseMoment, TransferImage, Whole, whole_document};
 use crate::survey::{Survey, check_room, has};
+use crate::tally::Tally;
 use crate::transfer::Session;
 
 /// A clone that could be made.
@@ -86,6 +87,7 @@ pub async fn plan_clone(
         ends: &ends,
         route: &route,
         spec,
+        tally: Tally::default(),
     };
     if !matches!(route, Route::Helpers) && spec.limit != Bandwidth::UNLIMITED {
         return Err(no_limit());
@@ -136,7 +138,7 @@ pub async fn plan_clone(
 }
 
 /// What belongs to the machine beside its document.
-async fn attached(source: &Host, vm: &VmSummary) -> Result<Attached> {
+pub(crate) async fn attached(source: &Host, vm: &VmSummary) -> Result<Attached> {
     let snapshots = match source.hypervisor.snapshots() {
         Some(snapshots) => snapshots.list(&vm.id).await?.len(),
         None => 0,
@@ -149,7 +151,12 @@ async fn attached(source: &Host, vm: &VmSummary) -> Result<Attached> {
 }
 
 /// What the rewriting of the document needs to know of both hosts.
-fn facts<'a>(survey: &'a Survey<'_>, images: &'a Images, spec: &'a CloneSpec, cx: &'a PlanContext<'_>) -> Facts<'a> {
+pub(crate) fn facts<'a>(
+    survey: &'a Survey<'_>,
+    images: &'a Images,
+    spec: &'a CloneSpec,
+    cx: &'a PlanContext<'_>,
+) -> Facts<'a> {
     let given = RefCell::new(BTreeSet::<MacAddr>::new());
     let [here, there] = &survey.graphs;
     let taken = |path: &str| survey.volumes.contains(path);
@@ -180,7 +187,7 @@ fn facts<'a>(survey: &'a Survey<'_>, images: &'a Images, spec: &'a CloneSpec, cx
 }
 
 /// How the content of images gets to the other host.
-enum Route {
+pub(crate) enum Route {
     /// Not at all: the host copies them itself.
     SameHost,
     /// From helper to helper.
@@ -190,7 +197,7 @@ enum Route {
 }
 
 impl Route {
-    async fn choose(survey: &Survey<'_>) -> Result<Self> {
+    pub(crate) async fn choose(survey: &Survey<'_>) -> Result<Self> {
         if survey.is_same_host() {
             return Ok(Self::SameHost);
         }
@@ -205,27 +212,29 @@ impl Route {
     }
 }
 
-fn no_limit() -> Error {
+pub(crate) fn no_limit() -> Error {
     Error::new(ErrorKind::Unsupported, "a limit of bandwidth is kept between helpers on two hosts alone")
         .on(Resource::Field("bandwidth".into()))
         .with_detail("leave it out")
 }
 
 /// What is being put together.
-struct Work<'a> {
-    survey: &'a Survey<'a>,
-    images: &'a Images,
-    ends: &'a Ends,
-    route: &'a Route,
-    spec: &'a CloneSpec,
-    lines: Vec<PlanLine>,
-    steps: Vec<Box<dyn Step>>,
+pub(crate) struct Work<'a> {
+    pub(crate) survey: &'a Survey<'a>,
+    pub(crate) images: &'a Images,
+    pub(crate) ends: &'a Ends,
+    pub(crate) route: &'a Route,
+    pub(crate) spec: &'a CloneSpec,
+    pub(crate) lines: Vec<PlanLine>,
+    pub(crate) steps: Vec<Box<dyn Step>>,
     /// Where images will be.
-    placed: Vec<DiskPath>,
+    pub(crate) placed: Vec<DiskPath>,
+    /// Hears what was sent.
+    pub(crate) tally: Tally,
 }
 
 impl Work<'_> {
-    async fn copy(&mut self, copy: &Copy) -> Result<()> {
+    pub(crate) async fn copy(&mut self, copy: &Copy) -> Result<()> {
         match copy.content {
             Content::Disk => self.image(copy),
             Content::Nvram => self.variables(copy).await,
@@ -281,6 +290,7 @@ impl Work<'_> {
                 whole,
                 limit: self.spec.limit.bytes_per_second(),
                 is_compressed: self.spec.compression == Compress::Auto,
+                tally: self.tally.of(&copy.path),
             })),
             Route::Libvirt { .. } => {
                 let document = stored_document(&to.volume, own.stored, &own.pool);
@@ -315,7 +325,7 @@ impl Work<'_> {
     }
 
     /// For each pool that takes images, whether they fit; what is written there is as much as lies here.
-    fn check_room(&self) -> Result<()> {
+    pub(crate) fn check_room(&self) -> Result<()> {
         for pool in self.images.values().map(|own| &own.pool) {
             let here = self.images.values().filter(|own| own.pool.name == pool.name);
             check_room(pool, here.fold(Bytes::ZERO, |sum, own| sum.saturating_add(own.volume.allocation)))?;
@@ -325,7 +335,7 @@ impl Work<'_> {
 }
 
 /// Why the document could not be made.
-fn refused(error: &RewriteError) -> Error {
+pub(crate) fn refused(error: &RewriteError) -> Error {
     use rewrite::Refusal;
     let kind = match error.kind {
         Refusal::NameTaken | Refusal::LocationTaken => ErrorKind::AlreadyExists,

@@ -3,7 +3,8 @@
 use kvm_core::op::Plan;
 use kvm_core::op::PlanLine;
 use kvm_core::{
-    Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName, VmState, VmSummary,
+    Consistency, Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName, VmState,
+    VmSummary,
 };
 use kvm_vm::{KeepMemory, SnapshotCreate, plan_snapshot};
 
@@ -15,6 +16,8 @@ pub(crate) struct MomentPlan {
     pub(crate) name: SnapshotName,
     pub(crate) plan: Plan,
     pub(crate) line: PlanLine,
+    /// In what order the file systems are.
+    pub(crate) consistency: Consistency,
 }
 
 /// How the images of a machine lie still: `None` when they do anyway.
@@ -82,7 +85,8 @@ pub(crate) async fn hold(
     };
     let line = PlanLine::new("hold", "moment", vm.name.as_str())
         .note(format!("by snapshot {name}, {how}; merged again afterwards"));
-    Ok(Some(MomentPlan { name, plan, line }))
+    let consistency = if answers { Consistency::Application } else { Consistency::Crash };
+    Ok(Some(MomentPlan { name, plan, line, consistency }))
 }
 
 /// The snapshot that a machine is at, if the images themselves hold it.

@@ -28,12 +28,20 @@ pub(crate) type Images = BTreeMap<Location, Own>;
 ///
 /// `Unsupported` for what is no file or device of a pool, or encrypted.
 pub(crate) async fn images(survey: &mut Survey<'_>, asked: Option<&PoolName>, default: &PoolName) -> Result<Images> {
+    images_in(survey, |_| asked.cloned(), default).await
+}
+
+/// The same, where a pool may be asked for by the disk's name in the guest.
+pub(crate) async fn images_in(
+    survey: &mut Survey<'_>,
+    asked: impl Fn(&str) -> Option<PoolName>,
+    default: &PoolName,
+) -> Result<Images> {
     let mut images = Images::new();
     let disks: Vec<_> = own(&survey.document).cloned().collect();
     for disk in disks {
         let Some(location) = location(&disk) else { continue };
-        let name = disk.target.as_ref().and_then(|target| target.dev.as_ref()).map(ToString::to_string);
-        let name = name.unwrap_or_default();
+        let name = name(&disk);
         if disk.encryption.is_some() || disk.source.as_ref().is_some_and(|source| source.encryption.is_some()) {
             return Err(Error::new(ErrorKind::Unsupported, format!("disk {name} is encrypted, and is not copied"))
                 .on(Resource::Field("disk".into()))
@@ -47,12 +55,22 @@ pub(crate) async fn images(survey: &mut Survey<'_>, asked: Option<&PoolName>, de
             }
             _ => e,
         })?;
-        let pool = choose(survey, &volume, asked, default)?;
+        let pool = choose(survey, &volume, asked(&name).as_ref(), default)?;
         survey.look_into(&pool).await?;
         let stored = stored(survey.source, &volume).await?;
         images.insert(location, Own { volume, stored, pool });
     }
     Ok(images)
+}
+
+/// The disk's name in the guest: `vda`.
+fn name(disk: &Disk) -> String {
+    disk.target.as_ref().and_then(|target| target.dev.as_ref()).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Where the images lie that a machine has for itself, by the names of their disks.
+pub(crate) fn locations(document: &Domain) -> impl Iterator<Item = (String, Location)> {
+    own(document).filter_map(|disk| Some((name(disk), location(disk)?)))
 }
 
 /// Disks that the machine alone writes to.

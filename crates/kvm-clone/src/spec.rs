@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use kvm_core::{Bandwidth, Error, PoolName, Result, VmName};
 use kvm_vm::Start;
 use kvm_xml::rewrite::{Policy, policy};
@@ -56,6 +57,50 @@ impl CloneSpec {
         let hostdev = if self.drop_hostdev { policy::HostDevices::Drop } else { policy::HostDevices::Map };
         let password = if self.keep_passwords { policy::Password::Keep } else { policy::Password::Drop };
         Policy { mac, hostdev, password, ..Policy::CLONE }
+    }
+}
+
+/// A replica that is wanted, or is to be brought up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSpec {
+    /// The time of asking: the replica has all that its source had until then.
+    pub at: Timestamp,
+    /// Its name on its host; that of its source if left out. A replica that exists keeps the one that it has.
+    pub target_name: Option<VmName>,
+    /// Where new images go; as for a clone.
+    pub pool: Option<PoolName>,
+    /// What the target calls the source's networks and bridges, where that differs.
+    pub uplinks: Vec<UplinkMap>,
+    /// What happens to a source that runs.
+    pub running: WhileRunning,
+    /// Most bytes per second.
+    pub limit: Bandwidth,
+    /// Whether what is under way is compressed where that helps.
+    pub compression: Compress,
+    /// Whether the machine on the target, which was the source until this one was promoted, becomes its replica. What it
+    /// has that this one has not is lost.
+    pub invert: bool,
+}
+
+impl SyncSpec {
+    /// The default, asked for at this time.
+    #[must_use]
+    pub fn at(at: Timestamp) -> Self {
+        let CloneSpec { pool, uplinks, running, limit, compression, .. } = CloneSpec::default();
+        Self { at, target_name: None, pool, uplinks, running, limit, compression, invert: false }
+    }
+
+    /// What of it is as for a clone.
+    pub(crate) fn as_clone(&self, name: Option<VmName>) -> CloneSpec {
+        CloneSpec {
+            name,
+            pool: self.pool.clone(),
+            uplinks: self.uplinks.clone(),
+            running: self.running,
+            limit: self.limit,
+            compression: self.compression,
+            ..CloneSpec::default()
+        }
     }
 }
 

@@ -7,15 +7,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod image;
+mod promote;
+pub(crate) mod record;
+mod redefine;
 mod release;
+mod stage;
 mod transfer;
 mod variables;
 mod whole;
 
 pub(crate) use image::CopyImage;
+pub(crate) use promote::{Promote, SettleImage};
+pub(crate) use redefine::{DropImage, NoteDigests, NoteSource, RedefineReplica};
 pub(crate) use release::ReleaseMoment;
+pub(crate) use stage::{ApplyImage, BeginApplying, ClaimReplica, StageImage, WAITING};
 pub(crate) use transfer::TransferImage;
-pub(crate) use variables::CopyVariables;
+pub(crate) use variables::{ApplyVariables, CopyVariables, StageVariables};
 pub(crate) use whole::{Whole, document as whole_document};
 
 /// Both hosts of a copy.
@@ -46,6 +53,18 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         TransferImage::NAME => read::<TransferImage>(name, data),
         CopyVariables::NAME => read::<CopyVariables>(name, data),
         ReleaseMoment::NAME => read::<ReleaseMoment>(name, data),
+        StageImage::NAME => read::<StageImage>(name, data),
+        ClaimReplica::NAME => read::<ClaimReplica>(name, data),
+        BeginApplying::NAME => read::<BeginApplying>(name, data),
+        ApplyImage::NAME => read::<ApplyImage>(name, data),
+        StageVariables::NAME => read::<StageVariables>(name, data),
+        ApplyVariables::NAME => read::<ApplyVariables>(name, data),
+        RedefineReplica::NAME => read::<RedefineReplica>(name, data),
+        NoteDigests::NAME => read::<NoteDigests>(name, data),
+        NoteSource::NAME => read::<NoteSource>(name, data),
+        DropImage::NAME => read::<DropImage>(name, data),
+        SettleImage::NAME => read::<SettleImage>(name, data),
+        Promote::NAME => read::<Promote>(name, data),
         _ => kvm_vm::decode(name, data),
     }
 }

@@ -7,15 +7,18 @@ mod difference;
 mod pace;
 mod relay;
 mod session;
+mod update;
 
 pub(crate) use session::Session;
+pub(crate) use update::{Changed, recover, root, staged};
+pub use update::{ImageUpdate, Updated};
 
 use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Reporter, Result, Transport};
 use kvm_wire::{Access, Compression, FileRef, Keep, Opening, Reply, Request, What};
 use tokio_util::sync::CancellationToken;
 
 use crate::spec::Compress;
-use difference::difference;
+use difference::{Difference, difference};
 use pace::Pace;
 use relay::{Relay, relay};
 use session::failure;
@@ -94,7 +97,8 @@ impl ImageTransfer<'_> {
         let (what, known) = match was_there {
             true => {
                 let scan = Request::Scan { file: from.clone(), keep, access };
-                let (root, spans) = difference(&mut source, &scan, &mut target, &Request::ScanPartial).await?;
+                let Difference { root, spans, .. } =
+                    difference(&mut source, &scan, &mut target, &Request::ScanPartial).await?;
                 (What::Ranges(spans), Some(root))
             }
             false => (What::All, None),

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use kvm_xml::{Domain, Fragment, Metadata};
 use serde::{Deserialize, Serialize};
 
-use crate::{Description, Error, Result, Tag, Title};
+use crate::{Description, Error, Replication, Result, Tag, Title};
 
 /// The namespace of our element in a machine's metadata. It stands in people's documents and never changes.
 pub const METADATA_NAMESPACE: &str = Metadata::NAMESPACE;
 
 /// What people write about a machine.
 ///
-/// Title and description are libvirt's own elements. Tags and protection are one element in our namespace:
+/// Title and description are libvirt's own elements. Tags and protection are one element in our namespace, with the
+/// [`Replication`] in it where there is one:
 ///
 /// ```xml
 /// <kvmm:notes xmlns:kvmm="urn:kvm-manager:metadata:1" tags="ci,owner=dba" protection="on"/>
@@ -27,6 +28,9 @@ pub struct VmNotes {
     pub tags: BTreeSet<Tag>,
     /// Whether deleting is refused.
     pub protection: Protection,
+    /// What it has to do with copies of itself on other hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<Replication>,
 }
 
 /// Whether deleting is refused.
@@ -52,6 +56,7 @@ impl VmNotes {
             description: doc.description.as_deref().and_then(|d| Description::adopt(d).ok()),
             tags: attribute("tags").unwrap_or_default().split(',').filter_map(|tag| Tag::parse(tag).ok()).collect(),
             protection: if attribute("protection").as_deref() == Some("on") { Protection::On } else { Protection::Off },
+            replication: ours.and_then(|element| element.children().iter().find_map(Replication::of)),
         }
     }
 
@@ -75,6 +80,7 @@ impl VmNotes {
             (None, Some(metadata)) => metadata.remove(METADATA_NAMESPACE),
             (None, None) => {}
         }
+        doc.metadata.take_if(|metadata| *metadata == Metadata::default());
         Ok(())
     }
 
@@ -92,7 +98,24 @@ impl VmNotes {
         let protection = (self.protection == Protection::On).then_some("on");
         let tags = Some(tags.as_str()).filter(|tags| !tags.is_empty());
         let element = element.with_attribute("tags", tags).with_attribute("protection", protection);
+        let element = self.with_replication(element);
         (!element.is_empty_element()).then_some(element)
+    }
+
+    /// The element with the replication in place of its own. One that this version cannot read is another's, and stays.
+    fn with_replication(&self, element: Fragment) -> Fragment {
+        let children = element.children();
+        if children.iter().find_map(Replication::of) == self.replication {
+            return element;
+        }
+        let mut content: String =
+            children.iter().filter(|child| Replication::of(child).is_none()).map(Fragment::as_str).collect();
+        if let Some(replication) = &self.replication {
+            let prefix = element.name().and_then(|name| Some(name.split_once(':')?.0));
+            content += &replication.to_xml(prefix);
+        }
+        let written = element.with_content(&content).and_then(|text| Fragment::parse(&text).ok());
+        written.unwrap_or(element)
     }
 }
 
@@ -112,6 +135,7 @@ mod tests {
             description: Some(Description::parse("two\nlines").unwrap()),
             tags: ["ci", "owner=d<b>a&\"b"].map(|t| Tag::parse(t).unwrap()).into(),
             protection: Protection::On,
+            replication: None,
         }
     }
 

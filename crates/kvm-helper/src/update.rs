@@ -187,25 +187,48 @@ pub(crate) fn recover(file: &FileRef, directory: &Path, peer: &Peer) -> Result<O
     let place = Place::find(file)?;
     let Some(mut redo) = Redo::open(&place)? else { return Ok(None) };
     let mut image = Image::open_to_write(&place)?;
-    let is_as_before = match redo.head.state {
-        State::Open => false,
-        State::Ready => known(&image, directory, peer)?.root == redo.head.before,
-        State::Applying => true,
+    let after = redo.head.after;
+    let tree = match redo.head.state {
+        State::Open => None,
+        // Nothing of it was applied: what it will be is known from what it is.
+        State::Ready => {
+            let before = known(&image, directory, peer)?;
+            match before.root == redo.head.before {
+                true => Some(patched(&redo, before, directory)?),
+                false => None,
+            }
+        }
+        State::Applying => {
+            apply(&mut redo, &mut image)?;
+            Some(Tree::scan(&image, directory, peer)?)
+        }
     };
-    if !is_as_before {
+    let Some(tree) = tree else {
         redo.remove(&place)?;
         return Ok(None);
+    };
+    if tree.root != after {
+        return Err(differs(after, tree.root).of(file));
     }
-    apply(&mut redo, &mut image)?;
+    if redo.head.state == State::Ready {
+        apply(&mut redo, &mut image)?;
+        compare(&redo, &image, &tree, peer)?;
+    }
     let identity = image.identity()?;
-    let tree = Tree::scan(&image, directory, peer)?;
-    if tree.root != redo.head.after {
-        return Err(differs(redo.head.after, tree.root).of(file));
-    }
     redo.remove(&place)?;
     // It is recovered; digests are only for speed.
     let _saved = saved::save(directory, &tree, &image, identity);
     Ok(Some(tree.root))
+}
+
+/// The digests of an image with the changes that wait beside it.
+fn patched(redo: &Redo, before: Tree, directory: &Path) -> Result<Tree> {
+    let mut patch = Patch::new(before, directory, redo.head.length)?;
+    redo.each(|frame| {
+        let block = frame.as_block().map_err(|e| Trouble::new(FailureKind::Corrupt, e.to_string()))?;
+        patch.set(block.offset() / LEAF_SIZE, &block.digests().collect::<Vec<_>>())
+    })?;
+    patch.finish()
 }
 
 /// The digests of an image, saved or computed.

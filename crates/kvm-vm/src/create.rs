@@ -336,5 +336,6 @@ fn notes(spec: &CreateSpec) -> VmNotes {
         description: spec.description.clone().filter(|d| !d.is_empty()),
         tags: spec.tags.clone(),
         protection: spec.protection,
+        replication: None,
     }
 }

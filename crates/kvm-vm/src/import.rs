@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use kvm_core::op::{PlanLine, Step};
 use kvm_core::{
-    Autostart, Bytes, DiskPath, Entropy, Error, ErrorKind, Host, MacAddr, NetworkName, Resource, Result, Secrets, View,
-    VmId, VmName, VmNotes, check_definition,
+    Autostart, Bytes, DiskPath, Entropy, Error, ErrorKind, Host, MacAddr, NetworkName, Replication, Resource, Result,
+    Secrets, View, VmId, VmName, VmNotes, check_definition,
 };
 use kvm_image::Format;
 use kvm_xml::value::MacAddr as XmlMac;
@@ -115,7 +115,8 @@ pub struct Arrival {
 pub async fn plan_arrival(host: &Host, arrival: Arrival, cx: &PlanContext<'_>) -> Result<CreatePlan> {
     let Arrival { kind, verb, document, start, images, lines, steps } = arrival;
     let options = ImportOptions { trust: Trust::Full, start, ..ImportOptions::default() };
-    let moved = Moved { origin: Some((kind, verb)), paths: images, lines, steps };
+    let replication = VmNotes::of(&document).replication;
+    let moved = Moved { origin: Some((kind, verb)), paths: images, lines, steps, replication };
     plan_document(host, document, None, &options, cx, moved).await
 }
 
@@ -130,6 +131,8 @@ pub(crate) struct Moved {
     pub(crate) lines: Vec<PlanLine>,
     /// The steps that make them.
     pub(crate) steps: Vec<Box<dyn Step>>,
+    /// What is noted about where the machine comes from.
+    pub(crate) replication: Option<Replication>,
 }
 
 /// Plans to take in a machine from a document that was read. `judged` is what a stranger wrote of it, if not all is.
@@ -165,7 +168,7 @@ pub(crate) async fn plan_document(
     let id = identity(host, &mut document, options.identity, cx.entropy).await?;
     let usage = disk_graph(host).await?;
     addresses(&mut document, options.identity, &usage, cx.entropy)?;
-    rewrite_notes(&mut document)?;
+    rewrite_notes(&mut document, moved.replication)?;
     let left_out = socket::leave_out_channels(&mut document, &name, &host_info);
     check_definition(&document)?;
 
@@ -263,9 +266,10 @@ fn addresses(document: &mut Domain, identity: Identity, usage: &DiskGraph, entro
     Ok(())
 }
 
-/// Reads our metadata strictly and writes it anew, so that nobody smuggles anything in under our name.
-fn rewrite_notes(document: &mut Domain) -> Result<()> {
-    let notes = VmNotes::of(document);
+/// Reads our metadata strictly and writes it anew, so that nobody smuggles anything in under our name. Whose replica it is
+/// says the engine that brings it.
+fn rewrite_notes(document: &mut Domain, replication: Option<Replication>) -> Result<()> {
+    let notes = VmNotes { replication, ..VmNotes::of(document) };
     if let Some(metadata) = &mut document.metadata {
         metadata.remove(Metadata::NAMESPACE);
     }

@@ -124,7 +124,7 @@ pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
 };
-pub use step::{at_peer, copy_volume, decode, reserve_volume};
+pub use step::{at_peer, copy_volume, decode, reserve_volume, start_machine};
 pub use topology::{Plug, Topology, TopologyBridge, TopologyNetwork, TopologyNic, TopologyVm, topology};
 pub use volume::{
     Below, Compat, Download, Encrypted, ImageCheck, InUse, Lazy, Orphans, Preallocation, Qcow2Options, Sharing,

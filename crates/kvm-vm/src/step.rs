@@ -130,6 +130,12 @@ pub fn copy_volume(from: VolumeRef, volume: VolumeRef, size: Bytes, document: &S
     Box::new(CopyVolume { from, volume, size, document: document.to_xml(), sharing: Sharing::Auto })
 }
 
+/// A step that starts a machine, and powers it off when it is taken back.
+#[must_use]
+pub fn start_machine(id: kvm_core::VmId, name: kvm_core::VmName) -> Box<dyn Step> {
+    Box::new(Start { id, name, paused: false })
+}
+
 /// A step of this engine that happens on another host than the one that the operation changes first.
 #[must_use]
 pub fn at_peer(peer: Peer, step: Box<dyn Step>) -> Box<dyn Step> {

@@ -79,6 +79,12 @@ impl Fragment {
         Self(text.into())
     }
 
+    /// The elements right below this one, each with the namespace declarations that it needs.
+    #[must_use]
+    pub fn children(&self) -> Vec<Self> {
+        parse::children(&self.0).into_iter().map(|text| Self::checked(&text)).collect()
+    }
+
     /// Whether this is an element that says nothing: without content, and without attributes but namespace declarations.
     #[must_use]
     pub fn is_empty_element(&self) -> bool {
@@ -93,8 +99,9 @@ impl Fragment {
         found.into_iter().flatten().flatten().any(|other| other.name != "xmlns" && !other.name.starts_with("xmlns:"))
     }
 
-    /// The element with other content; `None` when this is no element.
-    pub(crate) fn with_content(&self, content: &str) -> Option<String> {
+    /// The text of the element with other content, which is not checked; `None` when this is no element.
+    #[must_use]
+    pub fn with_content(&self, content: &str) -> Option<String> {
         if content.is_empty() && self.0.ends_with("/>") {
             return Some(self.0.to_string());
         }

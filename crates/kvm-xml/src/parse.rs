@@ -75,6 +75,36 @@ pub(crate) fn fragment(text: &str, options: &ParseOptions) -> Result<(), XmlErro
     }
 }
 
+/// The elements right below the one that `text` is, each with the declarations that it needs; none when it cannot be read.
+pub(crate) fn children(text: &str) -> Vec<Cow<'_, str>> {
+    let mut found = Vec::new();
+    // What was read up to something broken is no answer.
+    if gather_children(text, &mut found).is_err() {
+        found.clear();
+    }
+    found
+}
+
+fn gather_children<'a>(text: &'a str, found: &mut Vec<Cow<'a, str>>) -> Result<(), XmlError> {
+    let mut source = Source::new(text, &ParseOptions::LENIENT)?;
+    let Token::Start = source.token()? else { return Ok(()) };
+    let whole = source.tag();
+    source.attributes(&whole, |_, _| Ok(()))?;
+    if whole.empty {
+        return Ok(());
+    }
+    loop {
+        match source.token()? {
+            Token::Start => {
+                let child = source.tag();
+                found.push(source.keep(&child, |source| source.skip(&child))?.1);
+            }
+            Token::End | Token::Eof => return Ok(()),
+            Token::Text | Token::Aside => {}
+        }
+    }
+}
+
 /// The text of an element that has only text: what a field held when `xml` was read.
 pub(crate) fn text_of(xml: &str) -> Option<String> {
     let mut source = Source::new(xml, &ParseOptions { max_bytes: usize::MAX, ..ParseOptions::LENIENT }).ok()?;

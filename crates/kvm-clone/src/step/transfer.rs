@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::whole::Whole;
 use super::{Ends, to_json, unless_gone};
 use crate::spec::Compress;
-use crate::transfer::{ImageTransfer, Watch};
+use crate::tally::{Moved, TallyOf};
+use crate::transfer::{ImageTransfer, Transferred, Watch};
 
 /// What an image is called for as long as it is not whole; the helper's own.
 const PARTIAL: &str = ".partial";
@@ -33,6 +34,9 @@ pub(crate) struct TransferImage {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// Hears what was sent.
+    #[serde(skip)]
+    pub(crate) tally: TallyOf,
 }
 
 impl TransferImage {
@@ -50,7 +54,10 @@ impl TransferImage {
             resume: cx.attempt == Attempt::Again,
         };
         let title = format!("copy {}", self.from);
-        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel }).await.map(drop)
+        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
+        let Transferred { length, data, wire } = transfer.run(watch).await?;
+        self.tally.add(Moved { length, changed: data, sent: wire, is_new: true, ..Moved::default() });
+        Ok(())
     }
 }
 

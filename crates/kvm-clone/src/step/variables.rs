@@ -1,7 +1,7 @@
 //! The firmware's variables.
 
 use async_trait::async_trait;
-use kvm_core::op::{Already, Probe, Step, StepContext};
+use kvm_core::op::{Already, Peer, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Resource, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,4 +65,106 @@ impl Step for CopyVariables {
         let target = cx.peer(&self.ends.target).await?;
         unless_gone(target.transport.remove_file(self.to.as_path()).await)
     }
+}
+
+/// What UEFI variables are called for as long as they wait beside those of a replica.
+const WAITING: &str = ".kvm-manager-sync";
+
+/// Brings the file of UEFI variables beside that of a replica.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StageVariables {
+    #[serde(flatten)]
+    pub(crate) ends: Ends,
+    pub(crate) from: DiskPath,
+    pub(crate) to: DiskPath,
+}
+
+impl StageVariables {
+    pub(crate) const NAME: &'static str = "stage-variables";
+}
+
+#[async_trait]
+impl Step for StageVariables {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("send {} from {} to {}", self.from, self.ends.source, self.ends.target)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Fine
+    }
+
+    /// What waits there may be of another moment.
+    async fn probe(&self, _: &StepContext<'_>) -> Result<Probe> {
+        Ok(Probe::Pending)
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        let (source, target) = self.ends.open(cx).await?;
+        let sent = source.transport.read_file(self.from.as_path(), MOST).await?;
+        target.transport.write_file(waiting(&self.to).as_ref(), &sent, MODE).await
+    }
+
+    async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
+        let target = cx.peer(&self.ends.target).await?;
+        unless_gone(target.transport.remove_file(waiting(&self.to).as_ref()).await)
+    }
+}
+
+/// Puts the UEFI variables that wait beside those of a replica into their place, on its host alone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ApplyVariables {
+    pub(crate) target: Peer,
+    pub(crate) to: DiskPath,
+}
+
+impl ApplyVariables {
+    pub(crate) const NAME: &'static str = "apply-variables";
+}
+
+#[async_trait]
+impl Step for ApplyVariables {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn title(&self) -> String {
+        format!("put the new {} in place on {}", self.to, self.target)
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_json(self)
+    }
+
+    fn already(&self) -> Already {
+        Already::Fine
+    }
+
+    async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
+        let waits = has(&cx.peer(&self.target).await?, &waiting(&self.to)).await?;
+        Ok(if waits { Probe::Pending } else { Probe::Done })
+    }
+
+    async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        let target = cx.peer(&self.target).await?;
+        let waiting = waiting(&self.to);
+        let sent = target.transport.read_file(waiting.as_ref(), MOST).await?;
+        target.transport.write_file(self.to.as_path(), &sent, MODE).await?;
+        unless_gone(target.transport.remove_file(waiting.as_ref()).await)
+    }
+
+    async fn undo(&self, _: &StepContext<'_>) -> Result<()> {
+        Err(Error::internal("variables that were replaced cannot be brought back"))
+    }
+}
+
+fn waiting(to: &DiskPath) -> String {
+    format!("{to}{WAITING}")
 }

@@ -1,49 +1,58 @@
 //! In what two images differ, by their digests.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use kvm_core::{Error, ErrorKind, Result};
-use kvm_wire::{Digest, FrameKind, GROUP_LEAVES, LEAF_SIZE, Reply, Request, Span};
+use kvm_wire::{Digest, FrameKind, GROUP_LEAVES, LEAF_SIZE, Reply, Request, Span, groups_in, leaves_in};
 
 use super::{Session, failure, unexpected};
 
 /// Groups whose leaves are compared at a time: their digests take 8 KiB each.
 const AT_A_TIME: usize = 256;
 
-/// Has both sides compute the digests of their images, and finds what of the source's the target has not.
-///
-/// Gives the digest of the source's whole image, and the parts that differ, in order.
+/// What the source's image has that the target's has not.
+pub(super) struct Difference {
+    /// The digest of the source's whole image.
+    pub(super) root: Digest,
+    /// How long it is.
+    pub(super) length: u64,
+    /// The digest of the target's, and whether it was known without reading it.
+    pub(super) there: (Digest, bool),
+    /// The parts that differ, in order.
+    pub(super) spans: Vec<Span>,
+}
+
+/// Has both sides compute the digests of their images, and finds what of the source's the target has not. Where the
+/// target's is shorter, zeros are what it has behind its end.
 pub(super) async fn difference(
     source: &mut Session,
     scan_source: &Request,
     target: &mut Session,
     scan_target: &Request,
-) -> Result<(Digest, Vec<Span>)> {
+) -> Result<Difference> {
     let (here, there) = tokio::try_join!(source.ask(scan_source), target.ask(scan_target))?;
-    let (Reply::Scanned { root, length, .. }, Reply::Scanned { root: other, length: other_length, .. }) =
-        (&here, &there)
-    else {
-        return Err(unexpected(&here));
+    let Reply::Scanned { root, length, .. } = here else { return Err(unexpected(&here)) };
+    let Reply::Scanned { root: other, length: other_length, was_saved, .. } = there else {
+        return Err(unexpected(&there));
     };
-    if length != other_length {
-        return Err(Error::new(ErrorKind::InvalidState, "both images have not the same length")
-            .with_detail(format!("{length} bytes here, {other_length} there")));
-    }
+    let mut difference = Difference { root, length, there: (other, was_saved), spans: Vec::new() };
     if root == other {
-        return Ok((*root, Vec::new()));
+        return Ok(difference);
     }
-    let (ours, theirs) = tokio::try_join!(digests(source, &Request::Groups), digests(target, &Request::Groups))?;
-    let groups: Vec<u64> = differing(&ours, &theirs).collect();
-    let mut spans = Vec::new();
+    let (ours, theirs) = tokio::try_join!(runs(source, &Request::Groups), runs(target, &Request::Groups))?;
+    let groups: Vec<u64> = differing(0..groups_in(length), &ours, &theirs).collect();
     for groups in groups.chunks(AT_A_TIME) {
-        let request = Request::Leaves { groups: groups.to_vec() };
-        let (ours, theirs) = tokio::try_join!(runs(source, &request), runs(target, &request))?;
-        let theirs: std::collections::BTreeMap<u64, Digest> = theirs.into_iter().collect();
-        for (leaf, digest) in ours {
-            if theirs.get(&leaf) != Some(&digest) {
-                add(&mut spans, leaf, *length);
-            }
+        let asked = |groups: Vec<u64>| Request::Leaves { groups };
+        let known = groups.iter().copied().filter(|group| *group < groups_in(other_length)).collect();
+        let (ask_ours, ask_theirs) = (asked(groups.to_vec()), asked(known));
+        let (ours, theirs) = tokio::try_join!(runs(source, &ask_ours), runs(target, &ask_theirs))?;
+        for group in groups {
+            let leaves = group * GROUP_LEAVES..((group + 1) * GROUP_LEAVES).min(leaves_in(length));
+            differing(leaves, &ours, &theirs).for_each(|leaf| add(&mut difference.spans, leaf, length));
         }
     }
-    Ok((*root, spans))
+    Ok(difference)
 }
 
 /// Adds a leaf to what differs, to the part before it where they touch.
@@ -56,25 +65,23 @@ fn add(spans: &mut Vec<Span>, leaf: u64, length: u64) {
     }
 }
 
-/// Where two lists differ.
-fn differing<'a>(ours: &'a [Digest], theirs: &'a [Digest]) -> impl Iterator<Item = u64> + 'a {
-    let both = ours.iter().zip(theirs);
-    (0..).zip(both).filter(|(_, (ours, theirs))| ours != theirs).map(|(number, _)| number)
-}
+/// By their numbers; those that are not there are zeros.
+type Digests = BTreeMap<u64, Digest>;
 
-/// All digests of an answer, which begin at the first.
-async fn digests(session: &mut Session, request: &Request) -> Result<Vec<Digest>> {
-    Ok(runs(session, request).await?.into_iter().map(|(_, digest)| digest).collect())
+/// In which of these numbers they differ.
+fn differing<'a>(numbers: Range<u64>, ours: &'a Digests, theirs: &'a Digests) -> impl Iterator<Item = u64> + 'a {
+    let of = |digests: &Digests, number| digests.get(&number).copied().unwrap_or(Digest::ZERO);
+    numbers.filter(move |number| of(ours, *number) != of(theirs, *number))
 }
 
 /// The digests of an answer with their numbers.
-async fn runs(session: &mut Session, request: &Request) -> Result<Vec<(u64, Digest)>> {
+async fn runs(session: &mut Session, request: &Request) -> Result<Digests> {
     session.output.say(request).await?;
     let most = match request {
         Request::Leaves { groups } => groups.len() as u64 * GROUP_LEAVES,
         _ => u64::MAX,
     };
-    let mut all = Vec::new();
+    let mut all = Digests::new();
     loop {
         let frame = session.input.frame().await?;
         let damaged = |e| Error::new(ErrorKind::Corrupt, "digests from a host cannot be read").with_source(e);
@@ -98,6 +105,14 @@ async fn runs(session: &mut Session, request: &Request) -> Result<Vec<(u64, Dige
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_named_is_zeros_on_either_side() {
+        let digest = |n: u8| Digest::from_bytes([n; Digest::SIZE]);
+        let ours = Digests::from([(1, digest(1)), (3, digest(3))]);
+        let theirs = Digests::from([(0, digest(9)), (1, digest(1)), (3, digest(4)), (9, digest(5))]);
+        assert_eq!(differing(0..5, &ours, &theirs).collect::<Vec<_>>(), [0, 3]);
+    }
 
     #[test]
     fn leaves_that_touch_are_one_part_and_the_last_ends_with_the_image() {

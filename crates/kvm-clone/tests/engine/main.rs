@@ -1,4 +1,6 @@
 //! Copies between two simulated hosts.
 
 mod clone;
+mod replica;
 mod support;
+mod sync;

@@ -1,6 +1,9 @@
 //! Title, description, tags and protection.
 
-use kvm_core::{Description, ErrorKind, Existing, Protection, Result, Tag, Title, View, VmId, VmNotes, VmState};
+use kvm_core::{
+    Description, Elsewhere, ErrorKind, Existing, Protection, Replication, Result, Tag, Title, View, VmId, VmNotes,
+    VmState,
+};
 
 use crate::case::{cases, holds, refused, same};
 use crate::cx::Cx;
@@ -11,7 +14,7 @@ cases! { CASES in "notes" on Cx;
         let id = cx.defined("a").await?;
         same("at first", read(cx, &id, View::CONFIG).await?, VmNotes::default())?;
         let other = VmNotes { title: Some(Title::parse("Other")?), ..VmNotes::default() };
-        for notes in [full()?, full()?, other, VmNotes::default()] {
+        for notes in [full(cx).await?, full(cx).await?, other, VmNotes::default()] {
             cx.hypervisor().set_notes(&id, &notes).await?;
             same("notes", read(cx, &id, View::CONFIG).await?, notes)?;
         }
@@ -21,11 +24,11 @@ cases! { CASES in "notes" on Cx;
     /// A running machine's notes change in both documents, and are there after it stopped.
     async fn notes_of_a_running_machine_change_in_both_documents(cx) {
         let id = cx.in_state("a", VmState::Running).await?;
-        cx.hypervisor().set_notes(&id, &full()?).await?;
-        same("live", read(cx, &id, View::LIVE).await?, full()?)?;
-        same("configured", read(cx, &id, View::CONFIG).await?, full()?)?;
+        cx.hypervisor().set_notes(&id, &full(cx).await?).await?;
+        same("live", read(cx, &id, View::LIVE).await?, full(cx).await?)?;
+        same("configured", read(cx, &id, View::CONFIG).await?, full(cx).await?)?;
         cx.power(&id, kvm_core::PowerAction::PowerOff).await?;
-        same("afterwards", read(cx, &id, View::CONFIG).await?, full()?)
+        same("afterwards", read(cx, &id, View::CONFIG).await?, full(cx).await?)
     }
 
     /// Metadata of other programs stays as it is.
@@ -34,7 +37,7 @@ cases! { CASES in "notes" on Cx;
         let theirs = "<x:note xmlns:x='urn:example:contract' a='1'/>";
         document.metadata.get_or_insert_default().set("urn:example:contract", theirs)?;
         let id = cx.hypervisor().define(&document, Existing::Reject).await?;
-        for notes in [full()?, VmNotes::default()] {
+        for notes in [full(cx).await?, VmNotes::default()] {
             cx.hypervisor().set_notes(&id, &notes).await?;
             let document = cx.hypervisor().definition(&id, View::CONFIG).await?;
             let kept = document.metadata.as_ref().and_then(|metadata| metadata.get("urn:example:contract"));
@@ -45,7 +48,7 @@ cases! { CASES in "notes" on Cx;
 
     /// A machine that is not there has no notes.
     async fn what_is_not_there_has_no_notes(cx) {
-        refused(cx.hypervisor().set_notes(&cx.id("absent"), &full()?).await, ErrorKind::NotFound)
+        refused(cx.hypervisor().set_notes(&cx.id("absent"), &full(cx).await?).await, ErrorKind::NotFound)
     }
 }
 
@@ -54,11 +57,17 @@ async fn read(cx: &Cx, id: &VmId, view: View) -> Result<VmNotes> {
 }
 
 /// Notes with everything that markup could trip over.
-fn full() -> Result<VmNotes> {
+async fn full(cx: &Cx) -> Result<VmNotes> {
     Ok(VmNotes {
         title: Some(Title::parse("Büro & <b>\"more\"</b>")?),
         description: Some(Description::parse("first line\nsecond: ]]> '&amp;'")?),
         tags: [Tag::parse("ci")?, Tag::parse("owner=o'brien & <co>")?].into(),
         protection: Protection::On,
+        replication: Some(Replication::Source {
+            replicas: vec![Elsewhere {
+                target: "mock:///a<b>&\"c\"".to_owned(),
+                host: cx.hypervisor().capabilities().await?.host_key(),
+            }],
+        }),
     })
 }

@@ -148,9 +148,20 @@ impl Executor {
     /// machines, and does the steps. When one goes wrong before the point of no return everything is taken back and
     /// the step's error is given; after it the operation stays open as `NeedsAttention`.
     pub async fn run(&self, plan: Plan, cx: RunContext<'_>) -> Result<Outcome> {
+        self.carry_out(plan, cx, Unreachable::Fails).await
+    }
+
+    /// Carries a plan out as [`run`](Self::run) does, also where an interrupted operation on the same machines cannot be
+    /// finished because another host of it cannot be reached: that one stays open. For plans that are made for just this
+    /// case, and whose steps look for themselves at what such an operation may have left.
+    pub async fn run_cut_off(&self, plan: Plan, cx: RunContext<'_>) -> Result<Outcome> {
+        self.carry_out(plan, cx, Unreachable::StaysOpen).await
+    }
+
+    async fn carry_out(&self, plan: Plan, cx: RunContext<'_>, unreachable: Unreachable) -> Result<Outcome> {
         let id = OpId::random(&*self.entropy);
         let _locks = self.lock_all(&plan.locks, &id).await?;
-        let recovered = self.recover(&plan.locks, cx).await?;
+        let recovered = self.recover(&plan.locks, cx, unreachable).await?;
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             steps.push(StepRecord { name: step.name().into(), title: step.title(), data: step.to_json()? });
@@ -199,14 +210,24 @@ impl Executor {
     }
 
     /// Finishes interrupted operations on machines whose locks are held.
-    async fn recover(&self, locks: &[LockKey], cx: RunContext<'_>) -> Result<Vec<(OpId, OpStatus)>> {
+    async fn recover(
+        &self,
+        locks: &[LockKey],
+        cx: RunContext<'_>,
+        unreachable: Unreachable,
+    ) -> Result<Vec<(OpId, OpStatus)>> {
         let mut recovered = Vec::new();
         for view in self.store.unfinished().await? {
             let ours = view.header.locks.iter().any(|key| locks.contains(key));
             if ours && view.status == OpStatus::Interrupted {
                 let id = view.header.id;
-                let status = self.finish_locked(&id, None, cx).await?;
-                recovered.push((id, status));
+                match self.finish_locked(&id, None, cx).await {
+                    Ok(status) => recovered.push((id, status)),
+                    Err(e)
+                        if unreachable == Unreachable::StaysOpen
+                            && matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {}
+                    Err(e) => return Err(e),
+                }
             }
         }
         Ok(recovered)
@@ -247,6 +268,13 @@ impl Executor {
     fn entry(&self, record: Record) -> Entry {
         Entry { at: self.clock.now(), record }
     }
+}
+
+/// What becomes of an operation that needs a host which cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unreachable {
+    Fails,
+    StaysOpen,
 }
 
 /// One operation under way.

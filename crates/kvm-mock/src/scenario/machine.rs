@@ -99,6 +99,7 @@ fn build(world: &World, entry: &MachineEntry) -> Result<Domain> {
         description: entry.description.clone(),
         tags: entry.tags.iter().cloned().collect(),
         protection: entry.protection,
+        replication: None,
     };
     notes.apply_to(&mut document)?;
     Ok(document)
