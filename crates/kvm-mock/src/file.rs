@@ -131,6 +131,27 @@ impl SparseFile {
         self.length = self.length.max(length);
     }
 
+    /// The same with other permission bits.
+    pub(crate) fn with_mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Makes a hole.
+    pub(crate) fn clear(&mut self, offset: u64, length: u64) {
+        let end = offset.saturating_add(length).min(self.length);
+        let mut tail = self.clone();
+        let length = self.length;
+        self.truncate(offset);
+        self.lengthen(length);
+        tail.truncate(length);
+        for (start, data) in tail.extents {
+            let skip = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+            if let Some(rest) = data.get(skip..) {
+                self.write(start.max(end), rest);
+            }
+        }
+    }
+
     /// Permission bits.
     pub(crate) fn mode(&self) -> u32 {
         self.mode
