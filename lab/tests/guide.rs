@@ -1,4 +1,4 @@
-//! The guide is run as it is written, by somebody who has two empty hosts.
+//! The guides are run as they are written, by somebody who has two empty hosts.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,6 +9,9 @@ use kvm_lab::{Kvmctl, LabHost, on_two_hosts};
 
 /// The whole day: seven boots of a guest without hardware acceleration are in it.
 const DAY: Duration = Duration::from_secs(540);
+
+/// A directory for backups, which is there before anybody makes some.
+const BACKUPS: &str = "/var/lib/libvirt/backup";
 
 /// What a reader would type: the lines of the guide's `sh` blocks.
 fn script(guide: &str) -> String {
@@ -32,13 +35,24 @@ fn hosts(named: [(&str, &LabHost); 2]) -> String {
 
 #[test]
 fn a_day_with_kvmctl() {
+    follow("a-day-with-kvmctl.md");
+}
+
+#[test]
+fn backup_and_restore() {
+    follow("backup-and-restore.md");
+}
+
+/// Does what a guide says on two hosts, and finds them as they were.
+fn follow(guide: &str) {
     on_two_hosts(DAY, async |one, two| {
         let before = [one.stock().await, two.stock().await];
+        two.exec(&["mkdir", "-p", BACKUPS]).await.succeeded();
         let kvmctl = Kvmctl::new([""; 0]);
         kvmctl.give("config/kvm-manager/hosts.toml", hosts([("kvm1", one), ("kvm2", two)]));
         // The guide's names are known to kvmctl by the file above, and to others by this.
         kvmctl.give(".curlrc", format!("connect-to = kvm1:8080:{}:8080\n", one.address()));
-        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/a-day-with-kvmctl.md");
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides").join(guide);
         let script = kvmctl.give("day.sh", script(&fs::read_to_string(guide).unwrap()));
         let image = one.lab().dir().join("guest/boot.qcow2");
         symlink(image, kvmctl.home().join("boot.qcow2")).unwrap();
@@ -47,5 +61,6 @@ fn a_day_with_kvmctl() {
         assert_eq!(day.code, Some(0), "{day}");
         one.assert_as(&before[0]).await;
         two.assert_as(&before[1]).await;
+        two.exec(&["rm", "-r", BACKUPS]).await.succeeded();
     });
 }

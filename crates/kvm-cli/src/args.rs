@@ -8,8 +8,8 @@ use kvm_core::{Error, ErrorKind, Selector};
 
 use crate::printer::Printer;
 use crate::{
-    checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral,
-    pool, secret, snap, vm, vol,
+    backup, checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op,
+    peripheral, pool, restore, secret, snap, vm, vol,
 };
 
 const EXAMPLES: &str = "\
@@ -239,6 +239,11 @@ pub enum Command {
     Net(net::Command),
     /// Copy a VM: another one with the same content, on this host or another.
     Clone(clone::Args),
+    /// Backups of VMs: points in time, in a directory of some host.
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Bring a VM back from a backup: under another name, or as itself.
+    Restore(restore::Args),
     /// Operations: what changed, what was interrupted.
     #[command(subcommand)]
     Op(op::Command),

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backup;
 mod checkpoint;
 mod child;
 mod clone;
@@ -39,6 +40,7 @@ mod picture;
 mod pool;
 mod printer;
 mod prompt;
+mod restore;
 mod run;
 mod secret;
 mod session;

@@ -7,8 +7,8 @@ use crate::interrupt::Requests;
 use crate::printer::{Failure, Printer};
 use crate::session::Session;
 use crate::{
-    checkpoint, clone, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, peripheral,
-    pool, secret, snap, vm, vol,
+    backup, checkpoint, clone, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op,
+    peripheral, pool, restore, secret, snap, vm, vol,
 };
 
 /// Does what was asked, prints what came of it, and gives the exit code.
@@ -61,6 +61,8 @@ async fn command(command: Command, session: &Session, printer: &mut Printer) -> 
         Command::Secret(verb) => secret::run(verb, session, printer).await,
         Command::Net(verb) => net::run(verb, session, printer).await,
         Command::Clone(args) => clone::run(args, session, printer).await,
+        Command::Backup(verb) => backup::run(verb, session, printer).await,
+        Command::Restore(args) => restore::run(args, session, printer).await,
         Command::Op(verb) => op::run(verb, session, printer).await,
         Command::Host(verb) => host::run(verb, session, printer).await,
         Command::Events(args) => events::run(args, session, printer).await,

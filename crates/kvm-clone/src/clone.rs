@@ -149,7 +149,12 @@ async fn attached(source: &Host, vm: &VmSummary) -> Result<Attached> {
 }
 
 /// What the rewriting of the document needs to know of both hosts.
-fn facts<'a>(survey: &'a Survey<'_>, images: &'a Images, spec: &'a CloneSpec, cx: &'a PlanContext<'_>) -> Facts<'a> {
+pub(crate) fn facts<'a>(
+    survey: &'a Survey<'_>,
+    images: &'a Images,
+    spec: &'a CloneSpec,
+    cx: &'a PlanContext<'_>,
+) -> Facts<'a> {
     let given = RefCell::new(BTreeSet::<MacAddr>::new());
     let [here, there] = &survey.graphs;
     let taken = |path: &str| survey.volumes.contains(path);
@@ -325,7 +330,7 @@ impl Work<'_> {
 }
 
 /// Why the document could not be made.
-fn refused(error: &RewriteError) -> Error {
+pub(crate) fn refused(error: &RewriteError) -> Error {
     use rewrite::Refusal;
     let kind = match error.kind {
         Refusal::NameTaken | Refusal::LocationTaken => ErrorKind::AlreadyExists,

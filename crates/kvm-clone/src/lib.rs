@@ -5,19 +5,30 @@
 //! a crash. Nothing half-made is ever a machine: the definition comes last, when all images have arrived and were read
 //! once more.
 //!
+//! [`plan_backup`] puts a point in time of a machine into a directory of some host, and [`plan_restore`] brings it back:
+//! under another name, or in its own place.
+//!
 //! Nothing here knows a backend, prints, or reads the environment.
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod clone;
 mod moment;
 mod place;
+mod restore;
 mod spec;
 mod step;
 mod survey;
 mod transfer;
 
+pub use backup::{
+    BackupPlan, BackupSpec, Base, Consistency, FileVerdict, Manifest, PointId, PointRef, PointSummary, StoreDir,
+    StorePlace, StoredDisk, StoredFile, StoredFormat, Verdict, VmDir, backup_point, backups, plan_backup,
+    plan_backup_delete, verify_backup,
+};
 pub use clone::{ClonePlan, plan_clone};
+pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};
 pub use spec::{CloneSpec, Compress, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use transfer::{ImageTransfer, Transferred, Watch};

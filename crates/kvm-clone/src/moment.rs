@@ -15,6 +15,8 @@ pub(crate) struct MomentPlan {
     pub(crate) name: SnapshotName,
     pub(crate) plan: Plan,
     pub(crate) line: PlanLine,
+    /// Whether the guest brings its file systems in order for it.
+    pub(crate) quiesce: Quiesce,
 }
 
 /// How the images of a machine lie still: `None` when they do anyway.
@@ -82,7 +84,7 @@ pub(crate) async fn hold(
     };
     let line = PlanLine::new("hold", "moment", vm.name.as_str())
         .note(format!("by snapshot {name}, {how}; merged again afterwards"));
-    Ok(Some(MomentPlan { name, plan, line }))
+    Ok(Some(MomentPlan { name, plan, line, quiesce }))
 }
 
 /// The snapshot that a machine is at, if the images themselves hold it.

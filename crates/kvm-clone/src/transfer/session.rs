@@ -38,7 +38,7 @@ impl Session {
     }
 
     /// Asks, and waits for the answer.
-    pub(super) async fn ask(&mut self, request: &Request) -> Result<Reply> {
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply> {
         self.output.say(request).await?;
         self.input.reply().await
     }
@@ -107,6 +107,7 @@ pub(super) fn failure(kind: FailureKind, message: &str, file: Option<FileRef>, c
     };
     let error = Error::new(kind, printable_within(message, SHOWN).to_string());
     let error = match file {
+        Some(file) if file.name.is_empty() => error.on(Resource::File(file.root)),
         Some(file) => error.on(Resource::File(format!("{}/{}", file.root.trim_end_matches('/'), file.name))),
         None => error,
     };

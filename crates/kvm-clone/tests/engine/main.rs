@@ -1,4 +1,6 @@
 //! Copies between two simulated hosts.
 
+mod backup;
 mod clone;
+mod restore;
 mod support;
