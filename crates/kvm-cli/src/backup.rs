@@ -13,6 +13,7 @@ use crate::session::{Connection, Session};
 mod create;
 mod delete;
 mod list;
+mod prune;
 mod show;
 mod verify;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Verify(verify::Args),
     /// Delete a point; all others stay whole.
     Delete(delete::Args),
+    /// Delete all points of a VM but the newest.
+    Prune(prune::Args),
 }
 
 /// Does what was asked.
@@ -45,6 +48,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Show(args) => printer.show(&show::run(args, session).await?),
         Command::Verify(args) => verify::run(args, session, printer).await,
         Command::Delete(args) => delete::run(args, session, printer).await,
+        Command::Prune(args) => prune::run(args, session, printer).await,
     }
 }
 

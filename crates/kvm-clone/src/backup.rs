@@ -13,7 +13,7 @@ mod step;
 mod verify;
 
 pub use create::{BackupPlan, BackupSpec, Base, plan_backup};
-pub use delete::plan_backup_delete;
+pub use delete::{plan_backup_delete, plan_backup_prune};
 pub use list::{PointSummary, backup_point, backups};
 pub use manifest::{Consistency, Manifest, StoredDisk, StoredFile, StoredFormat};
 pub use place::{PointId, PointRef, StoreDir, StorePlace, VmDir};

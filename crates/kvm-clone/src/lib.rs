@@ -25,7 +25,7 @@ mod transfer;
 pub use backup::{
     BackupPlan, BackupSpec, Base, Consistency, FileVerdict, Manifest, PointId, PointRef, PointSummary, StoreDir,
     StorePlace, StoredDisk, StoredFile, StoredFormat, Verdict, VmDir, backup_point, backups, plan_backup,
-    plan_backup_delete, verify_backup,
+    plan_backup_delete, plan_backup_prune, verify_backup,
 };
 pub use clone::{ClonePlan, plan_clone};
 pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};

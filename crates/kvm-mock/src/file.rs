@@ -311,6 +311,13 @@ mod tests {
             short.lengthen(plain.len() as u64);
             prop_assert!(short.read(offset, plain.len()).iter().all(|byte| *byte == 0));
             prop_assert_eq!(sparse.allocated(), plain.iter().filter(|b| **b != 0).count() as u64);
+            let mut cleared = sparse.clone();
+            cleared.clear(offset, length as u64);
+            let mut zeroed = plain.clone();
+            let end = plain.len().min(offset as usize + length);
+            zeroed.get_mut(offset as usize..end).into_iter().flatten().for_each(|byte| *byte = 0);
+            prop_assert_eq!(cleared.read(0, plain.len()), zeroed);
+            prop_assert_eq!(cleared.len(), sparse.len());
             let text = serde_json::to_string(&sparse).unwrap();
             prop_assert_eq!(serde_json::from_str::<SparseFile>(&text).unwrap(), sparse);
         }

@@ -6,7 +6,7 @@ use kvm_image::{Expect, Format};
 use kvm_vm::{PlanContext, VolumeRef, at_peer, inspect};
 use kvm_wire::Digest;
 use kvm_xml::Domain;
-use kvm_xml::domain::Disk;
+use kvm_xml::domain::{Disk, DiskDevice};
 use kvm_xml::rewrite::Location;
 
 use super::list::{points, read_manifest};
@@ -85,12 +85,12 @@ pub async fn plan_backup(
     let mut session = Session::open(&*store.transport).await?;
     let free = session.space(directory.as_str()).await?;
 
-    let point =
+    let mut point =
         Point { directory: directory.clone(), vm: VmDir::of(&vm.name, &vm.id), point: PointId::at(clock.now()) };
     let older = points(&mut session, directory, &point.vm).await?;
-    if older.contains(&point.point) {
-        return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a backup {point} already"))
-            .on(Resource::File(format!("{directory}/{point}"))));
+    // Names are told apart by seconds.
+    while older.contains(&point.point) {
+        point.point = point.point.next();
     }
     let base = match spec.base {
         Base::Newest => newest(&mut session, &point, vm, &older).await?,
@@ -205,8 +205,17 @@ fn unknown(file: &str) -> StoredFile {
 fn told(document: &Domain) -> Vec<PlanLine> {
     let devices = document.devices.iter();
     let name = document.name.as_deref().unwrap_or_default();
-    let tpm = devices.flat_map(|devices| &devices.tpm).map(|_| "the state of its TPM is not in the backup");
-    tpm.map(|why| PlanLine::new("note", "domain", name).note(why)).collect()
+    let tpm = devices
+        .clone()
+        .flat_map(|devices| &devices.tpm)
+        .map(|_| "the state of its TPM is not in the backup".to_owned());
+    let shared = devices.flat_map(|devices| &devices.disk).filter(|disk| {
+        let is_disk = matches!(disk.device, None | Some(DiskDevice::Disk | DiskDevice::Lun));
+        is_disk && (disk.readonly || disk.shareable)
+    });
+    let shared = shared.filter_map(|disk| disk.target.as_ref()?.dev.as_ref());
+    let shared = shared.map(|target| format!("disk {target} is read-only or shared, and not in the backup"));
+    tpm.chain(shared).map(|why| PlanLine::new("note", "domain", name).note(why)).collect()
 }
 
 /// What is being put together.

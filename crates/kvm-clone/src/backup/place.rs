@@ -160,6 +160,11 @@ impl PointId {
         Self(Timestamp::from_second(time.as_second()).unwrap_or(Timestamp::UNIX_EPOCH))
     }
 
+    /// The point a second later.
+    pub(crate) fn next(self) -> Self {
+        Self::at(self.0.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
     /// The time.
     #[must_use]
     pub fn time(self) -> Timestamp {
@@ -175,8 +180,7 @@ impl FromStr for PointId {
             let shown = printable_within(text, SHOWN);
             Error::invalid("point", format!("\"{shown}\" is no point in time such as 2026-11-22T07-35-00Z"))
         };
-        let form = "%Y-%m-%dT%H-%M-%SZ";
-        let civil = strtime::parse(form, text).and_then(|parsed| parsed.to_datetime()).map_err(|_| wrong())?;
+        let civil = strtime::parse(Self::FORM, text).and_then(|parsed| parsed.to_datetime()).map_err(|_| wrong())?;
         let time = civil.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| wrong())?.timestamp();
         // Other ways to write the same time are other names.
         match Self(time) {

@@ -6,6 +6,7 @@ use kvm_wire::{
     LEAF_SIZE, Opening, Reply, Request, What, leaf_digest, root_digest,
 };
 
+use super::session::damaged;
 use super::{MODE, Session, Watch, failure, unexpected};
 
 /// A file as it lies on a host.
@@ -61,7 +62,7 @@ impl Session {
     ) -> Result<(Digest, Bytes)> {
         self.output.say(&Request::Scan { file: file.clone(), keep, access: Access::Exclusive }).await?;
         loop {
-            match self.input.frame().await?.as_reply().map_err(unreadable)? {
+            match self.input.frame().await?.as_reply().map_err(damaged)? {
                 Reply::Progress { done, total } => {
                     if let Some(watch) = watch {
                         let (title, done, total) = (watch.title.to_owned(), Bytes::new(done), Bytes::new(total));
@@ -96,7 +97,7 @@ impl Session {
         loop {
             let frame = self.input.frame().await?;
             if frame.kind() == FrameKind::Message {
-                match frame.as_reply().map_err(unreadable)? {
+                match frame.as_reply().map_err(damaged)? {
                     Reply::Progress { .. } => continue,
                     Reply::Sent { length, .. } if length == bytes.len() as u64 => return Ok(bytes),
                     Reply::Sent { .. } => return Err(Error::new(ErrorKind::Busy, "the file changed").on(named())),
@@ -104,7 +105,7 @@ impl Session {
                     other => return Err(unexpected(&other)),
                 }
             }
-            let block = frame.as_block().map_err(unreadable)?;
+            let block = frame.as_block().map_err(damaged)?;
             if block.encoding() == Encoding::Zeros {
                 continue;
             }
@@ -130,7 +131,7 @@ impl Session {
             let digest = leaf_digest(leaf);
             if !digest.is_zero() {
                 let (offset, length) = (number as u64 * LEAF_SIZE, u32::try_from(leaf.len()).unwrap_or_default());
-                let block = Block::frame(offset, length, Encoding::Raw, &[digest], leaf).map_err(unreadable)?;
+                let block = Block::frame(offset, length, Encoding::Raw, &[digest], leaf).map_err(damaged)?;
                 self.output.pass(&block).await?;
             }
         }
@@ -159,8 +160,4 @@ pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
         group.finish()
     });
     root_digest(bytes.len() as u64, &groups.collect::<Vec<_>>())
-}
-
-fn unreadable(e: kvm_wire::WireError) -> Error {
-    Error::new(ErrorKind::Corrupt, "what came from the helper on the host cannot be read").with_source(e)
 }

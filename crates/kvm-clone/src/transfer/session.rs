@@ -87,7 +87,7 @@ fn lost(e: std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, "the connection to the helper on the host was lost").with_source(e)
 }
 
-fn damaged(e: WireError) -> Error {
+pub(super) fn damaged(e: WireError) -> Error {
     Error::new(ErrorKind::Corrupt, "what came from the helper on the host cannot be read").with_source(e)
 }
 

@@ -1,13 +1,14 @@
 //! Backups: a whole point of a machine in a store, or nothing at all.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_clone::{
     BackupPlan, BackupSpec, Base, Compress, Consistency, PointId, PointRef, StoreDir, Verdict, Watch, WhileRunning,
-    backup_point, backups, plan_backup, plan_backup_delete, verify_backup,
+    backup_point, backups, plan_backup, plan_backup_delete, plan_backup_prune, verify_backup,
 };
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
@@ -151,9 +152,9 @@ async fn the_next_backup_is_made_upon_the_last_one_and_needs_it_no_more() {
     for (offset, bytes) in [WRITTEN, (place.1, &changed[..])] {
         assert_eq!(pair.target.read_at(file, offset, bytes.len()).unwrap(), bytes);
     }
-    let whole = pair.plan_backup("web", &BackupSpec { base: Base::Nothing, ..spec() }).await;
-    // The clock stands still: that point is there.
-    assert_eq!(whole.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let whole = pair.plan_backup("web", &BackupSpec { base: Base::Nothing, ..spec() }).await.unwrap();
+    // The clock stands still.
+    assert_eq!((whole.based_on, whole.point.to_string().as_str()), (None, "2030-01-01T01-00-01Z"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,6 +230,28 @@ async fn only_what_is_ours_is_deleted() {
     let (_, plan) = plan_backup_delete(&pair.there, &store(), &point("web")).await.unwrap();
     pair.run_at(plan, &pair.there).await.unwrap();
     assert_eq!(in_store(&pair.target).into_keys().collect::<Vec<_>>(), ["/srv/web/readme"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_points_stay_and_those_that_nobody_can_read() {
+    let pair = Pair::with_helpers().await.unwrap();
+    for _ in 0..5 {
+        pair.back_up("web").await;
+        pair.clock.sleep(Duration::from_secs(60)).await;
+    }
+    let at = |minute: u32| format!("2030-01-01T00-0{minute}-00Z");
+    for damaged in [0, 4] {
+        let path = format!("/srv/web/{}/manifest.json", at(damaged));
+        pair.there.transport.write_file(Path::new(&path), b"{}", 0o600).await.unwrap();
+    }
+    let web = "web".parse().unwrap();
+    let keep = |count| NonZeroUsize::new(count).unwrap();
+    assert!(plan_backup_prune(&pair.there, &store(), &web, keep(3)).await.unwrap().is_none());
+    let plan = plan_backup_prune(&pair.there, &store(), &web, keep(1)).await.unwrap().unwrap();
+    assert_eq!((plan.steps.len(), plan.reversible), (4, 2), "{plan}");
+    pair.run_at(plan, &pair.there).await.unwrap();
+    let left = backups(&pair.there, &store(), None).await.unwrap();
+    assert_eq!(left.iter().map(|it| it.point.to_string()).collect::<Vec<_>>(), [0, 3, 4].map(at));
 }
 
 #[tokio::test(start_paused = true)]
