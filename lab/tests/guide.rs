@@ -10,6 +10,9 @@ use kvm_lab::{Kvmctl, LabHost, on_two_hosts};
 /// The whole day: seven boots of a guest without hardware acceleration are in it.
 const DAY: Duration = Duration::from_secs(540);
 
+/// A directory for backups, which is there before anybody makes some.
+const BACKUPS: &str = "/var/lib/libvirt/backup";
+
 /// What a reader would type: the lines of the guide's `sh` blocks.
 fn script(guide: &str) -> String {
     let mut lines = guide.lines();
@@ -34,6 +37,7 @@ fn hosts(named: [(&str, &LabHost); 2]) -> String {
 fn follow(guide: &str) {
     on_two_hosts(DAY, async |one, two| {
         let before = [one.stock().await, two.stock().await];
+        two.exec(&["mkdir", "-p", BACKUPS]).await.succeeded();
         let kvmctl = Kvmctl::new([""; 0]);
         kvmctl.give("config/kvm-manager/hosts.toml", hosts([("kvm1", one), ("kvm2", two)]));
         // The guide's names are known to kvmctl by the file above, and to others by this.
@@ -47,6 +51,7 @@ fn follow(guide: &str) {
         assert_eq!(day.code, Some(0), "{day}");
         one.assert_as(&before[0]).await;
         two.assert_as(&before[1]).await;
+        two.exec(&["rm", "-r", BACKUPS]).await.succeeded();
     });
 }
 
@@ -58,4 +63,9 @@ fn a_day_with_kvmctl() {
 #[test]
 fn a_copy_a_replica_and_the_day_it_is_needed() {
     follow("clone-and-sync.md");
+}
+
+#[test]
+fn backup_and_restore() {
+    follow("backup-and-restore.md");
 }

@@ -8,8 +8,8 @@ use kvm_core::{Error, ErrorKind, Selector};
 
 use crate::printer::Printer;
 use crate::{
-    checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op, peripheral,
-    pool, replica, secret, snap, sync, vm, vol,
+    backup, checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op,
+    peripheral, pool, replica, restore, secret, snap, sync, vm, vol,
 };
 
 const EXAMPLES: &str = "\
@@ -244,6 +244,11 @@ pub enum Command {
     /// Copies of VMs that are kept up to date on other hosts.
     #[command(subcommand)]
     Replica(replica::Command),
+    /// Backups of VMs: points in time, in a directory of some host.
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Bring a VM back from a backup: under another name, or as itself.
+    Restore(restore::Args),
     /// Operations: what changed, what was interrupted.
     #[command(subcommand)]
     Op(op::Command),

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backup;
 mod checkpoint;
 mod child;
 mod clone;
@@ -40,6 +41,7 @@ mod pool;
 mod printer;
 mod prompt;
 mod replica;
+mod restore;
 mod run;
 mod secret;
 mod session;

@@ -7,8 +7,8 @@ use crate::interrupt::Requests;
 use crate::printer::{Failure, Printer};
 use crate::session::Session;
 use crate::{
-    checkpoint, clone, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op, peripheral,
-    pool, replica, secret, snap, sync, vm, vol,
+    backup, checkpoint, clone, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op,
+    peripheral, pool, replica, restore, secret, snap, sync, vm, vol,
 };
 
 /// Does what was asked, prints what came of it, and gives the exit code.
@@ -63,6 +63,8 @@ async fn command(command: Command, session: &Session, printer: &mut Printer) -> 
         Command::Clone(args) => clone::run(args, session, printer).await,
         Command::Sync(args) => sync::run(args, session, printer).await,
         Command::Replica(verb) => replica::run(verb, session, printer).await,
+        Command::Backup(verb) => backup::run(verb, session, printer).await,
+        Command::Restore(args) => restore::run(args, session, printer).await,
         Command::Op(verb) => op::run(verb, session, printer).await,
         Command::Host(verb) => host::run(verb, session, printer).await,
         Command::Events(args) => events::run(args, session, printer).await,

@@ -214,6 +214,8 @@ impl Session {
         let catalogue = Catalogue::new()
             .with("vm.", kvm_vm::decode)
             .with("clone.", kvm_clone::decode)
+            .with("backup.", kvm_clone::decode)
+            .with("restore.", kvm_clone::decode)
             .with("vol.", kvm_vm::decode)
             .with("net.", kvm_vm::decode)
             .reaching(Arc::new(peers));

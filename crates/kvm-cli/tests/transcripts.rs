@@ -41,6 +41,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
+    backup
     block_jobs
     completion
     configuration
@@ -221,6 +222,9 @@ impl Redactions {
             (r"took_seconds: [0-9.e-]+", "took_seconds: [TIME]"),
             (r"\bin [0-9.]+ m?s\b", "in [TIME]"),
             (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[AT]"),
+            // Points in time of backups.
+            (r"\b\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ", "[POINT]"),
+            (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
             // Overlays of reverts are named by the second in which they are made.
             (r"\.\d{10}\b", ".[SECOND]"),
             (r"52:54:00(:[0-9a-f]{2}){3}", "[MAC]"),

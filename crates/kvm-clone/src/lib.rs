@@ -9,14 +9,19 @@
 //! is sent, and nothing of it is applied before all has arrived. [`plan_promote`] makes a machine of its own of it, on
 //! its host alone.
 //!
+//! [`plan_backup`] puts a point in time of a machine into a directory of some host, and [`plan_restore`] brings it back:
+//! under another name, or in its own place.
+//!
 //! Nothing here knows a backend, prints, or reads the environment.
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod clone;
 mod moment;
 mod place;
 mod replica;
+mod restore;
 mod spec;
 mod step;
 mod survey;
@@ -24,11 +29,17 @@ mod sync;
 mod tally;
 mod transfer;
 
+pub use backup::{
+    BackupPlan, BackupSpec, Base, FileVerdict, Manifest, PointId, PointRef, PointSummary, StoreDir, StorePlace,
+    StoredDisk, StoredFile, StoredFormat, Verdict, VmDir, backup_point, backups, plan_backup, plan_backup_delete,
+    plan_backup_prune, verify_backup,
+};
 pub use clone::{ClonePlan, plan_clone};
 pub use replica::{
     PromotePlan, PromoteSpec, ReplicaInfo, SourceSeen, pause_replica, plan_promote, replica_of, replicas,
     resume_replica, see_source,
 };
+pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};
 pub use spec::{CloneSpec, Compress, SyncSpec, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use sync::{SyncPlan, plan_sync};

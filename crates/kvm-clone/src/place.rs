@@ -74,17 +74,17 @@ pub(crate) fn locations(document: &Domain) -> impl Iterator<Item = (String, Loca
 }
 
 /// Disks that the machine alone writes to.
-fn own(document: &Domain) -> impl Iterator<Item = &Disk> {
+pub(crate) fn own(document: &Domain) -> impl Iterator<Item = &Disk> {
     document.devices.iter().flat_map(|devices| &devices.disk).filter(|disk| {
         matches!(disk.device, None | Some(DiskDevice::Disk | DiskDevice::Lun)) && !disk.readonly && !disk.shareable
     })
 }
 
-fn location(disk: &Disk) -> Option<Location> {
+pub(crate) fn location(disk: &Disk) -> Option<Location> {
     Location::of(disk.r#type.unwrap_or(DiskType::File), disk.source.as_ref()?)
 }
 
-async fn volume(source: &Host, location: &Location) -> Result<VolumeInfo> {
+pub(crate) async fn volume(source: &Host, location: &Location) -> Result<VolumeInfo> {
     match location {
         Location::File(path) | Location::Block(path) => source.storage.volume_at(&DiskPath::adopt(path)?).await,
         Location::Volume { pool, volume } => {
@@ -93,14 +93,19 @@ async fn volume(source: &Host, location: &Location) -> Result<VolumeInfo> {
     }
 }
 
-async fn stored(source: &Host, volume: &VolumeInfo) -> Result<Bytes> {
+pub(crate) async fn stored(source: &Host, volume: &VolumeInfo) -> Result<Bytes> {
     let missing = || Error::new(ErrorKind::Unsupported, "the source cannot reach into its volumes");
     let content = source.storage.content().ok_or_else(missing)?;
     Ok(content.download(&volume.pool, &volume.name, Holes::Fill).await?.length())
 }
 
 /// The pool that was asked for; else the one in the same directory; else the host's default.
-fn choose(survey: &Survey<'_>, volume: &VolumeInfo, asked: Option<&PoolName>, default: &PoolName) -> Result<PoolInfo> {
+pub(crate) fn choose(
+    survey: &Survey<'_>,
+    volume: &VolumeInfo,
+    asked: Option<&PoolName>,
+    default: &PoolName,
+) -> Result<PoolInfo> {
     let directory = volume.path.as_ref().and_then(|path| path.as_path().parent());
     let beside = survey
         .pools

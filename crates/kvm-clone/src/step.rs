@@ -6,6 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::backup::{BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest};
+use crate::restore::{Redefine, RestoreFile};
+
 mod image;
 mod promote;
 pub(crate) mod record;
@@ -50,6 +53,15 @@ impl Ends {
 pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
     match name {
         CopyImage::NAME => read::<CopyImage>(name, data),
+        BeginPoint::NAME => read::<BeginPoint>(name, data),
+        StoreDocument::NAME => read::<StoreDocument>(name, data),
+        StoreFile::NAME => read::<StoreFile>(name, data),
+        WriteManifest::NAME => read::<WriteManifest>(name, data),
+        PublishPoint::NAME => read::<PublishPoint>(name, data),
+        HidePoint::NAME => read::<HidePoint>(name, data),
+        RemovePoint::NAME => read::<RemovePoint>(name, data),
+        RestoreFile::NAME => read::<RestoreFile>(name, data),
+        Redefine::NAME => read::<Redefine>(name, data),
         TransferImage::NAME => read::<TransferImage>(name, data),
         CopyVariables::NAME => read::<CopyVariables>(name, data),
         ReleaseMoment::NAME => read::<ReleaseMoment>(name, data),
@@ -76,12 +88,12 @@ fn read<T: Step + DeserializeOwned + 'static>(name: &str, data: &Value) -> Resul
     Ok(Box::new(step))
 }
 
-fn to_json(step: &impl Serialize) -> Result<Value> {
+pub(crate) fn to_json(step: &impl Serialize) -> Result<Value> {
     serde_json::to_value(step).map_err(|e| Error::internal("the step has no JSON form").with_source(e))
 }
 
 /// `NotFound` is good news for whoever removes something.
-fn unless_gone(result: Result<()>) -> Result<()> {
+pub(crate) fn unless_gone(result: Result<()>) -> Result<()> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

@@ -10,7 +10,7 @@ use kvm_core::{
 use kvm_vm::{DiskGraph, disk_graph};
 use kvm_xml::Domain;
 use kvm_xml::domain::DiskSource;
-use kvm_xml::rewrite::Uplink;
+use kvm_xml::rewrite::{Place, Uplink};
 use uuid::Uuid;
 
 use crate::spec::UplinkMap;
@@ -22,6 +22,7 @@ pub(crate) struct Survey<'a> {
     pub(crate) here: Capabilities,
     pub(crate) there: Capabilities,
     pub(crate) document: Domain,
+    place: Place,
     /// Who has which addresses on either.
     pub(crate) graphs: [DiskGraph; 2],
     /// Names of machines on the target.
@@ -38,8 +39,19 @@ pub(crate) struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     pub(crate) async fn of(source: &'a Host, target: &'a Host, vm: &VmSummary, view: View) -> Result<Self> {
-        let (here, there) = (source.hypervisor.capabilities().await?, target.hypervisor.capabilities().await?);
         let document = source.hypervisor.definition(&vm.id, view).await?;
+        Self::of_document(source, target, document, None).await
+    }
+
+    /// The same for a machine that is not on the source, but known by its document: nothing of the target is taken for
+    /// granted then.
+    pub(crate) async fn arriving(source: &'a Host, target: &'a Host, document: Domain) -> Result<Self> {
+        Self::of_document(source, target, document, Some(Place::OtherHost)).await
+    }
+
+    async fn of_document(source: &'a Host, target: &'a Host, document: Domain, place: Option<Place>) -> Result<Self> {
+        let (here, there) = (source.hypervisor.capabilities().await?, target.hypervisor.capabilities().await?);
+        let is_one = here.host_key() == there.host_key();
         let names = target.hypervisor.list(&VmFilter::all()).await?;
         let secrets = match target.storage.secrets() {
             Some(store) => store.list().await?.into_iter().map(|secret| secret.id.into()).collect(),
@@ -54,6 +66,7 @@ impl<'a> Survey<'a> {
             files: BTreeSet::new(),
             bridges: BTreeSet::new(),
             volumes: BTreeSet::new(),
+            place: place.unwrap_or(if is_one { Place::SameHost } else { Place::OtherHost }),
             source,
             target,
             here,
@@ -88,7 +101,7 @@ impl<'a> Survey<'a> {
 
     /// Whether the copy stays on the original's host.
     pub(crate) fn is_same_host(&self) -> bool {
-        self.here.host_key() == self.there.host_key()
+        self.place == Place::SameHost
     }
 
     pub(crate) fn has_name(&self, name: &str) -> bool {

@@ -4,17 +4,19 @@
 //! the digests of what they send and write, so what lies between them is trusted with nothing.
 
 mod difference;
+mod files;
 mod pace;
 mod relay;
 mod session;
 mod update;
 
+pub(crate) use files::digest_of;
 pub(crate) use session::Session;
 pub(crate) use update::{Changed, recover, root, staged};
 pub use update::{ImageUpdate, Updated};
 
-use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Reporter, Result, Transport};
-use kvm_wire::{Access, Compression, FileRef, Keep, Opening, Reply, Request, What};
+use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Progress, Reporter, Resource, Result, Transport};
+use kvm_wire::{Access, Compression, Digest, FileRef, Keep, Opening, Reply, Request, What};
 use tokio_util::sync::CancellationToken;
 
 use crate::spec::Compress;
@@ -78,6 +80,40 @@ impl ImageTransfer<'_> {
     /// Does it. `Unsupported` without a helper on either side; `NotFound`, `AlreadyExists`, `NoSpace`, `Denied`; `Busy` when
     /// somebody writes to the source; `Corrupt` when what arrived is not what was sent; `Cancelled`, `Unavailable`.
     pub async fn run(&self, watch: Watch<'_>) -> Result<Transferred> {
+        let transfer = FileTransfer {
+            source: self.source,
+            from: file(self.from),
+            target: self.target,
+            to: file(self.to),
+            limit: self.limit,
+            compression: self.compression,
+            resume: self.resume,
+            seed: None,
+            expect: None,
+        };
+        transfer.run(watch).await
+    }
+}
+
+/// The same by what the helpers call files, with what only backups have.
+#[derive(Clone, Debug)]
+pub(crate) struct FileTransfer<'a> {
+    pub(crate) source: &'a dyn Transport,
+    pub(crate) from: FileRef,
+    pub(crate) target: &'a dyn Transport,
+    pub(crate) to: FileRef,
+    pub(crate) limit: Option<Bytes>,
+    pub(crate) compression: Compress,
+    pub(crate) resume: bool,
+    /// A file of the target that resembles this one: what they share is not sent.
+    pub(crate) seed: Option<FileRef>,
+    /// The digest that the file must have. With another one it does not get its name.
+    pub(crate) expect: Option<Digest>,
+}
+
+impl FileTransfer<'_> {
+    /// As [`ImageTransfer::run`]. `Corrupt` as well when the source is not what was expected.
+    pub(crate) async fn run(self, watch: Watch<'_>) -> Result<Transferred> {
         tokio::select! {
             biased;
             () = watch.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the transfer was cancelled")),
@@ -86,11 +122,15 @@ impl ImageTransfer<'_> {
     }
 
     async fn carry_out(&self, watch: Watch<'_>) -> Result<Transferred> {
-        let (from, to) = (file(self.from), file(self.to));
+        let (from, to, seed) = (self.from.clone(), self.to.clone(), self.seed.clone());
         let (mut source, mut target) = tokio::try_join!(Session::open(self.source), Session::open(self.target))?;
+        let has_seed = match seed {
+            Some(seed) => plant(&mut target, &to, seed, watch).await?,
+            None => false,
+        };
         let stat = source.ask(&Request::Stat { file: from.clone() }).await?;
         let Reply::Stat { length, .. } = stat else { return Err(unexpected(&stat)) };
-        let opening = if self.resume { Opening::Resume } else { Opening::New };
+        let opening = if self.resume || has_seed { Opening::Resume } else { Opening::New };
         let created = target.ask(&Request::Create { file: to, length, mode: MODE, opening }).await?;
         let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
         let (keep, access) = (Keep::Remember, Access::Exclusive);
@@ -108,6 +148,11 @@ impl ImageTransfer<'_> {
         let way = Relay { pace: &Pace::new(self.limit), length, watch };
         let sent = relay(&mut source, &send, &mut target, way).await?;
         let root = known.or(sent.root).ok_or_else(|| Error::internal("nobody knows the digest of the image"))?;
+        if let Some(expected) = self.expect.filter(|expected| *expected != root) {
+            return Err(Error::new(ErrorKind::Corrupt, "the file is not what it was when it was stored")
+                .on(Resource::File(format!("{}/{}", self.from.root, self.from.name)))
+                .with_detail(format!("expected {expected}, found {root}")));
+        }
         let ready = target.ask(&Request::Finish { root }).await?;
         let Reply::Ready = ready else { return Err(unexpected(&ready)) };
         match target.ask(&Request::Publish).await? {
@@ -119,8 +164,24 @@ impl ImageTransfer<'_> {
     }
 }
 
+/// Begins a file with what another one of its host holds. Without it all is sent, which is only slower.
+async fn plant(target: &mut Session, file: &FileRef, from: FileRef, watch: Watch<'_>) -> Result<bool> {
+    let name = from.name.clone();
+    match target.have(Request::Seed { file: file.clone(), from }).await {
+        Ok(()) => Ok(true),
+        // An earlier attempt has come further.
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(true),
+        Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Cancelled | ErrorKind::Timeout) => Err(e),
+        Err(e) => {
+            let message = format!("all of it is sent, for {name} cannot be built upon: {e}");
+            watch.reporter.report(&Progress::Warning { message });
+            Ok(false)
+        }
+    }
+}
+
 /// A file as the helper is told of it.
-fn file(path: &DiskPath) -> FileRef {
+pub(crate) fn file(path: &DiskPath) -> FileRef {
     let (root, name) = path.as_str().rsplit_once('/').unwrap_or_default();
     FileRef::new(if root.is_empty() { "/" } else { root }, name)
 }

@@ -60,6 +60,10 @@ impl Trouble {
 }
 
 impl Failure {
+    pub(crate) fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
     pub(crate) fn into_reply(self) -> Reply {
         let Self { kind, message, file, cause } = self;
         Reply::Error { kind, message, file, cause }
@@ -75,6 +79,7 @@ fn kind_of(error: &io::Error) -> FailureKind {
         io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
             FailureKind::InvalidInput
         }
+        io::ErrorKind::DirectoryNotEmpty => FailureKind::InvalidState,
         io::ErrorKind::Unsupported => FailureKind::Unsupported,
         _ => FailureKind::Internal,
     }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod directory;
 mod failure;
 mod host_lock;
 mod image;

@@ -93,10 +93,49 @@ impl Place {
         }
     }
 
+    /// Makes a directory of the file's name that only its owner may enter.
+    pub(crate) fn make_directory(&self) -> Result<()> {
+        rustix::fs::mkdirat(&self.directory, &self.name, Mode::RWXU)
+            .map_err(|e| refused("cannot make the directory", e).of(&self.file))?;
+        self.sync()
+    }
+
+    /// Gives the file or directory of this name another place, which must be free, durably.
+    pub(crate) fn rename_to(&self, to: &Self) -> Result<()> {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        let renamed = rustix::fs::renameat_with(&self.directory, &self.name, &to.directory, &to.name, flags);
+        renamed.map_err(|e| refused(&format!("cannot rename it to {}", to.name), e).of(&self.file))?;
+        to.sync()?;
+        self.sync()
+    }
+
+    /// Removes the file or empty directory of this name, durably; what is not there is removed already.
+    pub(crate) fn remove_any(&self) -> Result<()> {
+        let removed = match rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::REMOVEDIR),
+            removed => removed,
+        };
+        match removed {
+            Ok(()) => self.sync(),
+            Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(refused("cannot remove it", e).of(&self.file)),
+        }
+    }
+
     /// Makes names durable.
     pub(crate) fn sync(&self) -> Result<()> {
         rustix::fs::fsync(&self.directory).map_err(|e| Trouble::io("cannot sync the directory", e).of(&self.file))
     }
+}
+
+/// Opens a directory below a root, or the root itself where the name is empty.
+pub(crate) fn open_directory(file: &FileRef) -> Result<OwnedFd> {
+    if file.name.is_empty() {
+        return root(&file.root).map_err(|e| e.of(file));
+    }
+    let place = Place::find(file)?;
+    rustix::fs::openat2(&place.directory, &place.name, DIRECTORY, Mode::empty(), BENEATH)
+        .map_err(|e| refused("cannot open the directory", e).of(file))
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

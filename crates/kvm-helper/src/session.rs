@@ -7,6 +7,7 @@ use kvm_wire::{
     Request, VERSION, What,
 };
 
+use crate::directory;
 use crate::failure::{Result, Trouble};
 use crate::host_lock::HostLock;
 use crate::image::Image;
@@ -189,6 +190,11 @@ impl Session {
                 self.target = None;
                 Reply::Recovered { root: recover(&file, digests, peer)? }
             }
+            Request::List { file } => directory::list(&file)?,
+            Request::MakeDirectory { file } => directory::make(&file)?,
+            Request::Rename { file, to } => directory::rename(&file, &to)?,
+            Request::Remove { file } => directory::remove(&file)?,
+            Request::Seed { file, from } => directory::seed(&file, &from)?,
             Request::Lock { key, owner } => {
                 self.locks.push(HostLock::take(&self.settings.locks, &key, &owner)?);
                 Reply::Locked

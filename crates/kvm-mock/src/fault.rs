@@ -246,6 +246,8 @@ methods! {
     Run = "run";
     /// `Transport::dial`.
     Dial = "dial";
+    /// `Transport::helper`, and each request to it.
+    Helper = "helper";
     /// `Transport::read_file`.
     ReadFile = "read_file";
     /// `Transport::read_part`.

@@ -131,6 +131,27 @@ impl SparseFile {
         self.length = self.length.max(length);
     }
 
+    /// The same with other permission bits.
+    pub(crate) fn with_mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Makes a hole.
+    pub(crate) fn clear(&mut self, offset: u64, length: u64) {
+        let end = offset.saturating_add(length).min(self.length);
+        let mut tail = self.clone();
+        let length = self.length;
+        self.truncate(offset);
+        self.lengthen(length);
+        tail.truncate(length);
+        for (start, data) in tail.extents {
+            let skip = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+            if let Some(rest) = data.get(skip..) {
+                self.write(start.max(end), rest);
+            }
+        }
+    }
+
     /// Permission bits.
     pub(crate) fn mode(&self) -> u32 {
         self.mode
@@ -290,6 +311,13 @@ mod tests {
             short.lengthen(plain.len() as u64);
             prop_assert!(short.read(offset, plain.len()).iter().all(|byte| *byte == 0));
             prop_assert_eq!(sparse.allocated(), plain.iter().filter(|b| **b != 0).count() as u64);
+            let mut cleared = sparse.clone();
+            cleared.clear(offset, length as u64);
+            let mut zeroed = plain.clone();
+            let end = plain.len().min(offset as usize + length);
+            zeroed.get_mut(offset as usize..end).into_iter().flatten().for_each(|byte| *byte = 0);
+            prop_assert_eq!(cleared.read(0, plain.len()), zeroed);
+            prop_assert_eq!(cleared.len(), sparse.len());
             let text = serde_json::to_string(&sparse).unwrap();
             prop_assert_eq!(serde_json::from_str::<SparseFile>(&text).unwrap(), sparse);
         }

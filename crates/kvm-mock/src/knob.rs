@@ -59,6 +59,19 @@ impl Mock {
         *locked(&self.0.latency) = latency;
     }
 
+    /// Lets the host run a helper, or none any more.
+    pub fn run_helper(&self, runs: bool) -> Result<()> {
+        self.0.with(Access::Change, |world, _| {
+            world.host.helper = runs;
+            Ok(())
+        })
+    }
+
+    /// Directories that somebody made.
+    pub fn directories(&self) -> Result<Vec<String>> {
+        self.0.with(Access::Read, |world, _| Ok(world.directories.iter().cloned().collect()))
+    }
+
     /// Holds an action back until [`release`](Self::release): a shutdown that is asked for begins and does not end
     /// (`shutting-down`), any other call of this action does not return.
     pub fn hold(&self, action: PowerAction) {

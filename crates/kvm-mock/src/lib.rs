@@ -47,6 +47,7 @@ mod fault;
 mod file;
 mod filter;
 mod guest;
+mod helper;
 mod host_device;
 mod hypervisor;
 mod image;

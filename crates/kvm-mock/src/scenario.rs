@@ -79,6 +79,7 @@ impl Scenario {
             cpus: file.host.cpus,
             memory: file.host.memory,
             numa_nodes: file.host.numa_nodes,
+            helper: file.host.helper,
         });
         world.time = file.clock.as_ref().map(|clock| ScenarioTime { now: clock.start, step: clock.step });
         let now = file.clock.as_ref().map_or(clock, |clock| clock.start);

@@ -11,16 +11,18 @@ use tokio::sync::mpsc;
 
 use crate::fault::Method;
 use crate::file::SparseFile;
+use crate::helper::Conversation;
 use crate::mock::Mock;
 use crate::storage::Pool;
 use crate::world::World;
 
 /// Directories that a host has although no file of this one lies in them.
-const DIRECTORIES: [&str; 12] = [
+const DIRECTORIES: [&str; 13] = [
     "/",
     "/etc",
     "/etc/libvirt/hooks/network.d",
     "/run",
+    "/srv",
     "/tmp",
     "/var/lib/libvirt",
     "/var/lib/libvirt/images",
@@ -153,9 +155,14 @@ impl Transport for Mock {
         Ok(Box::new(stream))
     }
 
-    /// The simulated host runs no programs but those that a test scripts.
+    /// The simulated host runs no programs but those that a test scripts, and a helper where it is told to have one.
     async fn helper(&self) -> Result<Box<dyn ByteStream>> {
-        Err(Error::new(ErrorKind::Unsupported, "a simulated host runs no helper"))
+        self.read(Method::Helper, "", |world, _| match world.host.helper {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Unsupported, "a simulated host runs no helper")),
+        })
+        .await?;
+        Ok(Box::new(Conversation::with(self.clone())))
     }
 
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {
@@ -225,8 +232,9 @@ fn no_such_file(path: &Path) -> Error {
     Error::new(ErrorKind::NotFound, "no such file or directory").on(Resource::File(path.display().to_string()))
 }
 
-fn is_directory(world: &World, path: &Path) -> bool {
+pub(crate) fn is_directory(world: &World, path: &Path) -> bool {
     DIRECTORIES.iter().any(|dir| Path::new(dir) == path)
+        || world.directories.iter().any(|dir| Path::new(dir) == path)
         || world.pools.values().filter_map(Pool::directory).any(|dir| dir.as_path().starts_with(path))
         || world.files.keys().any(|file| Path::new(file).parent().is_some_and(|dir| dir.starts_with(path)))
 }

@@ -1,6 +1,6 @@
 //! What is true on the simulated host: plain data that a state file can hold, and what time does to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -40,6 +40,9 @@ pub(crate) struct World {
     pub(crate) secrets: BTreeMap<SecretId, Secret>,
     /// By absolute path: disk images, firmware variables, saved states, and what the transport wrote.
     pub(crate) files: BTreeMap<String, SparseFile>,
+    /// Directories that somebody made. Others are there because something lies in them.
+    #[serde(default)]
+    pub(crate) directories: BTreeSet<String>,
     pub(crate) events: EventLog,
     pub(crate) counters: Counters,
     /// The time, where a scenario sets it; else it is the clock's.
@@ -89,6 +92,9 @@ pub(crate) struct HostFacts {
     /// One when it was kept by a version that knew of none.
     #[serde(default)]
     pub(crate) numa_nodes: u8,
+    /// Whether it can run a helper.
+    #[serde(default)]
+    pub(crate) helper: bool,
 }
 
 impl World {
@@ -102,6 +108,7 @@ impl World {
             host_devices: host_device::usual(),
             secrets: BTreeMap::new(),
             files: BTreeMap::new(),
+            directories: BTreeSet::new(),
             events: EventLog::default(),
             counters: Counters::default(),
             time: None,

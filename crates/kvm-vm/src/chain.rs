@@ -28,7 +28,8 @@ mod header;
 mod mention;
 
 pub(crate) use file::normal;
-pub(crate) use header::{bases, inspect};
+pub(crate) use header::bases;
+pub use header::inspect;
 
 use document::Images;
 use file::Files;

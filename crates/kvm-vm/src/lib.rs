@@ -73,7 +73,7 @@ mod wide;
 
 pub use address::addresses;
 pub use block_job::{DiskCommit, DiskMove, DiskPull, OldImages, plan_disk_commit, plan_disk_move, plan_disk_pull};
-pub use chain::{DiskGraph, disk_graph};
+pub use chain::{DiskGraph, disk_graph, inspect};
 pub use checkpoint::{checkpoints, create_checkpoint, find_checkpoint};
 pub use create::{CreatePlan, plan_create, unused_mac};
 pub use delete::{DeleteOptions, Running, Volumes, plan_delete};

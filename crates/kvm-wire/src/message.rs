@@ -104,6 +104,41 @@ pub enum Request {
         /// Which file.
         file: FileRef,
     },
+    /// What is in a directory; an empty name stands for the root itself. Answer: [`Reply::Listing`]; `not_found`,
+    /// `unsupported` when there is more than [`Entry::MOST`].
+    List {
+        /// Which directory.
+        file: FileRef,
+    },
+    /// Makes a directory that only its owner may enter, durably; what is above it must be there. Answer:
+    /// [`Reply::Done`]; `already_exists`.
+    MakeDirectory {
+        /// Which one.
+        file: FileRef,
+    },
+    /// Gives a file or a directory another name below the same root, which must be free, durably. Answer:
+    /// [`Reply::Done`]; `not_found`, `already_exists`.
+    Rename {
+        /// Which.
+        file: FileRef,
+        /// Its new name, relative to the root.
+        to: String,
+    },
+    /// Removes a file or an empty directory, durably. Answer: [`Reply::Done`], also when there is none; `invalid_state`
+    /// when a directory is not empty.
+    Remove {
+        /// Which.
+        file: FileRef,
+    },
+    /// Fills the partial file of `file` with what another file holds, so that [`Create`](Self::Create) with
+    /// [`Opening::Resume`] goes on from there and only what differs has to be sent. Blocks are shared where the file
+    /// system can do that, else copied. Answer: [`Reply::Done`]; `already_exists` when there is a partial file.
+    Seed {
+        /// The file that is going to be made.
+        file: FileRef,
+        /// What it begins with.
+        from: FileRef,
+    },
     /// Takes the host's lock of this name until the session ends. Answer: [`Reply::Locked`]; `busy` with
     /// [`Cause::Held`].
     Lock {
@@ -200,6 +235,11 @@ pub enum Reply {
         /// was removed.
         root: Option<Digest>,
     },
+    /// What is in a directory, in no order.
+    Listing {
+        /// Its files and directories, without those whose names are no UTF-8.
+        entries: Vec<Entry>,
+    },
     /// The lock is held.
     Locked,
     /// It is done, and there is nothing to say about it.
@@ -224,6 +264,34 @@ pub enum Reply {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
     },
+}
+
+/// Something in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name there.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// How long it is; of files.
+    pub length: u64,
+}
+
+impl Entry {
+    /// So many are listed.
+    pub const MOST: usize = 16_384;
+}
+
+/// What something in a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, a device, a socket.
+    Other,
 }
 
 /// A file below a directory. Nothing on the way from the directory to the file may be a link.

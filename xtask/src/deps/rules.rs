@@ -38,7 +38,7 @@ const RULES: &[Rule] = &[
     only("kvm-core", &["kvm-xml"], &[]),
     only("kvm-contract", MODEL, &[]),
     // providers
-    only("kvm-mock", MODEL, &["kvm-contract"]),
+    only("kvm-mock", &["kvm-core", "kvm-xml", "kvm-wire"], &["kvm-contract"]),
     only("kvm-libvirt", MODEL, &["kvm-contract"]),
     only("kvm-ssh", &["kvm-core", "kvm-wire"], &["kvm-contract"]),
     // engines

@@ -38,7 +38,7 @@ impl Session {
     }
 
     /// Asks, and waits for the answer.
-    pub(super) async fn ask(&mut self, request: &Request) -> Result<Reply> {
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Reply> {
         self.output.say(request).await?;
         self.input.reply().await
     }
@@ -87,7 +87,7 @@ fn lost(e: std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, "the connection to the helper on the host was lost").with_source(e)
 }
 
-fn damaged(e: WireError) -> Error {
+pub(super) fn damaged(e: WireError) -> Error {
     Error::new(ErrorKind::Corrupt, "what came from the helper on the host cannot be read").with_source(e)
 }
 
@@ -107,6 +107,7 @@ pub(super) fn failure(kind: FailureKind, message: &str, file: Option<FileRef>, c
     };
     let error = Error::new(kind, printable_within(message, SHOWN).to_string());
     let error = match file {
+        Some(file) if file.name.is_empty() => error.on(Resource::File(file.root)),
         Some(file) => error.on(Resource::File(format!("{}/{}", file.root.trim_end_matches('/'), file.name))),
         None => error,
     };

@@ -22,7 +22,7 @@ pub(crate) struct Pair {
     pub(crate) here: Host,
     pub(crate) there: Host,
     pub(crate) store: MemoryStore,
-    clock: Arc<TokioClock>,
+    pub(crate) clock: Arc<TokioClock>,
     /// For the ids of operations.
     ids: Arc<SeededEntropy>,
     entropy: SeededEntropy,
@@ -68,6 +68,14 @@ impl Pair {
         Ok(Self { source, target, here, there, store: MemoryStore::new(), clock, ids, entropy, policy })
     }
 
+    /// The same with a helper on both hosts.
+    pub(crate) async fn with_helpers() -> Result<Self> {
+        let pair = Self::new().await?;
+        pair.source.run_helper(true)?;
+        pair.target.run_helper(true)?;
+        Ok(pair)
+    }
+
     pub(crate) fn cx(&self) -> PlanContext<'_> {
         PlanContext { policy: &self.policy, entropy: &self.entropy }
     }
@@ -88,7 +96,12 @@ impl Pair {
 
     pub(crate) fn catalogue(&self) -> Catalogue {
         let peers = Arc::new(Known([self.here.clone(), self.there.clone()]));
-        Catalogue::new().with("clone.", kvm_clone::decode).with("vm.", kvm_vm::decode).reaching(peers)
+        Catalogue::new()
+            .with("clone.", kvm_clone::decode)
+            .with("backup.", kvm_clone::decode)
+            .with("restore.", kvm_clone::decode)
+            .with("vm.", kvm_vm::decode)
+            .reaching(peers)
     }
 
     pub(crate) fn executor(&self) -> Executor {
@@ -114,8 +127,9 @@ impl Pair {
 pub(crate) async fn picture(host: &Host, mock: &Mock) -> Result<String> {
     let inventory =
         serde_json::to_string_pretty(&inventory(host).await?).map_err(|e| Error::internal(e.to_string()))?;
+    let directories = mock.directories()?.join("\n");
     let files: Vec<_> = mock.files()?.into_iter().map(|(path, info)| format!("{path} {info:?}")).collect();
-    Ok(format!("{inventory}\n{}", files.join("\n")))
+    Ok(format!("{inventory}\n{directories}\n{}", files.join("\n")))
 }
 
 /// The error as one text: kind, what it is about, message, detail.

@@ -1,6 +1,7 @@
 //! Sessions with the helper in this process, over pipes.
 
 mod copy;
+mod directory;
 mod fault;
 mod peer;
 mod place;

@@ -39,11 +39,12 @@ pub(super) struct HostEntry {
     #[serde(deserialize_with = "size")]
     pub(super) memory: Bytes,
     pub(super) numa_nodes: u8,
+    pub(super) helper: bool,
 }
 
 impl Default for HostEntry {
     fn default() -> Self {
-        Self { name: "simulated".into(), cpus: 32, memory: Bytes::from_gib(128), numa_nodes: 1 }
+        Self { name: "simulated".into(), cpus: 32, memory: Bytes::from_gib(128), numa_nodes: 1, helper: false }
     }
 }
 

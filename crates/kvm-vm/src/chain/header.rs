@@ -52,7 +52,7 @@ pub(super) async fn look(transport: &dyn Transport, path: &str, format: Option<F
 /// Inspects an image where it is.
 ///
 /// `NotFound`, `Denied`; `Unsupported` when the transport reaches no files.
-pub(crate) async fn inspect(transport: &dyn Transport, path: &Path, format: Option<Format>) -> Result<Inspection> {
+pub async fn inspect(transport: &dyn Transport, path: &Path, format: Option<Format>) -> Result<Inspection> {
     let mut pieces = Pieces::default();
     loop {
         let wanted = match inspect_as(&pieces, format) {

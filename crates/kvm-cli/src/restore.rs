@@ -1,0 +1,145 @@
+//! `kvmctl restore`.
+
+use kvm_clone::{Compress, RestoreSpec, Restored, UplinkMap, plan_restore};
+use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
+use kvm_vm::Start;
+use kvm_xml::Document as _;
+use serde::Serialize;
+
+use crate::backup::Which;
+use crate::operation::{DoneForm, PlanView, agree};
+use crate::printer::{Outcome, Page, Printer};
+use crate::session::Session;
+
+/// Arguments of `restore`.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  kvmctl restore lab2:/srv/backup web --name web-again\n  \
+        kvmctl restore lab2:/srv/backup web/2026-11-22T07-35-00Z --in-place\n  \
+        kvmctl restore /srv/backup web --name web2 --host lab2 --start --dry-run",
+    after_long_help = "With --name it comes back as another VM: what a clone gets anew it gets as well. With --in-place it comes back as itself, \
+        with its uuid and addresses; where it is there it has to be off and without snapshots, and its present images stay beside the \
+        restored ones until you delete them.\n\
+        Every file is compared with its digest: what differs never gets its name, and nothing that is there is touched before all have come. \
+        The definition is changed last. STORE is looked for on HOST where it names no host of its own.\n\n\
+        Library: kvm_clone::plan_restore, kvm_core::op::Executor::run"
+)]
+#[command(group = clap::ArgGroup::new("as_whom").required(true))]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Bring it back as another VM of this name.
+    #[arg(long, value_name = "NAME", group = "as_whom")]
+    name: Option<VmName>,
+    /// Bring it back as itself.
+    #[arg(long, group = "as_whom", conflicts_with_all = ["start"])]
+    in_place: bool,
+    /// Where it comes back: a target, or an alias of hosts.toml.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Where its images go; the pool in the same directory, or the default one, if left out.
+    #[arg(long, value_name = "POOL")]
+    pool: Option<PoolName>,
+    /// What a network or a bridge of the original is called there; may be repeated.
+    #[arg(long, value_name = "OLD=NEW")]
+    network: Vec<UplinkMap>,
+    /// Most that is sent per second, such as 100M or 1Gbit/s.
+    #[arg(long, value_name = "RATE", value_parser = Bandwidth::parse)]
+    bandwidth: Option<Bandwidth>,
+    /// Send everything as it is; without it what a sample shows to shrink is compressed.
+    #[arg(long)]
+    no_compress: bool,
+    /// Start it.
+    #[arg(long)]
+    start: bool,
+    /// Show the plan and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the XML that would be defined and do nothing.
+    #[arg(long, conflicts_with = "dry_run")]
+    print_xml: bool,
+}
+
+pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    let spec = RestoreSpec {
+        identity: args.name.clone().map_or(Restored::InPlace, Restored::New),
+        pool: args.pool.clone(),
+        uplinks: args.network.clone(),
+        limit: args.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
+        compression: if args.no_compress { Compress::Never } else { Compress::Auto },
+        start: if args.start { Start::Yes } else { Start::No },
+    };
+    let Which { store, point } = &args.which;
+    let target = session.at(args.host.as_deref()).await?;
+    let host = store.open(&target, session).await?;
+    let cx = session.plan_context();
+    let restore = plan_restore(&host.host, store.directory(), point, &target.host, &spec, &cx).await?;
+    if args.print_xml {
+        printer.raw(restore.document.to_xml().as_bytes())?;
+        return Ok(None);
+    }
+    let changes = restore.changes.iter().map(ToString::to_string).collect();
+    if args.dry_run {
+        return printer.show(&Planned { plan: PlanView::of(&restore.plan), changes });
+    }
+    // A definition that is there is replaced.
+    if !restore.kept.is_empty() {
+        agree(&restore.plan, session, printer).await?;
+    }
+    let warnings: Vec<_> = restore.warnings.iter().map(ToString::to_string).collect();
+    for warning in &warnings {
+        printer.note(warning);
+    }
+    let done = session.carry_out(&target, restore.plan).await?;
+    for path in &restore.kept {
+        printer.note(&format!("{path} stays, and is not used any more: delete it when all is well"));
+    }
+    printer.show(&Came {
+        name: restore.name.as_str().to_owned(),
+        id: restore.id,
+        host: target.label(),
+        backup: restore.point.to_string(),
+        kept: restore.kept,
+        done: DoneForm::of(&done),
+        warnings,
+        changes,
+    })
+}
+
+/// What `--dry-run` found.
+#[derive(Serialize)]
+struct Planned {
+    #[serde(flatten)]
+    plan: PlanView,
+    /// In what its document differs from the stored one.
+    changes: Vec<String>,
+}
+
+impl Outcome for Planned {
+    fn text(&self, page: &mut Page<'_>) {
+        self.plan.text(page);
+        for change in &self.changes {
+            page.line(format_args!("  {change}"));
+        }
+    }
+}
+
+/// A VM that came back.
+#[derive(Serialize)]
+struct Came {
+    name: String,
+    id: VmId,
+    host: String,
+    backup: String,
+    kept: Vec<String>,
+    #[serde(flatten)]
+    done: DoneForm,
+    warnings: Vec<String>,
+    changes: Vec<String>,
+}
+
+impl Outcome for Came {
+    fn text(&self, page: &mut Page<'_>) {
+        self.done.text(&format!("{} restored as {} on {}", self.backup, self.name, self.host), page);
+    }
+}
