@@ -210,7 +210,9 @@ impl Bench {
             let mine = begin.elapsed();
             let begin = Instant::now();
             let there = format!("{}@127.0.0.1:{peers}", self.user);
-            done("rsync", &["--inplace", "--no-whole-file", "-e", &self.ssh(), &self.at("image.raw"), &there]).await?;
+            // Without the last it passes over what has changed within the second of its copy.
+            let how = ["--inplace", "--no-whole-file", "--ignore-times", "-e", &self.ssh()];
+            done("rsync", &[&how[..], &[&self.at("image.raw"), &there]].concat()).await?;
             // The first round only warms caches.
             if round > 0 {
                 times[0].push(mine);
@@ -336,6 +338,8 @@ async fn done(program: &str, args: &[&str]) -> Outcome<String> {
     let output = Command::new(program).args(args).stderr(Stdio::inherit()).output().await?;
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout)?.trim().to_owned()),
-        false => Err(format!("{program} failed").into()),
+        false => {
+            Err(format!("{program} {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stdout)).into())
+        }
     }
 }
