@@ -1,12 +1,15 @@
 //! A moment of a machine that runs, held still while its images are copied.
 
-use kvm_core::op::Plan;
-use kvm_core::op::PlanLine;
+use std::collections::BTreeMap;
+
+use kvm_core::op::{Plan, PlanLine};
 use kvm_core::{
-    Consistency, Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName, VmState,
-    VmSummary,
+    Consistency, Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName, View, VmState,
+    VmSummary, disks_to_keep,
 };
 use kvm_vm::{KeepMemory, SnapshotCreate, plan_snapshot};
+use kvm_xml::domain::Disk;
+use kvm_xml::value::DiskName;
 
 use crate::spec::WhileRunning;
 
@@ -49,6 +52,15 @@ pub(crate) async fn hold(
             "shut it down first, or have it copied while it runs",
         );
     }
+    if let Some(disk) = other_image(source, vm).await? {
+        return refuse(
+            format!(
+                "VM {} runs with another {disk} than it is configured with: the copy would not be what runs",
+                vm.name
+            ),
+            "see kvmctl vm pending; power-cycle it, or make both the same",
+        );
+    }
     if let Some(internal) = current_internal(source, vm).await? {
         return refuse(
             format!(
@@ -87,6 +99,24 @@ pub(crate) async fn hold(
         .note(format!("by snapshot {name}, {how}; merged again afterwards"));
     let consistency = if answers { Consistency::Application } else { Consistency::Crash };
     Ok(Some(MomentPlan { name, plan, line, consistency }))
+}
+
+/// The first disk that a running machine has otherwise than its definition says, from which copies are made.
+async fn other_image(source: &Host, vm: &VmSummary) -> Result<Option<String>> {
+    if !vm.persistent {
+        return Ok(None);
+    }
+    let images = async |view| {
+        let document = source.hypervisor.definition(&vm.id, view).await?;
+        let image = |(name, disk): (&DiskName, &Disk)| {
+            let place = disk.source.as_ref().map(|it| [&it.file, &it.dev, &it.pool, &it.volume].map(Clone::clone));
+            (name.to_string(), place)
+        };
+        Ok::<BTreeMap<_, _>, Error>(disks_to_keep(&document).map(image).collect())
+    };
+    let (live, configured) = (images(View::LIVE).await?, images(View::CONFIG).await?);
+    let differs = |name: &&String| live.get(*name) != configured.get(*name);
+    Ok(live.keys().chain(configured.keys()).find(differs).cloned())
 }
 
 /// The snapshot that a machine is at, if the images themselves hold it.

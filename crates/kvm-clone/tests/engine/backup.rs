@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_clone::{
-    BackupPlan, BackupSpec, Base, Compress, Consistency, PointId, PointRef, StoreDir, Verdict, Watch, WhileRunning,
-    backup_point, backups, plan_backup, plan_backup_delete, plan_backup_prune, verify_backup,
+    BackupPlan, BackupSpec, Base, Compress, PointId, PointRef, StoreDir, Verdict, Watch, WhileRunning, backup_point,
+    backups, plan_backup, plan_backup_delete, plan_backup_prune, verify_backup,
 };
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
-use kvm_core::{Bandwidth, Bytes, Clock as _, ErrorKind, Host, PowerAction, Result, Silent, VmState};
+use kvm_core::{Bandwidth, Bytes, Clock as _, Consistency, ErrorKind, Host, PowerAction, Result, Silent, VmState};
 use kvm_mock::{Fault, FileInfo, Method, Mock};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use kvm_clone::{CloneSpec, WhileRunning};
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
-use kvm_core::{ErrorKind, Host, PowerAction, Result, View, VmState};
+use kvm_core::{DeviceRef, ErrorKind, Host, Impact, PowerAction, Result, View, VmState};
 use kvm_mock::{Fault, Method, Mock};
 use kvm_vm::Start;
 use tokio::sync::Mutex;
@@ -80,6 +80,19 @@ async fn a_machine_that_runs_is_held_for_the_copy_and_goes_on_as_before() {
     assert_eq!(paths(&pair.source.files().unwrap()), paths(&before));
     let refused = CloneSpec { running: WhileRunning::Refuse, ..CloneSpec::default() };
     assert_eq!(pair.plan("web", &refused).await.unwrap_err().kind(), ErrorKind::InvalidState);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_runs_with_other_disks_than_it_is_configured_with_is_not_copied() {
+    let pair = Pair::new().await.unwrap();
+    let web = pair.vm("web").await;
+    pair.here.hypervisor.power(&web.id, PowerAction::Start).await.unwrap();
+    let disk = DeviceRef::Disk("vdb".parse().unwrap());
+    pair.here.hypervisor.devices().unwrap().detach(&web.id, &disk, Impact::Config).await.unwrap();
+    let said = said(&pair.plan("web", &CloneSpec::default()).await.unwrap_err());
+    assert!(said.starts_with("invalid_state [VM web]: VM web runs with another vdb than"), "{said}");
+    pair.here.hypervisor.power(&web.id, PowerAction::PowerOff).await.unwrap();
+    pair.plan("web", &CloneSpec::default()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
