@@ -124,15 +124,22 @@ impl Step for Promote {
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
         let target = cx.peer(&self.target).await?;
-        let before = Replication::Replica(self.before.clone());
-        record::check_unchanged(&target, &self.id, Some(&before)).await?;
-        let replica = Replica { state: ReplicaState::Promoted, promoted: Some(self.at), ..self.before.clone() };
-        self.define(&target, replica, Some(self.genid)).await
+        // A sync that was cut short may have been taken back since the plan was made.
+        let now = replica(&target, &self.id).await?;
+        record::check_unchanged(&target, &self.id, Some(&Replication::Replica(now.clone()))).await?;
+        if now.state == ReplicaState::Applying && self.before.state != ReplicaState::Applying {
+            let message = format!("a sync is being applied to the replica {} by now", self.name);
+            return Err(Error::new(ErrorKind::InvalidState, message).on(Resource::Vm(self.name.as_str().to_owned())));
+        }
+        let promoted = Replica { state: ReplicaState::Promoted, promoted: Some(self.at), ..now };
+        self.define(&target, promoted, Some(self.genid)).await
     }
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
         let target = cx.peer(&self.target).await?;
-        self.define(&target, self.before.clone(), self.was).await
+        let now = replica(&target, &self.id).await?;
+        let before = Replica { state: self.before.state, promoted: None, ..now };
+        self.define(&target, before, self.was).await
     }
 }
 

@@ -1,14 +1,17 @@
 //! Replicas on their own: promoted, paused, turned round.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use kvm_clone::{
     PromoteSpec, SourceSeen, SyncSpec, pause_replica, plan_promote, plan_sync, replicas, resume_replica, see_source,
 };
 use kvm_core::op::template::{Scenario, check};
-use kvm_core::op::{Catalogue, Plan};
-use kvm_core::{ErrorKind, Existing, Host, PowerAction, ReplicaState, Replication, Result, View, VmState};
+use kvm_core::op::{Catalogue, Direction, Hook, Moment, Plan, RunContext, Store as _, Verdict};
+use kvm_core::{ErrorKind, Existing, Host, PowerAction, ReplicaState, Replication, Result, Silent, View, VmState};
 use kvm_vm::Start;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Pair, said};
 use crate::sync::{MORE, spec};
@@ -124,6 +127,47 @@ async fn a_source_that_runs_is_not_made_a_replica() {
     let spec = SyncSpec { invert: true, ..spec() };
     let refused = plan_sync(&pair.there, &pair.here, &pair.there("web").await, &spec, &pair.cx()).await.unwrap_err();
     assert!(said(&refused).starts_with("invalid_state [VM web]: the replica web on"), "{}", said(&refused));
+}
+
+/// The process dies when a step of this name has happened.
+#[derive(Debug)]
+struct Dies(&'static str);
+
+#[async_trait]
+impl Hook for Dies {
+    async fn at(&self, moment: Moment, _: usize, name: &str) -> Verdict {
+        if moment == Moment::After && name == self.0 { Verdict::Die } else { Verdict::Continue }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sync_that_was_killed_and_whose_source_is_gone_does_not_keep_a_replica_from_being_promoted() {
+    let pair = Pair::new().await.unwrap();
+    let web = pair.vm("web").await;
+    pair.here.hypervisor.power(&web.id, PowerAction::Start).await.unwrap();
+    pair.sync("web").await.unwrap();
+    let cancel = CancellationToken::new();
+    let cx = || RunContext { host: &pair.there, reporter: &Silent, cancel: &cancel };
+    let plan = pair.sync_plan("web", &spec()).await.unwrap().plan;
+    pair.executor().with_hook(Arc::new(Dies("copy-image"))).run(plan, cx()).await.unwrap_err();
+    let killed = pair.store.unfinished().await.unwrap()[0].header.id.clone();
+    assert_eq!(pair.replica("web").await.state, ReplicaState::Receiving);
+
+    let promotion = async || {
+        let vm = pair.there("web").await;
+        plan_promote(&pair.there, &vm, &promotion(Start::Yes), &pair.cx()).await.unwrap().plan
+    };
+    pair.executor_alone().run_cut_off(promotion().await, cx()).await.unwrap();
+    assert_eq!(pair.there("web").await.state, VmState::Running);
+
+    // When the source is back the rest of the sync goes there, and the promoted machine stays as it is.
+    let before = pair.there.hypervisor.definition(&web.id, View::CONFIG).await.unwrap();
+    pair.executor().finish(&killed, Direction::Back, cx()).await.unwrap();
+    assert_eq!(pair.there.hypervisor.definition(&web.id, View::CONFIG).await.unwrap(), before);
+    assert_eq!(pair.there("web").await.state, VmState::Running);
+    assert_eq!(pair.replica("web").await.state, ReplicaState::Promoted);
+    assert_eq!(pair.here.hypervisor.snapshots().unwrap().list(&web.id).await.unwrap(), []);
+    pair.assert_nothing_open().await;
 }
 
 /// A promotion whose every step is made to fail.

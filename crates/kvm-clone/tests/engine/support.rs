@@ -47,6 +47,17 @@ impl Peers for Known {
     }
 }
 
+/// No other host answers.
+#[derive(Debug)]
+struct Gone;
+
+#[async_trait]
+impl Peers for Gone {
+    async fn open(&self, peer: &Peer) -> Result<Host> {
+        Err(Error::new(ErrorKind::Unavailable, format!("no route to {peer}")))
+    }
+}
+
 impl Pair {
     /// The other host has a pool and a network.
     pub(crate) async fn new() -> Result<Self> {
@@ -107,6 +118,12 @@ impl Pair {
     pub(crate) fn executor(&self) -> Executor {
         let ids = self.ids.clone();
         Executor::new(Arc::new(self.store.clone()), self.catalogue(), "test").with_time(self.clock.clone(), ids)
+    }
+
+    /// One from which the original's host cannot be reached.
+    pub(crate) fn executor_alone(&self) -> Executor {
+        let (ids, catalogue) = (self.ids.clone(), self.catalogue().reaching(Arc::new(Gone)));
+        Executor::new(Arc::new(self.store.clone()), catalogue, "test").with_time(self.clock.clone(), ids)
     }
 
     pub(crate) async fn run(&self, plan: Plan) -> Result<()> {
