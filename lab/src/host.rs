@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::kvmctl::Kvmctl;
 use crate::lab::Lab;
 use crate::program::{Ended, Program};
+use crate::wait::eventually;
 
 /// Where the pool `default` of every host has its files.
 const IMAGES: &str = "/var/lib/libvirt/images";
@@ -155,6 +156,17 @@ impl LabHost {
         let ended = self.script("exec.sh", &[&[&*place], argv].concat()).run().await;
         // The script's own status for an agent that does not answer.
         (ended.code != Some(125)).then(|| ended.succeeded())
+    }
+
+    /// What a script printed in a guest, once its agent answers.
+    ///
+    /// # Panics
+    /// When the script fails, or the agent does not answer for three minutes: a guest boots in seconds, and in half a
+    /// minute on a busy machine without hardware acceleration.
+    pub async fn sh_in_guest(&self, vm: &str, script: &str) -> String {
+        let answer = async || self.exec_in_guest(vm, &["sh", "-c", script]).await;
+        let what = format!("an answer of {vm} on {}", self.name);
+        eventually(Duration::from_secs(180), &what, answer).await.0.trim().to_owned()
     }
 
     /// Breaks the host, or mends it: the words of `fault.sh`, without the host.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::host::LabHost;
 use crate::program::{Ended, Program, Running};
 
 /// `kvmctl` with flags that come before every command, and a home of its own.
@@ -26,6 +27,23 @@ impl Kvmctl {
         let home = tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary directory: {e}"));
         let globals = globals.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         Self { globals, home, as_nobody: false }
+    }
+
+    /// A user who logs in at both hosts over SSH, as `one` and `two`; `one` is the host without `-c`.
+    ///
+    /// # Panics
+    /// When there is no place for a home.
+    pub fn at_both(one: &LabHost, two: &LabHost) -> Self {
+        let kvmctl = Self::new([""; 0]);
+        let entry = |alias: &str, host: &LabHost| {
+            let (identity, known) = (host.lab().dir().join("id_ed25519"), host.lab().dir().join("known_hosts"));
+            let target = format!("qemu+ssh://root@{}/system", host.address());
+            let files = format!("identity = '{}'\nknown_hosts = '{}'", identity.display(), known.display());
+            format!("[{alias}]\ntarget = '{target}'\n{files}\n")
+        };
+        kvmctl.give("config/kvm-manager/hosts.toml", entry("one", one) + &entry("two", two));
+        kvmctl.give("config/kvm-manager/config.toml", "connect = 'one'\n");
+        kvmctl
     }
 
     /// Run by the user `nobody`, who has no rights on the host.

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use kvm_lab::{Kvmctl, LabHost, eventually, moment_passes, on_two_hosts};
+use kvm_lab::{Kvmctl, LabHost, moment_passes, on_two_hosts};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// A guest boots in seconds, and in half a minute on a busy machine without hardware acceleration.
-const BOOT: Duration = Duration::from_secs(180);
 /// The longest test.
 const LIMIT: Duration = Duration::from_secs(540);
 /// A directory of the host's own.
@@ -17,25 +15,6 @@ const STORE: &str = "two:/var/lib/libvirt/backup";
 const CORRUPT: i32 = 10;
 const NOT_FOUND: i32 = 3;
 
-/// A user who logs in at both hosts over SSH, as `one` and `two`.
-fn kvmctl(one: &LabHost, two: &LabHost) -> Kvmctl {
-    let kvmctl = Kvmctl::new([""; 0]);
-    let entry = |alias: &str, host: &LabHost| {
-        let (identity, known) = (host.lab().dir().join("id_ed25519"), host.lab().dir().join("known_hosts"));
-        let target = format!("qemu+ssh://root@{}/system", host.address());
-        let files = format!("identity = '{}'\nknown_hosts = '{}'", identity.display(), known.display());
-        format!("[{alias}]\ntarget = '{target}'\n{files}\n")
-    };
-    kvmctl.give("config/kvm-manager/hosts.toml", entry("one", one) + &entry("two", two));
-    kvmctl.give("config/kvm-manager/config.toml", "connect = 'one'\n");
-    kvmctl
-}
-
-async fn in_guest(host: &LabHost, vm: &str, script: &str) -> String {
-    let answer = async || host.exec_in_guest(vm, &["sh", "-c", script]).await;
-    eventually(BOOT, &format!("an answer of {vm} on {}", host.name()), answer).await.0.trim().to_owned()
-}
-
 /// A guest that boots by itself, with a second disk of another format to write on, and a store for its backups.
 async fn guest(kvmctl: &Kvmctl, one: &LabHost, two: &LabHost, firmware: &[&str]) -> String {
     two.exec(&["mkdir", "-p", DIR]).await.succeeded();
@@ -44,7 +23,7 @@ async fn guest(kvmctl: &Kvmctl, one: &LabHost, two: &LabHost, firmware: &[&str])
     let data = format!("64M,name={vm}-data.raw,format=raw");
     let machine = ["--memory", "256M", "--vcpus", "1", "--network", "default", "--start"];
     kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk, "--disk", &data], &machine[..], firmware].concat()).await;
-    in_guest(one, &vm, "pat write /dev/vdb 0 16 seed && sync").await;
+    one.sh_in_guest(&vm, "pat write /dev/vdb 0 16 seed && sync").await;
     vm
 }
 
@@ -64,25 +43,25 @@ const LATER: &str = "echo 3 > /proc/sys/vm/drop_caches; pat sum /dev/vdb 24 2";
 fn a_guest_that_writes_is_backed_up_and_comes_back_under_another_name_on_another_host() {
     on_two_hosts(LIMIT, async |one, two| {
         let before = (one.stock().await, two.stock().await);
-        let kvmctl = kvmctl(one, two);
+        let kvmctl = Kvmctl::at_both(one, two);
         let vm = guest(&kvmctl, one, two, &[]).await;
-        let sum = in_guest(one, &vm, SUM).await;
+        let sum = one.sh_in_guest(&vm, SUM).await;
         // It writes all the time, behind what is compared.
         let script = "touch /run/writing; (i=0; while [ -e /run/writing ]; do pat write /dev/vdb $((32 + i % 24)) 1 w$i; \
                       i=$((i + 1)); echo $i > /run/written; done) > /dev/null 2>&1 &";
-        in_guest(one, &vm, script).await;
+        one.sh_in_guest(&vm, script).await;
         let planned = kvmctl.ok(&["backup", "create", &vm, STORE, "--dry-run"]).await;
         assert!(planned.contains("application-consistent, everything is sent"), "{planned}");
         let first = kvmctl.json(&["backup", "create", &vm, STORE]).await;
         assert_eq!((first["consistency"].as_str(), &first["based_on"]), (Some("application"), &Value::Null), "{first}");
         // It went on, and its disks are where they were.
-        let written = in_guest(one, &vm, "cat /run/written").await.parse::<u64>().unwrap();
-        in_guest(one, &vm, &format!("while [ $(cat /run/written) -le {written} ]; do :; done")).await;
+        let written = one.sh_in_guest(&vm, "cat /run/written").await.parse::<u64>().unwrap();
+        one.sh_in_guest(&vm, &format!("while [ $(cat /run/written) -le {written} ]; do :; done")).await;
         assert_eq!(kvmctl.json(&["snap", "list", &vm]).await.as_array().map(Vec::len), Some(0));
 
         // The second one is made upon the first.
-        in_guest(one, &vm, "pat write /dev/vdb 24 2 later && sync").await;
-        let later = in_guest(one, &vm, LATER).await;
+        one.sh_in_guest(&vm, "pat write /dev/vdb 24 2 later && sync").await;
+        let later = one.sh_in_guest(&vm, LATER).await;
         let second = kvmctl.json(&["backup", "create", &vm, STORE]).await;
         assert_eq!(
             format!("{vm}/{}", second["based_on"].as_str().unwrap()),
@@ -116,8 +95,8 @@ fn a_guest_that_writes_is_backed_up_and_comes_back_under_another_name_on_another
         let restore = ["restore", STORE, &vm, "--name", &third, "--host", "two", "--start"];
         let done = kvmctl.json(&restore).await;
         assert_eq!((done["name"].as_str(), done["backup"].as_str()), (Some(&*third), Some(new)), "{done}");
-        assert_eq!(in_guest(two, &third, SUM).await, sum, "what the guest wrote before is there");
-        assert_eq!(in_guest(two, &third, LATER).await, later, "and what it wrote between both points");
+        assert_eq!(two.sh_in_guest(&third, SUM).await, sum, "what the guest wrote before is there");
+        assert_eq!(two.sh_in_guest(&third, LATER).await, later, "and what it wrote between both points");
         kvmctl.ok(&["vm", "delete", &format!("two/{third}"), "--power-off", "--delete-volumes", "--yes"]).await;
 
         // A byte that flips in the store is found by both.
@@ -146,9 +125,9 @@ fn a_guest_that_writes_is_backed_up_and_comes_back_under_another_name_on_another
 fn a_machine_with_uefi_that_is_off_is_set_back_in_its_place_and_an_overlay_becomes_whole() {
     on_two_hosts(LIMIT, async |one, two| {
         let before = one.stock().await;
-        let kvmctl = kvmctl(one, two);
+        let kvmctl = Kvmctl::at_both(one, two);
         let vm = guest(&kvmctl, one, two, &["--firmware", "uefi"]).await;
-        let sum = in_guest(one, &vm, SUM).await;
+        let sum = one.sh_in_guest(&vm, SUM).await;
         kvmctl.ok(&["vm", "power-off", &vm]).await;
         // From here on its disks are overlays.
         kvmctl.ok(&["snap", "create", &vm, "layer", "--external", "--disk-only"]).await;
@@ -158,8 +137,8 @@ fn a_machine_with_uefi_that_is_off_is_set_back_in_its_place_and_an_overlay_becom
         assert_eq!(made["consistency"], "off");
         kvmctl.ok(&["snap", "delete", &vm, "layer", "--yes"]).await;
         kvmctl.ok(&["vm", "start", &vm]).await;
-        in_guest(one, &vm, "pat write /dev/vdb 0 16 spoilt && sync").await;
-        assert_ne!(in_guest(one, &vm, SUM).await, sum);
+        one.sh_in_guest(&vm, "pat write /dev/vdb 0 16 spoilt && sync").await;
+        assert_ne!(one.sh_in_guest(&vm, SUM).await, sum);
         let refused = kvmctl.run(&["restore", STORE, &vm, "--in-place", "--yes"]).await;
         assert!(refused.stderr.contains("must be off"), "{refused}");
         kvmctl.ok(&["vm", "power-off", &vm]).await;
@@ -167,7 +146,7 @@ fn a_machine_with_uefi_that_is_off_is_set_back_in_its_place_and_an_overlay_becom
         let done = kvmctl.json(&["restore", STORE, &vm, "--in-place", "--yes"]).await;
         assert_eq!((&done["id"], done["kept"].as_array().map(Vec::len)), (&id, Some(2)), "{done}");
         kvmctl.ok(&["vm", "start", &vm]).await;
-        assert_eq!(in_guest(one, &vm, SUM).await, sum);
+        assert_eq!(one.sh_in_guest(&vm, SUM).await, sum);
         // What it had before is there until somebody deletes it.
         for kept in done["kept"].as_array().unwrap() {
             let name = kept.as_str().unwrap().rsplit('/').next().unwrap();
@@ -183,9 +162,9 @@ fn a_machine_with_uefi_that_is_off_is_set_back_in_its_place_and_an_overlay_becom
 #[test]
 fn a_backup_that_is_cut_short_is_completed_or_taken_back_and_never_seen_half() {
     on_two_hosts(LIMIT, async |one, two| {
-        let kvmctl = kvmctl(one, two);
+        let kvmctl = Kvmctl::at_both(one, two);
         let vm = guest(&kvmctl, one, two, &[]).await;
-        in_guest(one, &vm, "dd if=/dev/urandom of=/dev/vdb bs=1M count=60 seek=2 conv=fsync 2>/dev/null").await;
+        one.sh_in_guest(&vm, "dd if=/dev/urandom of=/dev/vdb bs=1M count=60 seek=2 conv=fsync 2>/dev/null").await;
         kvmctl.ok(&["vm", "power-off", &vm]).await;
         let source = one.stock().await;
         let create = ["backup", "create", &vm, STORE, "--bandwidth", "16M", "--full"];

@@ -2,37 +2,16 @@
 
 use std::time::Duration;
 
-use kvm_lab::{Ended, Kvmctl, LabHost, eventually, moment_passes, on_two_hosts};
+use kvm_lab::{Ended, Kvmctl, LabHost, moment_passes, on_two_hosts};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// A guest boots in seconds, and in half a minute on a busy machine without hardware acceleration.
-const BOOT: Duration = Duration::from_secs(180);
 /// The longest test.
 const LIMIT: Duration = Duration::from_secs(540);
 /// For so long a link is cut.
 const CUT: Duration = Duration::from_secs(10);
 /// Something of that name is there.
 const ALREADY_EXISTS: i32 = 4;
-
-/// A user who logs in at both hosts over SSH, as `one` and `two`.
-fn kvmctl(one: &LabHost, two: &LabHost) -> Kvmctl {
-    let kvmctl = Kvmctl::new([""; 0]);
-    let entry = |alias: &str, host: &LabHost| {
-        let (identity, known) = (host.lab().dir().join("id_ed25519"), host.lab().dir().join("known_hosts"));
-        let target = format!("qemu+ssh://root@{}/system", host.address());
-        let files = format!("identity = '{}'\nknown_hosts = '{}'", identity.display(), known.display());
-        format!("[{alias}]\ntarget = '{target}'\n{files}\n")
-    };
-    kvmctl.give("config/kvm-manager/hosts.toml", entry("one", one) + &entry("two", two));
-    kvmctl.give("config/kvm-manager/config.toml", "connect = 'one'\n");
-    kvmctl
-}
-
-async fn in_guest(host: &LabHost, vm: &str, script: &str) -> String {
-    let answer = async || host.exec_in_guest(vm, &["sh", "-c", script]).await;
-    eventually(BOOT, &format!("an answer of {vm} on {}", host.name()), answer).await.0.trim().to_owned()
-}
 
 /// A guest that boots by itself, with a second disk of another format to write on.
 async fn guest(kvmctl: &Kvmctl, host: &LabHost, firmware: &[&str]) -> String {
@@ -41,7 +20,7 @@ async fn guest(kvmctl: &Kvmctl, host: &LabHost, firmware: &[&str]) -> String {
     let data = format!("64M,name={vm}-data.raw,format=raw");
     let machine = ["--memory", "256M", "--vcpus", "1", "--network", "default", "--start"];
     kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk, "--disk", &data], &machine[..], firmware].concat()).await;
-    in_guest(host, &vm, "pat write /dev/vdb 0 16 seed && sync").await;
+    host.sh_in_guest(&vm, "pat write /dev/vdb 0 16 seed && sync").await;
     vm
 }
 
@@ -52,13 +31,13 @@ const MACS: &str = "cat /sys/class/net/e*/address";
 fn a_guest_that_writes_is_cloned_to_another_host_and_both_run() {
     on_two_hosts(LIMIT, async |one, two| {
         let before = (one.stock().await, two.stock().await);
-        let kvmctl = kvmctl(one, two);
+        let kvmctl = Kvmctl::at_both(one, two);
         let vm = guest(&kvmctl, one, &[]).await;
-        let sum = in_guest(one, &vm, SUM).await;
+        let sum = one.sh_in_guest(&vm, SUM).await;
         // It writes all the time, behind what is compared.
         let script = "touch /run/writing; (i=0; while [ -e /run/writing ]; do pat write /dev/vdb $((32 + i % 24)) 1 w$i; \
                       i=$((i + 1)); echo $i > /run/written; done) > /dev/null 2>&1 &";
-        in_guest(one, &vm, script).await;
+        one.sh_in_guest(&vm, script).await;
         let twin = format!("{vm}-twin");
         let clone = ["clone", &vm, "two", "--name", &twin, "--start"];
 
@@ -67,14 +46,14 @@ fn a_guest_that_writes_is_cloned_to_another_host_and_both_run() {
         let done = kvmctl.json(&clone).await;
         assert_eq!((done["name"].as_str(), done["host"].as_str()), (Some(&*twin), Some("two")), "{done}");
 
-        assert_eq!(in_guest(two, &twin, SUM).await, sum, "what the guest wrote before is in the clone");
-        assert_ne!(in_guest(two, &twin, MACS).await, in_guest(one, &vm, MACS).await);
+        assert_eq!(two.sh_in_guest(&twin, SUM).await, sum, "what the guest wrote before is in the clone");
+        assert_ne!(two.sh_in_guest(&twin, MACS).await, one.sh_in_guest(&vm, MACS).await);
         // The original has not stood still, and its disks are where they were.
-        let written = in_guest(one, &vm, "cat /run/written").await.parse::<u64>().unwrap();
-        in_guest(one, &vm, &format!("while [ $(cat /run/written) -le {written} ]; do :; done")).await;
+        let written = one.sh_in_guest(&vm, "cat /run/written").await.parse::<u64>().unwrap();
+        one.sh_in_guest(&vm, &format!("while [ $(cat /run/written) -le {written} ]; do :; done")).await;
         assert_eq!(kvmctl.json(&["snap", "list", &vm]).await.as_array().map(Vec::len), Some(0));
-        in_guest(one, &vm, "rm /run/writing").await;
-        assert_eq!(in_guest(one, &vm, SUM).await, sum);
+        one.sh_in_guest(&vm, "rm /run/writing").await;
+        assert_eq!(one.sh_in_guest(&vm, SUM).await, sum);
         // A second time the name is taken, and nothing is written.
         assert_eq!(kvmctl.run(&clone).await.code, Some(ALREADY_EXISTS));
 
@@ -90,9 +69,9 @@ fn a_guest_that_writes_is_cloned_to_another_host_and_both_run() {
 fn a_machine_with_uefi_that_is_off_is_cloned_with_its_variables_and_an_overlay_becomes_whole() {
     on_two_hosts(LIMIT, async |one, two| {
         let before = (one.stock().await, two.stock().await);
-        let kvmctl = kvmctl(one, two);
+        let kvmctl = Kvmctl::at_both(one, two);
         let vm = guest(&kvmctl, one, &["--firmware", "uefi"]).await;
-        let sum = in_guest(one, &vm, SUM).await;
+        let sum = one.sh_in_guest(&vm, SUM).await;
         kvmctl.ok(&["vm", "power-off", &vm]).await;
         // From here on its disks are overlays.
         kvmctl.ok(&["snap", "create", &vm, "layer", "--external", "--disk-only"]).await;
@@ -100,7 +79,7 @@ fn a_machine_with_uefi_that_is_off_is_cloned_with_its_variables_and_an_overlay_b
         let planned = kvmctl.ok(&["clone", &vm, "two", "--name", &twin, "--dry-run"]).await;
         assert!(planned.contains("which becomes whole") && planned.contains("_VARS.fd"), "{planned}");
         kvmctl.ok(&["clone", &vm, "two", "--name", &twin, "--start"]).await;
-        assert_eq!(in_guest(two, &twin, SUM).await, sum);
+        assert_eq!(two.sh_in_guest(&twin, SUM).await, sum);
         for disk in kvmctl.json(&["disk", "list", &format!("two/{twin}")]).await.as_array().unwrap() {
             let info = two.exec(&["qemu-img", "info", "-U", disk["source"].as_str().unwrap()]).await.succeeded();
             assert!(!info.contains("backing file"), "{info}");
@@ -145,9 +124,9 @@ impl Fault {
 #[test]
 fn a_clone_that_is_cut_short_is_completed_or_taken_back_and_never_half() {
     on_two_hosts(LIMIT, async |one, two| {
-        let kvmctl = kvmctl(one, two);
+        let kvmctl = Kvmctl::at_both(one, two);
         let vm = guest(&kvmctl, one, &[]).await;
-        in_guest(one, &vm, "dd if=/dev/urandom of=/dev/vdb bs=1M count=60 seek=2 conv=fsync 2>/dev/null").await;
+        one.sh_in_guest(&vm, "dd if=/dev/urandom of=/dev/vdb bs=1M count=60 seek=2 conv=fsync 2>/dev/null").await;
         kvmctl.ok(&["vm", "power-off", &vm]).await;
         let (source, target) = (one.stock().await, two.stock().await);
         let twin = format!("{vm}-twin");

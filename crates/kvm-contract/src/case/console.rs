@@ -10,8 +10,6 @@ use crate::cx::Cx;
 
 /// More screens than any machine has.
 const NO_SUCH_SCREEN: u32 = 99;
-/// How often a guest is made to speak.
-const RESETS: u32 = 4;
 
 cases! { CASES in "console" on Cx;
     /// What the guest writes while the console is open is read.
@@ -19,15 +17,16 @@ cases! { CASES in "console" on Cx;
         let console = cx.family("console", cx.hypervisor().console())?;
         let id = cx.running("a").await?;
         let mut line = console.open_serial(&id, ConsoleAccess::Exclusive).await?;
-        // A guest that was faster than we is made to speak again. Now and then one that is reset in its first moments says
-        // nothing more on a busy machine, and is reset once more.
-        for _ in 0..RESETS {
-            cx.power(&id, PowerAction::Reset).await?;
-            if let Some(count) = read_within(cx, &mut line, cx.patience() / RESETS).await {
-                return holds("it said something", count > 0);
+        let count = match read_within(cx, &mut line, cx.patience() / 3).await {
+            Some(count) => count,
+            None => {
+                // A guest that was faster than we is made to speak again. Not in its first moments: QEMU's firmware now and
+                // then does not survive a reset while it starts.
+                cx.power(&id, PowerAction::Reset).await?;
+                read(cx, &mut line).await?
             }
-        }
-        Err(Failure::new("nothing came in time"))
+        };
+        holds("it said something", count > 0)
     }
 
     /// A machine that is off has no open console.
