@@ -100,6 +100,11 @@ impl Kvmctl {
         Program::new(argv).with_environment(self.environment("/usr/sbin:/usr/bin:/sbin:/bin".into()))
     }
 
+    /// `kvm-clone` with these arguments, not yet run, in the same home.
+    pub fn kvm_clone<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Program {
+        self.beside([OsStr::new("kvm-clone")].into_iter().chain(arguments.iter().map(AsRef::as_ref)))
+    }
+
     /// Another program, such as a shell, that finds `kvmctl` by its name and has its home.
     pub fn beside<A: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = A>) -> Program {
         let binary = binary();

@@ -1,4 +1,4 @@
-//! The programs as they are handed out: `kvmctl`, and the helper, which must run on hosts that we know nothing about.
+//! The programs as they are handed out: `kvmctl`, `kvm-clone`, and the helper, which must run on hosts that we know nothing about.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::{program, report, workspace};
 /// Linked in whole, so that it needs no library of the host. Only for the target: what runs while it is built cannot be.
 const STATIC: (&str, &str) = ("RUSTFLAGS", "-C target-feature=+crt-static");
 
-/// Builds both, and says where they are and whether that worked.
+/// Builds them, and says where they are and whether that worked.
 pub(crate) fn run() -> bool {
     match build(&workspace::root()) {
         Ok(programs) => {
@@ -22,18 +22,19 @@ pub(crate) fn run() -> bool {
     }
 }
 
-fn build(root: &Path) -> io::Result<[PathBuf; 2]> {
+fn build(root: &Path) -> io::Result<[PathBuf; 3]> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let built = workspace::target_directory(root)?;
     let dist = built.join("dist");
     std::fs::create_dir_all(&dist)?;
     cargo(root, &["build", "--release", "--package", "kvm-cli"], &[])?;
     cargo(root, &["build", "--release", "--package", "kvm-helper", "--target", &target], &[STATIC])?;
-    let (kvmctl, helper) = (dist.join("kvmctl"), dist.join("kvm-helper"));
+    let [kvmctl, copier, helper] = ["kvmctl", "kvm-clone", "kvm-helper"].map(|program| dist.join(program));
     std::fs::copy(built.join("release/kvmctl"), &kvmctl)?;
+    std::fs::copy(built.join("release/kvm-clone"), &copier)?;
     std::fs::copy(built.join(&target).join("release/kvm-helper"), &helper)?;
     match needs_a_loader(&std::fs::read(&helper)?) {
-        Some(false) => Ok([kvmctl, helper]),
+        Some(false) => Ok([kvmctl, copier, helper]),
         _ => Err(io::Error::other(format!("{} is not static", helper.display()))),
     }
 }

@@ -20,7 +20,7 @@ usage: cargo xtask COMMAND
   ci [STAGE...]    every check of the Rust side, or only the named stages
   tidy             rules about files and text that no compiler knows
   deps [--bless]   which crate may depend on which; --bless rewrites docs/crate-graph.txt
-  dist             kvmctl and the static helper, built for release into the target directory's dist/
+  dist             kvmctl, kvm-clone and the static helper, built for release into the target directory's dist/
   lab [--no-run]   the tests that need a running lab (lab/up.sh); --no-run only builds them
 ";
 

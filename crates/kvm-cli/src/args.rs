@@ -47,16 +47,21 @@ impl Args {
     /// in JSON, if they ask for JSON.
     #[must_use]
     pub fn of_command_line() -> Self {
-        Self::try_parse().unwrap_or_else(|e| {
-            let e = inert(e);
-            if !e.use_stderr() || !asks_for_json(std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()))
-            {
-                e.exit();
-            }
-            Printer::of_form(Format::Json).error(&usage(&e));
-            std::process::exit(e.exit_code())
-        })
+        parse_or_exit(Self::try_parse())
     }
+}
+
+/// What was read of this process's arguments. Ends it with the help that was asked for, or with what is wrong with them:
+/// in JSON, if they ask for JSON.
+pub(crate) fn parse_or_exit<T>(parsed: Result<T, clap::Error>) -> T {
+    parsed.unwrap_or_else(|e| {
+        let e = inert(e);
+        if !e.use_stderr() || !asks_for_json(std::env::args_os().skip(1).filter_map(|word| word.into_string().ok())) {
+            e.exit();
+        }
+        Printer::of_form(Format::Json).error(&usage(&e));
+        std::process::exit(e.exit_code())
+    })
 }
 
 /// Whether a command line asks for JSON, as far as that can be said of one that cannot be read.
@@ -168,6 +173,25 @@ pub struct Global {
 }
 
 impl Global {
+    /// No flag at all.
+    pub(crate) fn silent() -> Self {
+        Self {
+            connect: None,
+            socket: None,
+            identity: None,
+            known_hosts: None,
+            pki: None,
+            output: Format::Table,
+            quiet: false,
+            verbose: 0,
+            yes: false,
+            log_format: None,
+            log_file: None,
+            config: None,
+            state: None,
+        }
+    }
+
     /// The same with what the environment says where no flag does.
     #[must_use]
     pub fn or_environment(self) -> Self {

@@ -1,6 +1,6 @@
 //! `kvmctl clone`.
 
-use kvm_clone::{CloneSpec, Compress, UplinkMap, WhileRunning, plan_clone};
+use kvm_clone::{ClonePlan, CloneSpec, Compress, UplinkMap, WhileRunning, plan_clone};
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
 use kvm_xml::Document as _;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::operation::{DoneForm, PlanView};
 use crate::printer::{Outcome, Page, Printer};
-use crate::session::Session;
+use crate::session::{Connection, Session};
 use crate::vms::One;
 
 /// Arguments of `clone`.
@@ -100,17 +100,34 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         printer.raw(clone.document.to_xml().as_bytes())?;
         return Ok(None);
     }
-    let changes = clone.changes.iter().map(ToString::to_string).collect();
-    if args.dry_run {
-        return printer.show(&Planned { plan: PlanView::of(&clone.plan), changes });
+    match args.dry_run {
+        true => preview(&clone, printer),
+        false => carry_out(clone, vm.name.as_str(), &target, session, printer).await,
     }
+}
+
+/// Shows a plan.
+pub(crate) fn preview(clone: &ClonePlan, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    let changes = clone.changes.iter().map(ToString::to_string).collect();
+    printer.show(&Planned { plan: PlanView::of(&clone.plan), changes })
+}
+
+/// Carries a clone out, and says what came of it.
+pub(crate) async fn carry_out(
+    clone: ClonePlan,
+    original: &str,
+    target: &Connection,
+    session: &Session,
+    printer: &mut Printer,
+) -> Result<Option<ErrorKind>> {
+    let changes = clone.changes.iter().map(ToString::to_string).collect();
     let warnings: Vec<_> = clone.warnings.iter().map(ToString::to_string).collect();
     for warning in &warnings {
         printer.note(warning);
     }
-    let done = session.carry_out(&target, clone.plan).await?;
+    let done = session.carry_out(target, clone.plan).await?;
     let (name, id, host) = (clone.name.as_str().to_owned(), clone.id, target.label());
-    let original = vm.name.as_str().to_owned();
+    let original = original.to_owned();
     printer.show(&Cloned { name, id, host, original, done: DoneForm::of(&done), warnings, changes })
 }
 

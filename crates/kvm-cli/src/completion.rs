@@ -11,9 +11,15 @@ use crate::environment;
 use crate::printer::Printer;
 use crate::session::Session;
 
-/// The variable by which a script tells the program that it wants candidates.
-const VARIABLE: &str = "KVMCTL_COMPLETE";
-const PROGRAM: &str = "kvmctl";
+/// A program whose command lines are completed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    /// By which a script tells the program that it wants candidates.
+    pub(crate) variable: &'static str,
+}
+
+const PROGRAM: Program = Program { name: "kvmctl", variable: "KVMCTL_COMPLETE" };
 
 /// Arguments of `completion`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +36,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shell {
+pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
@@ -38,25 +44,36 @@ enum Shell {
 
 /// Prints the script.
 pub(crate) fn run(args: &Args, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    let completer: &dyn EnvCompleter = match args.shell {
+    register(PROGRAM, args.shell, printer)?;
+    Ok(None)
+}
+
+/// Prints the script of a program.
+pub(crate) fn register(program: Program, shell: Shell, printer: &mut Printer) -> Result<()> {
+    let completer: &dyn EnvCompleter = match shell {
         Shell::Bash => &Bash,
         Shell::Zsh => &Zsh,
         Shell::Fish => &Fish,
     };
-    let mut script = Vec::new();
-    let written = completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script);
+    let (Program { name, variable }, mut script) = (program, Vec::new());
+    let written = completer.write_registration(variable, name, name, name, &mut script);
     written.map_err(|e| kvm_core::Error::internal("the script cannot be written").with_source(e))?;
-    printer.raw(&script)?;
-    Ok(None)
+    printer.raw(&script)
 }
 
 /// Answers a completion script and gives `true`, when that is who started the program.
 #[must_use]
 pub fn answer_completion() -> bool {
-    if environment::variable(VARIABLE).is_none() {
+    answer(PROGRAM, args::Args::command)
+}
+
+/// The same for a program with these commands.
+pub(crate) fn answer(program: Program, commands: impl Fn() -> clap::Command) -> bool {
+    let Program { name, variable } = program;
+    if environment::variable(variable).is_none() {
         return false;
     }
-    let completion = CompleteEnv::with_factory(args::Args::command).var(VARIABLE).bin(PROGRAM);
+    let completion = CompleteEnv::with_factory(commands).var(variable).bin(name);
     // A candidate that cannot be found is no reason to write into the user's command line.
     completion.try_complete(std::env::args_os(), std::path::absolute(".").ok().as_deref()).unwrap_or(true)
 }
@@ -84,7 +101,7 @@ fn candidates(names: impl AsyncFnOnce(&Host) -> Result<Vec<String>>) -> Vec<Comp
 }
 
 fn on_host(names: impl AsyncFnOnce(&Host) -> Result<Vec<String>>) -> Option<Vec<String>> {
-    let global = args::Args::try_parse_from([PROGRAM, "doctor"]).ok()?.global.or_environment();
+    let global = args::Args::try_parse_from([PROGRAM.name, "doctor"]).ok()?.global.or_environment();
     // The words so far stand behind `--`.
     let words = std::env::args_os().filter_map(|word| word.into_string().ok()).skip_while(|word| word != "--").skip(1);
     let asked = connect_flag(words);

@@ -45,6 +45,8 @@ hosts.toml has a section for each host:
   # socket = \"/run/...\"             # libvirt's socket, here or on the host over SSH
   # pki = \"/home/me/pki\"            # directory of certificates, for TLS
 
+clone.toml beside them is for kvm-clone: kvm-clone config show.
+
 Operations, locks and simulated hosts are below $XDG_STATE_HOME/kvm-manager (~/.local/state/kvm-manager), or where
 --state or KVM_STATE say.
 ";

@@ -122,7 +122,7 @@ pub(crate) fn of(error: &Error) -> Option<String> {
             Some(format!("say it with --{field}, or choose another --mode; kvmctl net create --help begins with examples"))
         }
         (ErrorKind::InvalidInput, "read-arguments", _) => {
-            Some("--help behind a command explains it; kvmctl help lists the commands".to_owned())
+            Some("--help behind a command explains it; alone it lists the commands".to_owned())
         }
         (ErrorKind::NoSpace, ..) => Some(
             "ask for less, use another pool (--disk SIZE,pool=NAME), or thin provisioning with --allow-overcommit".to_owned(),
@@ -211,7 +211,8 @@ fn login(operation: &str, host: &str) -> String {
         "host-key-changed" => forget(host),
         "host-key-revoked" | "compare-host-key" => "somebody may be listening in; ask whoever runs the host".to_owned(),
         _ => {
-            let key = "name the key with --identity FILE, or give it to your agent with ssh-add";
+            let key =
+                "name the key with --identity FILE (kvm-clone: --ssh-key FILE), or give it to your agent with ssh-add";
             Login::of(host)
                 .map_or_else(|| key.to_owned(), |login| format!("can you log in? {}\n{key}", login.ssh("true")))
         }

@@ -1,4 +1,4 @@
-//! The command line of KVM Manager, as a library under the program `kvmctl`.
+//! The command line of KVM Manager, as a library under the programs `kvmctl` and `kvm-clone` ([`copy`]).
 //!
 //! A command line becomes [`Args`]; [`run`] does what it says and prints through a [`Printer`], the only place that
 //! touches the terminal. Every verb has a file of its own, and its answer is data: table, JSON and YAML are three
@@ -16,6 +16,7 @@ mod child;
 mod clone;
 mod completion;
 mod connect;
+pub mod copy;
 mod device;
 mod disk;
 mod doctor;

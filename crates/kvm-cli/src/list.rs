@@ -5,7 +5,7 @@ use kvm_core::Result;
 use crate::printer::{self, Column, Table};
 
 /// Flags of lists.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ListArgs {
     /// These columns, in this order.
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]

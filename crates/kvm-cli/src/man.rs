@@ -1,4 +1,4 @@
-//! `kvmctl man`: manual pages, for packagers.
+//! `kvmctl man`: manual pages of both programs, for packagers.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,8 @@ pub struct Args {
 /// Writes a page for each command.
 pub(crate) fn run(args: &Args, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     let written = std::fs::create_dir_all(&args.dir)
-        .and_then(|()| clap_mangen::generate_to(crate::args::Args::command(), &args.dir));
+        .and_then(|()| clap_mangen::generate_to(crate::args::Args::command(), &args.dir))
+        .and_then(|()| clap_mangen::generate_to(crate::copy::Args::command(), &args.dir));
     written.map_err(|e| {
         Error::new(ErrorKind::Denied, format!("cannot write the pages to {}", args.dir.display()))
             .on(Resource::File(args.dir.display().to_string()))

@@ -43,12 +43,32 @@ pub enum Command {
 pub(crate) async fn run(command: Command, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     match command {
         Command::List(args) => printer.show(&list::run(args, session).await?),
-        Command::Show(args) => printer.show(&show::run(args, session).await?),
-        Command::Follow(args) => follow::run(args, session, printer).await,
+        Command::Show(args) => show(&args.operation(), session, printer).await,
+        Command::Follow(args) => follow::run(args.operation(), session, printer).await,
         Command::Resume(args) => printer.show(&resume::run(args, session).await?),
         Command::Undo(args) => printer.show(&undo::run(args, session).await?),
         Command::Cancel(args) => printer.show(&cancel::run(args, session).await?),
     }
+}
+
+/// Shows an operation, step by step.
+pub(crate) async fn show(id: &OpId, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    printer.show(&show::run(id, session).await?)
+}
+
+/// Watches an operation until it ends. The error is that of the operation.
+pub(crate) async fn follow(id: OpId, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    follow::run(id, session, printer).await
+}
+
+/// Lists the operations that are wanted: those that are open, and the latest of those that ended, unless `None` of them.
+pub(crate) async fn overview(
+    ended: Option<usize>,
+    wanted: impl Fn(&OpView) -> bool,
+    session: &Session,
+    printer: &mut Printer,
+) -> Result<Option<ErrorKind>> {
+    printer.show(&list::List::of(list::rows(ended, wanted, session).await?))
 }
 
 /// One operation.

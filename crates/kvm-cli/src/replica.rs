@@ -83,12 +83,7 @@ impl Row {
     }
 
     fn role(&self) -> &'static str {
-        match &self.replication {
-            None => "",
-            Some(Replication::Source { .. }) => "source",
-            Some(Replication::Replica(replica)) if replica.state == ReplicaState::Promoted => "promoted",
-            Some(Replication::Replica(_)) => "replica",
-        }
+        self.replication.as_ref().map_or("", role)
     }
 
     /// The other hosts.
@@ -100,6 +95,15 @@ impl Row {
                 replicas.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             }
         }
+    }
+}
+
+/// What a VM is to others.
+pub(crate) fn role(replication: &Replication) -> &'static str {
+    match replication {
+        Replication::Source { .. } => "source",
+        Replication::Replica(replica) if replica.state == ReplicaState::Promoted => "promoted",
+        Replication::Replica(_) => "replica",
     }
 }
 

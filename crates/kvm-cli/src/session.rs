@@ -129,6 +129,19 @@ impl Session {
         Ok(connection)
     }
 
+    /// The host at an address. Opened once.
+    pub(crate) async fn reach(&self, address: Address) -> Result<Arc<Connection>> {
+        let mut open = self.open.lock().await;
+        let key = address.label();
+        if let Some(connection) = open.get(&key) {
+            return Ok(Arc::clone(connection));
+        }
+        let host = self.open(&address).await?;
+        let connection = Arc::new(Connection { alias: address.alias, target: address.target, host });
+        open.insert(key, Arc::clone(&connection));
+        Ok(connection)
+    }
+
     async fn open(&self, address: &Address) -> Result<Host> {
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         connect::open(address, &self.directories.state, clock, entropy).await

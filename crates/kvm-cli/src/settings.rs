@@ -87,7 +87,8 @@ pub(crate) fn hosts_of(text: &str, path: &Path) -> Result<BTreeMap<String, HostE
     Ok(hosts)
 }
 
-fn read(path: &Path) -> Result<Option<String>> {
+/// The text of a file; `None` where none is.
+pub(crate) fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -145,7 +145,7 @@ impl Outcome for Planned {
         self.plan.text(page);
         for Measured { disk, measured } in &self.images {
             match measured {
-                Some(m) if m.is_new => page.line(format_args!("  {disk}: all {} of it would be sent", m.changed)),
+                Some(m) if m.is_whole => page.line(format_args!("  {disk}: all {} of it would be sent", m.changed)),
                 Some(m) => page.line(format_args!("  {disk}: {} of {} would be sent", m.changed, m.length)),
                 None => page.line(format_args!("  {disk}: is put together first, so nobody knows yet how much")),
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use clap::Parser as _;
-use kvm_cli::{Address, Args, Settings};
+use kvm_cli::{Address, Args, Settings, copy};
 use kvm_core::ConnectOptions;
 use kvm_core::inputs::{Row, Verdict, rows};
 
@@ -19,6 +19,54 @@ fn parse(words: &[&str], flag: &str, row: &Row) -> Result<Args, clap::Error> {
     last.push(OsStr::from_bytes(&row.value));
     let words = std::iter::once(OsString::from("kvmctl")).chain(words.iter().map(OsString::from));
     Args::try_parse_from(words.chain([last]))
+}
+
+/// The same for a command line of `kvm-clone`.
+fn parse_copy(words: &[&str], flag: &str, row: &Row) -> Result<copy::Args, clap::Error> {
+    let mut last = OsString::from(flag);
+    last.push(OsStr::from_bytes(&row.value));
+    let words = std::iter::once(OsString::from("kvm-clone")).chain(words.iter().map(OsString::from));
+    copy::Args::try_parse_from(words.chain([last]))
+}
+
+#[test]
+fn the_command_line_of_kvm_clone_keeps_to_the_verdicts() {
+    for (kind, words, flag) in [
+        ("vm_name", &["clone", "a", "b", "web"][..], "--new-name="),
+        ("vm_name", &["sync", "a", "b", "web"], "--target-name="),
+        ("port", &["clone", "a", "b", "web"], "--ssh-port="),
+        ("port", &["list", "a"], "--ssh-port="),
+        ("bandwidth", &["sync", "a", "b", "web"], "--bandwidth-limit="),
+    ] {
+        let all = rows(kind);
+        assert!(!all.is_empty(), "{kind}");
+        for row in all {
+            let parsed = parse_copy(words, flag, &row);
+            assert_eq!(parsed.is_ok(), row.verdict == Verdict::Accept, "{words:?} line {} ({})", row.line, row.why);
+        }
+    }
+    for row in rows("vm_name") {
+        for words in [["clone", "a", "b", "--"], ["sync", "a", "b", "--"]] {
+            let parsed = parse_copy(&words, "", &row);
+            assert_eq!(parsed.is_ok(), row.verdict != Verdict::Reject, "{words:?} line {} ({})", row.line, row.why);
+        }
+    }
+}
+
+#[test]
+fn no_hostile_host_is_logged_in_at() {
+    let home = tempfile::tempdir().unwrap();
+    for row in rows("libvirt_uri").into_iter().filter(|row| row.verdict == Verdict::Reject && !row.value.contains(&0)) {
+        let place = OsStr::from_bytes(&row.value);
+        for words in [["clone", "--timeout=5", "--"], ["sync", "--timeout=5", "--"]] {
+            let mut command = program::kvm_clone(home.path());
+            command.args(words).args([place, OsStr::new("mock:///empty"), OsStr::new("web")]);
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            // Refused for what it says, not because nobody answers.
+            assert_eq!(output.status.code(), Some(2), "line {} ({}): {said}", row.line, row.why);
+        }
+    }
 }
 
 #[track_caller]

@@ -252,12 +252,109 @@ fn completion_knows_the_names_of_what_is_there() {
 }
 
 #[test]
-fn man_pages_are_written_for_every_command() {
+fn kvm_clone_completes_its_own_commands_and_the_hosts_that_have_a_name() {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.run(&["host", "add", "lab1", "mock:///demo"]).0.success());
+    for (words, candidates) in [(["clone", "l"], &["lab1"][..]), (["config", "s"], &["show", "set"])] {
+        let output = program::kvm_clone(sandbox.path())
+            .args(["--", "kvm-clone"])
+            .args(words)
+            .env("KVM_CLONE_COMPLETE", "bash")
+            .env("_CLAP_COMPLETE_INDEX", "2")
+            .env("_CLAP_IFS", "\n")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: Vec<_> = text.lines().filter(|line| !line.starts_with('-')).collect();
+        assert_eq!(found, candidates, "{words:?}");
+    }
+}
+
+#[test]
+fn a_clone_that_is_not_done_in_time_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let text = std::fs::read_to_string(sandbox.path().join("slow.yaml")).unwrap();
+    let vm = "machines: [{name: web, state: 'off', memory: 256MiB}]\n";
+    std::fs::write(sandbox.path().join("slow.yaml"), text + vm).unwrap();
+    let host = format!("mock://{}/slow.yaml", sandbox.path().display());
+    let clone = |limit: &str| {
+        let words = ["clone", &host, &host, "web", "--timeout", limit, "-o", "json", "-q"];
+        program::kvm_clone(sandbox.path()).args(words).stdin(Stdio::null()).output().unwrap()
+    };
+    // A single one of its questions takes 200 ms, and it has more than five.
+    let output = clone("1");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{said}");
+    let error: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (error["error"]["kind"].as_str(), error["error"]["operation"].as_str()),
+        (Some("timeout"), Some("timeout"))
+    );
+    assert_eq!(sandbox.vms(), "web\n");
+    assert_eq!(sandbox.run(&["op", "list", "--open"]).1, "no operations\n");
+    let output = clone("10m");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(sandbox.vms(), "web\nweb-clone\n");
+}
+
+#[test]
+fn kvm_clone_logs_where_it_is_told_to() {
+    let sandbox = Sandbox::new();
+    let run = |words: &[&str]| {
+        let output = program::kvm_clone(sandbox.path()).args(words).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{words:?}: {said}");
+        said
+    };
+    let clone = ["clone", "mock:///demo", "mock:///demo", "web-03", "-n"];
+    assert_eq!(run(&[&clone[..], &["silent", "-q"]].concat()), "");
+    let said = run(&[&clone[..], &["loud", "-q", "--log-level", "INFO"]].concat());
+    assert!(said.contains("kvm::audit") && said.contains("clone.vm"), "{said}");
+    let file = sandbox.path().join("clone.log");
+    run(&["config", "set", "logging.file", file.to_str().unwrap()]);
+    run(&["config", "set", "logging.format", "json"]);
+    assert_eq!(run(&[&clone[..], &["filed", "-q"]].concat()), "");
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["target"] == "kvm::audit" && line["result"] == "succeeded"), "{text}");
+}
+
+#[test]
+fn kvm_clone_tells_of_copies_alone_in_every_form() {
+    let sandbox = Sandbox::new();
+    let run = |words: &[&str]| {
+        let output = program::kvm_clone(sandbox.path()).args(words).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run(&["status", "--all"]), "no operations\n");
+    let delete = ["-c", "mock:///demo", "vm", "delete", "router-test", "--yes"];
+    assert!(program::kvmctl(sandbox.path()).args(delete).output().unwrap().status.success());
+    run(&["clone", "mock:///demo", "mock:///demo", "web-03", "-n", "twin", "-q"]);
+    let listed: serde_json::Value = serde_json::from_str(&run(&["status", "-o", "json"])).unwrap();
+    let kinds: Vec<_> =
+        listed.as_array().unwrap().iter().map(|operation| operation["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["clone.vm"]);
+    let id = listed[0]["operation"].as_str().unwrap();
+    let yaml = run(&["status", "-o", "yaml"]);
+    assert!(yaml.starts_with("- operation: ") && yaml.contains("\n  kind: clone.vm\n"), "{yaml}");
+    assert!(run(&["status"]).contains("clone web-03 to twin on mock:///demo"));
+    let shown: serde_json::Value = serde_json::from_str(&run(&["status", id, "-o", "json"])).unwrap();
+    assert_eq!((&shown["operation"], &shown["status"]), (&id.into(), &"succeeded".into()));
+    let followed = run(&["status", id, "--follow", "-o", "json"]);
+    let last: serde_json::Value = serde_json::from_str(followed.lines().last().unwrap()).unwrap();
+    assert_eq!(last["status"], "succeeded");
+    assert_eq!(run(&["status", "--active"]), "no operations\n");
+}
+
+#[test]
+fn man_pages_are_written_for_every_command_of_both_programs() {
     let sandbox = Sandbox::new();
     let dir = sandbox.path().join("man");
     let (status, _, said) = sandbox.run(&["man", dir.to_str().unwrap()]);
     assert!(status.success(), "{said}");
-    for page in ["kvmctl.1", "kvmctl-vm.1", "kvmctl-vm-create.1", "kvmctl-op-undo.1"] {
+    for page in ["kvmctl.1", "kvmctl-vm.1", "kvmctl-vm-create.1", "kvmctl-op-undo.1", "kvm-clone.1", "kvm-clone-sync.1"]
+    {
         let text = std::fs::read_to_string(dir.join(page)).unwrap();
         assert!(text.contains(".TH"), "{page}");
     }

@@ -1,7 +1,7 @@
 //! What the program prints, as text that a person reads and agrees to.
 //!
 //! Each file of `tests/transcripts/` is a session: it runs in a directory of its own, with a state and a configuration
-//! of its own, against a simulated host. `$ kvmctl …` is a command, what follows is its standard output, then its
+//! of its own, against a simulated host. `$ kvmctl …` and `$ kvm-clone …` are commands; what follows is standard output, then
 //! standard error behind `! `, then `? CODE` when it is not zero; `< FILE` is its standard input. `@ FILE` writes the lines below it, up to `@`, into a
 //! file first. What differs from run to run (ids, times) is replaced by words in brackets.
 //!
@@ -66,6 +66,9 @@ transcripts! {
     host_devices
     hosts
     interrupted
+    kvm_clone
+    kvm_clone_config
+    kvm_clone_help
     lifecycle
     list
     clone
@@ -151,8 +154,9 @@ fn run(command: &str, sandbox: &Path) -> String {
     };
     let mut child = match program.as_str() {
         "kvmctl" => program::kvmctl(sandbox),
+        "kvm-clone" => program::kvm_clone(sandbox),
         "cat" => Command::new("cat"),
-        other => panic!("a transcript runs kvmctl and cat, not {other}"),
+        other => panic!("a transcript runs kvmctl, kvm-clone and cat, not {other}"),
     };
     child
         .args(args.iter().map(|arg| arg.replace("[DIR]", sandbox.to_str().unwrap())))
@@ -214,7 +218,7 @@ impl Redactions {
     fn new(sandbox: &Path) -> Self {
         let patterns = [
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[UUID]"),
-            (r"\b(operation|op (?:show|undo|resume|cancel|follow|resume\|undo)) [0-9a-f]{8}\b", "$1 [OP]"),
+            (r"\b(operation|status|op (?:show|undo|resume|cancel|follow|resume\|undo)) [0-9a-f]{8}\b", "$1 [OP]"),
             (r#""operation": ?"[0-9a-f]{8}""#, r#""operation": "[OP]""#),
             // YAML quotes an id that reads as a number, such as 12345678 or 1e234567.
             (r#"\boperation: "?[0-9a-f]{8}\b"?"#, "operation: [OP]"),
@@ -227,6 +231,7 @@ impl Redactions {
             (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
             // Overlays of reverts are named by the second in which they are made.
             (r"\.\d{10}\b", ".[SECOND]"),
+            (r#""lag_seconds": ?\d+"#, r#""lag_seconds": [LAG]"#),
             (r"52:54:00(:[0-9a-f]{2}){3}", "[MAC]"),
             (r"by \S+ \(process \d+\)", "by [USER] (process [PID])"),
             (r#"kvmctl-[A-Za-z0-9]{6}\.xml"#, "kvmctl-[RANDOM].xml"),

@@ -13,7 +13,7 @@ use kvm_vm::{
     unused_mac,
 };
 use kvm_xml::rewrite::{
-    self, Attached, Content, Copy, Edit, Facts, How, Location, Place, RewriteError, Warning, rewrite,
+    self, Attached, Content, Copy, Edit, Facts, How, Location, Place, RewriteError, Rewritten, Warning, rewrite,
 };
 use kvm_xml::value::MacAddr as XmlMac;
 use kvm_xml::{Document as _, Domain};
@@ -41,6 +41,8 @@ pub struct ClonePlan {
     pub changes: Vec<Edit>,
     /// What somebody should know before.
     pub warnings: Vec<Warning>,
+    /// How its images get there.
+    pub way: Way,
 }
 
 /// Plans a clone: another machine with the same content, on the same host or another.
@@ -134,7 +136,8 @@ pub async fn plan_clone(
         false => format!("clone {} from {} to {name} on {}", vm.name, survey.here.target, survey.there.target),
     };
     plan.locks.push(LockKey { host: survey.here.host_key(), vm: vm.id });
-    Ok(ClonePlan { plan, document, name, id, changes: rewritten.changes, warnings: rewritten.warnings })
+    let Rewritten { changes, warnings, .. } = rewritten;
+    Ok(ClonePlan { plan, document, name, id, changes, warnings, way: route.way() })
 }
 
 /// What belongs to the machine beside its document.
@@ -186,6 +189,17 @@ pub(crate) fn facts<'a>(
     }
 }
 
+/// Who carries the images of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The host copies them itself, and nobody compares.
+    SameHost,
+    /// The helpers of both hosts: compressed and limited as asked, read back and compared.
+    Helpers,
+    /// libvirt of both hosts: read back and compared.
+    Libvirt,
+}
+
 /// How the content of images gets to the other host.
 pub(crate) enum Route {
     /// Not at all: the host copies them itself.
@@ -197,6 +211,14 @@ pub(crate) enum Route {
 }
 
 impl Route {
+    pub(crate) fn way(&self) -> Way {
+        match self {
+            Self::SameHost => Way::SameHost,
+            Self::Helpers => Way::Helpers,
+            Self::Libvirt { .. } => Way::Libvirt,
+        }
+    }
+
     pub(crate) async fn choose(survey: &Survey<'_>) -> Result<Self> {
         if survey.is_same_host() {
             return Ok(Self::SameHost);

@@ -11,7 +11,7 @@ use kvm_vm::{Arrival, CreatePlan, PlanContext, Start, at_peer, plan_arrival};
 use kvm_xml::rewrite::{Copy, Edit, Facts, Location, Policy, Reason, Rewritten, Warning, rewrite};
 use kvm_xml::{Document as _, Domain};
 
-use crate::clone::{Route, Work, attached, facts, no_limit, refused};
+use crate::clone::{Route, Way, Work, attached, facts, no_limit, refused};
 use crate::moment::{self, MomentPlan};
 use crate::place::{self, Images};
 use crate::spec::SyncSpec;
@@ -45,10 +45,19 @@ pub struct SyncPlan {
     pub warnings: Vec<Warning>,
     /// What was moved, once the plan was carried out by this process.
     pub tally: Tally,
+    /// How its images get there.
+    pub way: Way,
     measured: Vec<Measured>,
 }
 
 impl SyncPlan {
+    /// The disks of which more than changes goes over: those that the replica has not yet, and all of them where a host has
+    /// no helper.
+    #[must_use]
+    pub fn whole_images(&self) -> Vec<&str> {
+        self.measured.iter().filter(|image| image.is_whole).map(|image| image.disk.as_str()).collect()
+    }
+
     /// Finds out what would be sent: by comparing digests where both hosts have a helper, by what takes room for images
     /// that are new. Changes nothing. What a running guest writes meanwhile may or may not be in it; `None` for an image
     /// that has to be put together from several first.
@@ -213,7 +222,7 @@ impl<'a> Draft<'a> {
         work.check_room()?;
         let Work { mut lines, steps, placed, .. } = work;
         let (survey, vm, name) = (self.survey, self.vm, self.name.clone());
-        let has_helpers = matches!(self.route, Route::Helpers);
+        let way = self.route.way();
         lines.extend(warnings(&rewritten, &name));
         let steps = self.around(steps);
         let document = rewritten.domain;
@@ -222,12 +231,12 @@ impl<'a> Draft<'a> {
         let CreatePlan { mut plan, document, id } = plan_arrival(survey.target, arrival, cx).await?;
         // What is defined is whole: from there on nothing is taken back, not even when the source is gone.
         plan.reversible = plan.steps.len().saturating_sub(1);
-        if has_helpers {
+        if way == Way::Helpers {
             plan.steps.push(Box::new(NoteDigests { target: ends.target.clone(), id }));
         }
         finish(&mut plan, survey, vm, &name);
         let Rewritten { changes, warnings, .. } = rewritten;
-        Ok(SyncPlan { plan, document, name, id, is_first: true, changes, warnings, tally, measured })
+        Ok(SyncPlan { plan, document, name, id, is_first: true, changes, warnings, tally, way, measured })
     }
 
     /// The replica is there, and becomes another one.
@@ -237,7 +246,7 @@ impl<'a> Draft<'a> {
         let plan = update::steps(&mut work, &rewritten, &kept, self.replica.sync).await?;
         let update::Update { measured, staged, apply, dropped, is_in_place } = plan;
         let Work { mut lines, steps, .. } = work;
-        let (survey, vm, name, id) = (self.survey, self.vm, self.name.clone(), self.vm.id);
+        let (survey, vm, name, id, way) = (self.survey, self.vm, self.name.clone(), self.vm.id, self.route.way());
         let gone = kept.replica.images.iter().filter(|image| self.replica.image(&image.disk).is_none());
         lines.extend(gone.map(|image| {
             PlanLine::new("keep", "file", image.path.as_str()).note(format!("{} is no disk of it any more", image.disk))
@@ -287,7 +296,7 @@ impl<'a> Draft<'a> {
         };
         finish(&mut plan, survey, vm, &name);
         let Rewritten { domain: document, changes, warnings, .. } = rewritten;
-        Ok(SyncPlan { plan, document, name, id, is_first: false, changes, warnings, tally, measured })
+        Ok(SyncPlan { plan, document, name, id, is_first: false, changes, warnings, tally, way, measured })
     }
 }
 

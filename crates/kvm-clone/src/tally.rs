@@ -35,6 +35,9 @@ pub struct Moved {
     /// Whether the replica had no such image before.
     #[serde(rename = "new")]
     pub is_new: bool,
+    /// Whether all of it is sent, not only what changed.
+    #[serde(rename = "whole")]
+    pub is_whole: bool,
     /// Whether somebody has written to the replica's image since the last sync; what they wrote is overwritten.
     #[serde(rename = "written_from_outside")]
     pub was_written: bool,

@@ -82,7 +82,7 @@ pub use network::{Lease, NetworkEntry, NetworkInfo, NetworkUpdate, Networks};
 pub use notes::{METADATA_NAMESPACE, Protection, VmNotes};
 pub use path::{DiskPath, DiskRoot, ShareDir};
 pub use replication::{Consistency, Elsewhere, Replica, ReplicaImage, ReplicaState, Replication};
-pub use report::{Progress, Reporter, Silent, StepOutcome};
+pub use report::{OnProgress, Progress, Reporter, Silent, StepOutcome};
 pub use secret::{Passphrase, SecretId, SecretInfo, SecretStore};
 pub use select::Selector;
 pub use snapshot::{

@@ -36,7 +36,7 @@ pub use executor::{Direction, Executor, Hook, Moment, Outcome, RunContext, Verdi
 pub use journal::{Entry, ErrorRecord, Header, OpId, Owner, Record, StepRecord};
 pub use lock::{LockGuard, LockKey};
 pub use memory::MemoryStore;
-pub use peer::{Peer, Peers};
+pub use peer::{KnownHosts, Peer, Peers};
 pub use plan::{Plan, PlanLine};
 pub use replay::{OpStatus, OpView, StepState};
 pub use step::{Already, Attempt, Catalogue, Decode, Probe, Step, StepContext};

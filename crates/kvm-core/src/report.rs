@@ -79,3 +79,25 @@ pub struct Silent;
 impl Reporter for Silent {
     fn report(&self, _: &Progress) {}
 }
+
+/// Tells a function.
+///
+/// ```
+/// use kvm_core::{OnProgress, Progress, Reporter as _};
+/// let on_progress = OnProgress(|progress: &Progress| assert!(matches!(progress, Progress::Warning { .. })));
+/// on_progress.report(&Progress::Warning { message: "the disk is nearly full".into() });
+/// ```
+#[derive(Clone, Copy)]
+pub struct OnProgress<F>(pub F);
+
+impl<F: Fn(&Progress) + Send + Sync> Reporter for OnProgress<F> {
+    fn report(&self, progress: &Progress) {
+        (self.0)(progress);
+    }
+}
+
+impl<F> fmt::Debug for OnProgress<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnProgress")
+    }
+}

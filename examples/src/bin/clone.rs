@@ -8,20 +8,9 @@ use std::sync::Arc;
 
 use kvm_clone::{CloneSpec, plan_clone};
 use kvm_core::op::{Catalogue, Executor, MemoryStore, RunContext};
-use kvm_core::{Progress, Reporter, Result, SystemEntropy};
+use kvm_core::{OnProgress, Progress, Result, SystemEntropy};
 use kvm_vm::{PlanContext, Policy};
 use tokio_util::sync::CancellationToken;
-
-#[derive(Debug)]
-struct Print;
-
-impl Reporter for Print {
-    fn report(&self, progress: &Progress) {
-        if let Progress::Step { title, outcome, .. } = progress {
-            println!("{title}: {outcome:?}");
-        }
-    }
-}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -33,7 +22,12 @@ async fn main() -> Result<()> {
     let clone = plan_clone(&host, &host, &vm, &CloneSpec::default(), &context).await?;
     let catalogue = Catalogue::new().with("clone.", kvm_clone::decode);
     let executor = Executor::new(Arc::new(MemoryStore::new()), catalogue, "example");
-    let run = RunContext { host: &host, reporter: &Print, cancel: &CancellationToken::new() };
+    let print = OnProgress(|progress: &Progress| {
+        if let Progress::Step { title, outcome, .. } = progress {
+            println!("{title}: {outcome:?}");
+        }
+    });
+    let run = RunContext { host: &host, reporter: &print, cancel: &CancellationToken::new() };
     executor.run(clone.plan, run).await?;
     println!("{} is a copy of {}", clone.name, vm.name);
     Ok(())

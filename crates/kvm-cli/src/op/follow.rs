@@ -44,8 +44,14 @@ impl Outcome for News {
     }
 }
 
-pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    let (store, operation) = (session.store()?, args.one.operation);
+impl Args {
+    pub(super) fn operation(self) -> OpId {
+        self.one.operation
+    }
+}
+
+pub(super) async fn run(operation: OpId, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    let store = session.store()?;
     let mut seen = Vec::new();
     loop {
         let view = store.view(&operation).await?;

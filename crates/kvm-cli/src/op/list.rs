@@ -46,7 +46,7 @@ pub(super) struct List {
 
 /// What a list says of an operation.
 #[derive(Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     operation: String,
     kind: String,
     title: String,
@@ -74,15 +74,32 @@ impl From<OpView> for Row {
 
 pub(super) async fn run(args: Args, session: &Session) -> Result<List> {
     let columns = columns(&COLUMNS, &args.list)?;
+    let operations = rows((!args.open).then_some(args.last), |_| true, session).await?;
+    Ok(List { operations, columns, args: args.list })
+}
+
+/// Those that are open, and the latest of those that ended, unless `None` of them.
+pub(super) async fn rows(
+    ended: Option<usize>,
+    wanted: impl Fn(&OpView) -> bool,
+    session: &Session,
+) -> Result<Vec<Row>> {
     let mut operations = Vec::new();
     if let Some(store) = session.existing_store()? {
-        operations.extend(store.unfinished().await?.into_iter().map(Row::from));
-        if !args.open {
-            let finished = store.finished().await?;
-            operations.extend(finished.into_iter().rev().take(args.last).map(Row::from));
+        operations.extend(store.unfinished().await?.into_iter().filter(&wanted).map(Row::from));
+        if let Some(last) = ended {
+            let finished = store.finished().await?.into_iter().rev();
+            operations.extend(finished.filter(&wanted).take(last).map(Row::from));
         }
     }
-    Ok(List { operations, columns, args: args.list })
+    Ok(operations)
+}
+
+impl List {
+    /// With all columns.
+    pub(super) fn of(operations: Vec<Row>) -> Self {
+        Self { operations, columns: COLUMNS.to_vec(), args: ListArgs::default() }
+    }
 }
 
 impl Outcome for List {

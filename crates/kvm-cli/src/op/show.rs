@@ -1,7 +1,7 @@
 //! `kvmctl op show`.
 
 use kvm_core::Result;
-use kvm_core::op::{ErrorRecord, OpStatus, OpView, PlanLine, StepState, Store as _};
+use kvm_core::op::{ErrorRecord, OpId, OpStatus, OpView, PlanLine, StepState, Store as _};
 use serde::Serialize;
 
 use super::One;
@@ -63,8 +63,14 @@ impl From<OpView> for Shown {
     }
 }
 
-pub(super) async fn run(args: Args, session: &Session) -> Result<Shown> {
-    session.store()?.view(&args.one.operation).await.map(Shown::from)
+impl Args {
+    pub(super) fn operation(self) -> OpId {
+        self.one.operation
+    }
+}
+
+pub(super) async fn run(operation: &OpId, session: &Session) -> Result<Shown> {
+    session.store()?.view(operation).await.map(Shown::from)
 }
 
 impl Outcome for Shown {

@@ -64,7 +64,7 @@ impl StageImage {
             let message = format!("{} was written to since the last sync; that is overwritten", self.to);
             cx.reporter.report(&Progress::Warning { message });
         }
-        self.tally.add(Moved { length, changed, sent: wire, is_new: false, was_written, was_read });
+        self.tally.add(Moved { length, changed, sent: wire, is_new: false, is_whole: false, was_written, was_read });
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ use crate::transfer::{Changed, ImageUpdate};
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) disk: String,
+    /// Whether all of it goes over, not only what changed.
+    pub(super) is_whole: bool,
     how: How,
 }
 
@@ -39,25 +41,25 @@ impl Measured {
 
     /// An image of which goes over what changed.
     pub(super) fn changed(disk: &str, from: DiskPath, to: DiskPath, root: Option<String>) -> Self {
-        Self { disk: disk.to_owned(), how: How::Changed { from, to, root } }
+        Self { disk: disk.to_owned(), is_whole: false, how: How::Changed { from, to, root } }
     }
 
     fn of(copy: &Copy, images: &Images, how: impl FnOnce(&Own) -> How) -> Option<Self> {
         let own = images.get(&copy.from).filter(|_| copy.content == Content::Disk)?;
         let how = if own.volume.backing.is_some() { How::Unknown } else { how(own) };
-        Some(Self { disk: disk_of(&copy.path).to_owned(), how })
+        Some(Self { disk: disk_of(&copy.path).to_owned(), is_whole: true, how })
     }
 
-    /// An image that has to be put together first.
+    /// An image of which goes over what changed, but that has to be put together first.
     pub(super) fn unknown(disk: &str) -> Self {
-        Self { disk: disk.to_owned(), how: How::Unknown }
+        Self { disk: disk.to_owned(), is_whole: false, how: How::Unknown }
     }
 
     pub(super) async fn measure(&self, source: &Host, target: &Host) -> Result<Option<SyncedImage>> {
         let moved = match &self.how {
             How::Unknown => return Ok(None),
             How::Whole { length, allocated, is_new } => {
-                Moved { length: *length, changed: *allocated, is_new: *is_new, ..Moved::default() }
+                Moved { length: *length, changed: *allocated, is_new: *is_new, is_whole: true, ..Moved::default() }
             }
             How::Changed { from, to, root } => {
                 let (source, target) = (&*source.transport, &*target.transport);

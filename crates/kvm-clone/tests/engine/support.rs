@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kvm_clone::{ClonePlan, CloneSpec, plan_clone};
-use kvm_core::op::{Catalogue, Executor, MemoryStore, Peer, Peers, Plan, RunContext, Store as _};
+use kvm_core::op::{Catalogue, Executor, KnownHosts, MemoryStore, Peer, Peers, Plan, RunContext, Store as _};
 use kvm_core::{Autostart, Error, ErrorKind, Host, MockWorld, Result, SeededEntropy, Silent, VmSummary};
 use kvm_mock::{Mock, TokioClock};
 use kvm_vm::{PlanContext, Policy, inventory};
@@ -27,24 +27,6 @@ pub(crate) struct Pair {
     ids: Arc<SeededEntropy>,
     entropy: SeededEntropy,
     policy: Policy,
-}
-
-#[derive(Debug)]
-struct Known([Host; 2]);
-
-#[async_trait]
-impl Peers for Known {
-    async fn open(&self, peer: &Peer) -> Result<Host> {
-        let mut last = Error::internal("nobody knows that host");
-        for host in &self.0 {
-            match peer.check(host).await {
-                Ok(()) => return Ok(host.clone()),
-                Err(e) if e.kind() == ErrorKind::InvalidState => {}
-                Err(e) => last = e,
-            }
-        }
-        Err(last)
-    }
 }
 
 /// No other host answers.
@@ -106,7 +88,7 @@ impl Pair {
     }
 
     pub(crate) fn catalogue(&self) -> Catalogue {
-        let peers = Arc::new(Known([self.here.clone(), self.there.clone()]));
+        let peers = Arc::new(KnownHosts::new([self.here.clone(), self.there.clone()]));
         Catalogue::new()
             .with("clone.", kvm_clone::decode)
             .with("backup.", kvm_clone::decode)

@@ -46,6 +46,37 @@ pub trait Peers: fmt::Debug + Send + Sync {
     async fn open(&self, peer: &Peer) -> Result<Host>;
 }
 
+/// Hosts that are open already, and no others.
+#[derive(Clone, Debug)]
+pub struct KnownHosts(Vec<Host>);
+
+impl KnownHosts {
+    /// Operations reach these.
+    #[must_use]
+    pub fn new(hosts: impl IntoIterator<Item = Host>) -> Self {
+        Self(hosts.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl Peers for KnownHosts {
+    async fn open(&self, peer: &Peer) -> Result<Host> {
+        let mut silent = None;
+        for host in &self.0 {
+            match peer.check(host).await {
+                Ok(()) => return Ok(host.clone()),
+                // Another one.
+                Err(e) if e.kind() == ErrorKind::InvalidState => {}
+                Err(e) => silent = Some(e),
+            }
+        }
+        Err(silent.unwrap_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("nobody knows how to reach {peer}"))
+                .on(Resource::Host(peer.target.clone()))
+        }))
+    }
+}
+
 /// Where no operation reaches another host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoPeers;

@@ -1,0 +1,88 @@
+//! Flags that are known and cannot do here what they promise: each is refused with what does the same.
+
+use kvm_core::{Error, ErrorKind, Resource, Result};
+
+fn refuse(flag: &str, why: &str, instead: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("--{flag}: {why}"))
+        .on(Resource::Field(flag.to_owned()))
+        .with_detail(instead.to_owned())
+}
+
+/// `--force`: whether the VM that is there is replaced.
+pub(super) fn force(is_asked: bool) -> Result<()> {
+    match is_asked {
+        true => Err(refuse(
+            "force",
+            "a clone takes nobody's place",
+            "choose another name (--new-name), or first: kvmctl vm delete HOST/NAME",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// `--parallel`, or `transfer.parallel`.
+pub(super) fn parallel(count: u8) -> Result<u8> {
+    match count {
+        1 => Ok(1),
+        _ => Err(refuse(
+            "parallel",
+            "the images of a VM are sent one after the other",
+            "leave it out, or say 1; several VMs are copied at a time by several commands",
+        )),
+    }
+}
+
+/// `--checkpoint`: whether libvirt is to note first what changes from now on.
+pub(super) fn checkpoint(is_asked: bool) -> Result<()> {
+    match is_asked {
+        true => Err(refuse(
+            "checkpoint",
+            "a sync finds by digests what changed, and needs none",
+            "leave it out; for other programs: kvmctl checkpoint create VM NAME",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// `--compress` where no helper packs what is sent.
+pub(super) fn compress() -> Error {
+    refuse("compress", "only helpers on two hosts compress, and here none carries the images", "leave it out")
+}
+
+/// `--verify` where nobody compares.
+pub(super) fn verify() -> Error {
+    refuse(
+        "verify",
+        "a host that copies by itself does not compare",
+        "leave it out, or clone to another host, where all that arrives is read back and compared",
+    )
+}
+
+/// `--delta-only` where more than changes would be sent.
+pub(super) fn whole(disks: &[&str]) -> Error {
+    let why = format!("all of {} would be sent, not only what changed", disks.join(", "));
+    let error = Error::new(ErrorKind::InvalidState, format!("--delta-only: {why}"));
+    error.on(Resource::Field("delta-only".to_owned())).with_detail("leave it out once; --dry-run says how much that is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_names_its_flag_and_says_what_to_do() {
+        let errors = [
+            ("force", force(true).unwrap_err()),
+            ("parallel", parallel(2).unwrap_err()),
+            ("checkpoint", checkpoint(true).unwrap_err()),
+            ("compress", compress()),
+            ("verify", verify()),
+            ("delta-only", whole(&["vda"])),
+        ];
+        for (flag, e) in errors {
+            assert_eq!(e.resource(), Some(&Resource::Field(flag.to_owned())));
+            assert!(e.message().starts_with(&format!("--{flag}: ")) && e.detail().is_some(), "{e}");
+        }
+        assert!(force(false).is_ok() && checkpoint(false).is_ok() && parallel(1).is_ok());
+    }
+}
