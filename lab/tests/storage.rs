@@ -441,7 +441,9 @@ fn documents_keep_to_the_schema_and_libvirt_takes_them() {
         assert!(is_orphan(&format!("{name}-top.qcow2")) && !is_orphan(&format!("{name}-0.qcow2")), "{orphans}");
         assert_eq!(kvmctl.run(&["vol", "wipe", &base, "--yes"]).await.code, Some(5), "others lie upon it");
 
-        for volume in kvmctl.json(&["vol", "list", "default"]).await.as_array().unwrap() {
+        // In the order of their names; what lies upon another one comes later, and goes first.
+        assert_eq!(kvmctl.run(&["vol", "delete", &base, "--yes"]).await.code, Some(5), "others lie upon it");
+        for volume in kvmctl.json(&["vol", "list", "default"]).await.as_array().unwrap().iter().rev() {
             let volume = volume["name"].as_str().unwrap();
             if volume.starts_with(&name) {
                 kvmctl.ok(&["vol", "delete", &format!("default/{volume}"), "--yes"]).await;

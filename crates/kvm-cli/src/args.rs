@@ -9,7 +9,7 @@ use kvm_core::{Error, ErrorKind, Selector};
 use crate::printer::Printer;
 use crate::{
     backup, checkpoint, clone, completion, disk, doctor, environment, events, guest, help, host, man, net, nic, op,
-    peripheral, pool, replica, restore, secret, snap, sync, vm, vol,
+    peripheral, pool, relocate, replica, restore, secret, snap, sync, vm, vol,
 };
 
 const EXAMPLES: &str = "\
@@ -263,6 +263,8 @@ pub enum Command {
     Net(net::Command),
     /// Copy a VM: another one with the same content, on this host or another.
     Clone(clone::Args),
+    /// Move a VM that is off, with its disks, to another host.
+    Move(relocate::Args),
     /// Keep a copy of a VM up to date on another host.
     Sync(sync::Args),
     /// Copies of VMs that are kept up to date on other hosts.

@@ -1,12 +1,14 @@
 //! `kvmctl clone`.
 
-use kvm_clone::{ClonePlan, CloneSpec, Compress, UplinkMap, WhileRunning, plan_clone};
+use kvm_clone::{
+    AfterReplacing, ClonePlan, CloneSpec, Compress, Replace, UplinkMap, WhileRunning, plan_clone, plan_linked_clone,
+};
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
 use kvm_xml::Document as _;
 use serde::Serialize;
 
-use crate::operation::{DoneForm, PlanView};
+use crate::operation::{DoneForm, PlanView, agree};
 use crate::printer::{Outcome, Page, Printer};
 use crate::session::{Connection, Session};
 use crate::vms::One;
@@ -24,8 +26,13 @@ use crate::vms::One;
         A VM that runs goes on meanwhile. Its disks are held at one moment by a snapshot, with its file systems in order where its guest \
         agent answers, and the snapshot is merged afterwards. Inside the guest nothing is changed: machine-id, SSH host keys and host name \
         are those of the original.\n\
+        With --linked nothing is copied: original and clone, on one host, go on in overlays of the images that the original has now, which nobody \
+        writes to any more. It takes a moment and no room, also while the original runs; either can be deleted. Each makes the original's chain \
+        one image longer; kvmctl disk pull makes a disk whole again.\n\
+        With --replace a VM of that name, which has to be off, is renamed to NAME.replaced-TIME right before the clone is defined, and deleted with its \
+        disks when the clone stands; undone, it is what it was.\n\
         Ctrl-C takes everything back.\n\n\
-        Library: kvm_clone::plan_clone, kvm_core::op::Executor::run"
+        Library: kvm_clone::plan_clone, kvm_clone::plan_linked_clone, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -36,6 +43,15 @@ pub struct Args {
     /// Its name; NAME-clone if left out.
     #[arg(long, value_name = "NAME")]
     name: Option<VmName>,
+    /// Copy nothing: have it lie upon the present images of the original, on the same host.
+    #[arg(long, conflicts_with_all = ["destination", "replace", "bandwidth", "no_compress"])]
+    linked: bool,
+    /// Put it in the place of a VM of that name, which is deleted when the clone stands.
+    #[arg(long, requires = "name")]
+    replace: bool,
+    /// Keep the VM that is replaced, as NAME.replaced-TIME.
+    #[arg(long, requires = "replace")]
+    keep_replaced: bool,
     /// Where its images go; the pool in the same directory, or the default one, if left out.
     #[arg(long, value_name = "POOL")]
     pool: Option<PoolName>,
@@ -72,7 +88,7 @@ pub struct Args {
 }
 
 impl Args {
-    fn spec(&self) -> CloneSpec {
+    fn spec(&self, session: &Session) -> CloneSpec {
         CloneSpec {
             name: self.name.clone(),
             pool: self.pool.clone(),
@@ -84,26 +100,40 @@ impl Args {
             limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
             compression: if self.no_compress { Compress::Never } else { Compress::Auto },
             start: if self.start { Start::Yes } else { Start::No },
+            replace: replace(self.replace, self.keep_replaced, session),
         }
     }
 }
 
+/// What becomes of a VM that has the name already.
+pub(crate) fn replace(is_wanted: bool, keeps: bool, session: &Session) -> Option<Replace> {
+    let then = if keeps { AfterReplacing::Keep } else { AfterReplacing::Delete };
+    is_wanted.then(|| Replace { at: session.clock.now(), then })
+}
+
 pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    let spec = args.spec();
+    let spec = args.spec(session);
     let (source, vm) = args.vm.find(session).await?;
     let target = match &args.destination {
         Some(destination) => session.at(Some(destination)).await?,
         None => source.clone(),
     };
-    let clone = plan_clone(&source.host, &target.host, &vm, &spec, &session.plan_context()).await?;
+    let cx = session.plan_context();
+    let clone = match args.linked {
+        true => plan_linked_clone(&source.host, &vm, &spec, &cx).await?,
+        false => plan_clone(&source.host, &target.host, &vm, &spec, &cx).await?,
+    };
     if args.print_xml {
         printer.raw(clone.document.to_xml().as_bytes())?;
         return Ok(None);
     }
-    match args.dry_run {
-        true => preview(&clone, printer),
-        false => carry_out(clone, vm.name.as_str(), &target, session, printer).await,
+    if args.dry_run {
+        return preview(&clone, printer);
     }
+    if clone.replaced.is_some() {
+        agree(&clone.plan, session, printer).await?;
+    }
+    carry_out(clone, vm.name.as_str(), args.keep_replaced, &target, session, printer).await
 }
 
 /// Shows a plan.
@@ -112,10 +142,11 @@ pub(crate) fn preview(clone: &ClonePlan, printer: &mut Printer) -> Result<Option
     printer.show(&Planned { plan: PlanView::of(&clone.plan), changes })
 }
 
-/// Carries a clone out, and says what came of it.
+/// Carries a clone out, and says what came of it; and under which name what had its name stays, if it does.
 pub(crate) async fn carry_out(
     clone: ClonePlan,
     original: &str,
+    keep_replaced: bool,
     target: &Connection,
     session: &Session,
     printer: &mut Printer,
@@ -126,9 +157,13 @@ pub(crate) async fn carry_out(
         printer.note(warning);
     }
     let done = session.carry_out(target, clone.plan).await?;
+    let kept = clone.replaced.filter(|_| keep_replaced).map(|name| name.as_str().to_owned());
+    if let Some(aside) = &kept {
+        printer.note(&format!("what had the name is {aside} now: kvmctl vm delete when all is well"));
+    }
     let (name, id, host) = (clone.name.as_str().to_owned(), clone.id, target.label());
     let original = original.to_owned();
-    printer.show(&Cloned { name, id, host, original, done: DoneForm::of(&done), warnings, changes })
+    printer.show(&Cloned { name, id, host, original, done: DoneForm::of(&done), warnings, changes, kept_as: kept })
 }
 
 /// What `--dry-run` found.
@@ -160,6 +195,9 @@ struct Cloned {
     done: DoneForm,
     warnings: Vec<String>,
     changes: Vec<String>,
+    /// What a VM is called that had the name before, and stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_as: Option<String>,
 }
 
 impl Outcome for Cloned {

@@ -41,6 +41,7 @@ mod picture;
 mod pool;
 mod printer;
 mod prompt;
+mod relocate;
 mod replica;
 mod restore;
 mod run;

@@ -7,6 +7,7 @@ use kvm_xml::Document as _;
 use serde::Serialize;
 
 use crate::backup::Which;
+use crate::clone::replace;
 use crate::operation::{DoneForm, PlanView, agree};
 use crate::printer::{Outcome, Page, Printer};
 use crate::session::Session;
@@ -31,6 +32,12 @@ pub struct Args {
     /// Bring it back as another VM of this name.
     #[arg(long, value_name = "NAME", group = "as_whom")]
     name: Option<VmName>,
+    /// Put it in the place of a VM of that name, which is deleted when the restored one stands.
+    #[arg(long, requires = "name")]
+    replace: bool,
+    /// Keep the VM that is replaced, as NAME.replaced-TIME.
+    #[arg(long, requires = "replace")]
+    keep_replaced: bool,
     /// Bring it back as itself.
     #[arg(long, group = "as_whom", conflicts_with_all = ["start"])]
     in_place: bool,
@@ -68,6 +75,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         limit: args.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
         compression: if args.no_compress { Compress::Never } else { Compress::Auto },
         start: if args.start { Start::Yes } else { Start::No },
+        replace: replace(args.replace, args.keep_replaced, session),
     };
     let Which { store, point } = &args.which;
     let target = session.at(args.host.as_deref()).await?;
@@ -83,7 +91,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         return printer.show(&Planned { plan: PlanView::of(&restore.plan), changes });
     }
     // A definition that is there is replaced.
-    if !restore.kept.is_empty() {
+    if !restore.kept.is_empty() || restore.replaced.is_some() {
         agree(&restore.plan, session, printer).await?;
     }
     let warnings: Vec<_> = restore.warnings.iter().map(ToString::to_string).collect();
@@ -94,12 +102,17 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     for path in &restore.kept {
         printer.note(&format!("{path} stays, and is not used any more: delete it when all is well"));
     }
+    let aside = restore.replaced.filter(|_| args.keep_replaced).map(|name| name.as_str().to_owned());
+    if let Some(aside) = &aside {
+        printer.note(&format!("what had the name is {aside} now: kvmctl vm delete when all is well"));
+    }
     printer.show(&Came {
         name: restore.name.as_str().to_owned(),
         id: restore.id,
         host: target.label(),
         backup: restore.point.to_string(),
         kept: restore.kept,
+        kept_as: aside,
         done: DoneForm::of(&done),
         warnings,
         changes,
@@ -132,6 +145,9 @@ struct Came {
     host: String,
     backup: String,
     kept: Vec<String>,
+    /// What a VM is called that had the name before, and stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_as: Option<String>,
     #[serde(flatten)]
     done: DoneForm,
     warnings: Vec<String>,

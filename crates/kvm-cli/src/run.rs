@@ -8,7 +8,7 @@ use crate::printer::{Failure, Printer};
 use crate::session::Session;
 use crate::{
     backup, checkpoint, clone, completion, disk, doctor, events, exit, guest, help, host, log, man, net, nic, op,
-    peripheral, pool, replica, restore, secret, snap, sync, vm, vol,
+    peripheral, pool, relocate, replica, restore, secret, snap, sync, vm, vol,
 };
 
 /// Does what was asked, prints what came of it, and gives the exit code.
@@ -61,6 +61,7 @@ async fn command(command: Command, session: &Session, printer: &mut Printer) -> 
         Command::Secret(verb) => secret::run(verb, session, printer).await,
         Command::Net(verb) => net::run(verb, session, printer).await,
         Command::Clone(args) => clone::run(args, session, printer).await,
+        Command::Move(args) => relocate::run(args, session, printer).await,
         Command::Sync(args) => sync::run(args, session, printer).await,
         Command::Replica(verb) => replica::run(verb, session, printer).await,
         Command::Backup(verb) => backup::run(verb, session, printer).await,

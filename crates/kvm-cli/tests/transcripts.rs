@@ -73,6 +73,7 @@ transcripts! {
     list
     clone
     migrate
+    moves
     network_volumes
     networks
     notes
@@ -229,6 +230,7 @@ impl Redactions {
             // Points in time of backups.
             (r"\b\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ", "[POINT]"),
             (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
+            (r"\blinked-[0-9a-f]{8}\b", "linked-[ID]"),
             // Overlays of reverts are named by the second in which they are made.
             (r"\.\d{10}\b", ".[SECOND]"),
             (r#""lag_seconds": ?\d+"#, r#""lag_seconds": [LAG]"#),

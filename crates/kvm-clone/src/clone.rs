@@ -9,8 +9,8 @@ use kvm_core::{
     VmId, VmName, VmSummary,
 };
 use kvm_vm::{
-    Arrival, CreatePlan, PlanContext, VolumeRef, at_peer, copy_volume, plan_arrival, reserve_volume, stored_document,
-    unused_mac,
+    Arrival, CreatePlan, PlanContext, VolumeRef, at_peer, copy_volume, plan_arrival_for, reserve_volume,
+    stored_document, unused_mac,
 };
 use kvm_xml::rewrite::{
     self, Attached, Content, Copy, Edit, Facts, How, Location, Place, RewriteError, Rewritten, Warning, rewrite,
@@ -20,6 +20,7 @@ use kvm_xml::{Document as _, Domain};
 
 use crate::moment;
 use crate::place::{self, Images};
+use crate::replace::{Replaced, free_variables};
 use crate::spec::{CloneSpec, Compress};
 use crate::step::{CopyImage, CopyVariables, Ends, ReleaseMoment, TransferImage, Whole, whole_document};
 use crate::survey::{Survey, check_room, has};
@@ -43,6 +44,8 @@ pub struct ClonePlan {
     pub warnings: Vec<Warning>,
     /// How its images get there.
     pub way: Way,
+    /// What a machine is called, until it is deleted, in whose place the clone comes.
+    pub replaced: Option<VmName>,
 }
 
 /// Plans a clone: another machine with the same content, on the same host or another.
@@ -51,6 +54,9 @@ pub struct ClonePlan {
 /// compared; one host copies them by itself. One that is an overlay becomes whole. To find out how images can go, the
 /// helpers of both hosts are started, which puts them there where they are not yet. The original is not changed; where it runs, its disks are held at
 /// one moment by a snapshot for as long as the copy takes ([`WhileRunning`](crate::WhileRunning)).
+///
+/// A machine that has the name already can be replaced ([`Replace`](crate::Replace)): it gets another name right before the
+/// clone is defined, with its definition, images, UEFI variables and TPM state, and goes when the clone stands.
 ///
 /// `AlreadyExists` when the name is taken, `NotFound` for a pool or network that the target has not, `NoSpace`,
 /// `InvalidState` when the original's images cannot lie still, `Unsupported` for what cannot be copied: disks on servers,
@@ -62,16 +68,49 @@ pub async fn plan_clone(
     spec: &CloneSpec,
     cx: &PlanContext<'_>,
 ) -> Result<ClonePlan> {
+    // Several documents are part of what is worked on, too much for the stack of whoever waits.
+    Box::pin(draw_up(source, target, vm, spec, cx)).await
+}
+
+async fn draw_up(
+    source: &Host,
+    target: &Host,
+    vm: &VmSummary,
+    spec: &CloneSpec,
+    cx: &PlanContext<'_>,
+) -> Result<ClonePlan> {
     let secrets = if spec.keep_passwords { Secrets::Show } else { Secrets::Hide };
     let view = if vm.persistent { View::CONFIG } else { View::LIVE };
     let mut survey = Survey::of(source, target, vm, View { secrets, ..view }).await?;
+    let replaced = match (&spec.name, spec.replace) {
+        (Some(name), replace) => Replaced::find(target, name, replace).await?,
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(
+                Error::invalid("name", "nobody knows which machine is to be replaced").with_detail("give a name")
+            );
+        }
+    };
+    if survey.is_same_host() && replaced.as_ref().is_some_and(|replaced| replaced.id() == vm.id) {
+        return Err(Error::invalid("name", format!("VM {} cannot be replaced by a clone of itself", vm.name))
+            .with_detail("choose another name"));
+    }
     let moment = moment::hold(source, vm, spec.running, cx.entropy).await?;
     let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
     let images = place::images(&mut survey, spec.pool.as_ref(), &default).await?;
     let attached = attached(source, vm).await?;
     let fits = survey.compare_cpu().await? == CpuFit::Fits;
+    let variables = match (&replaced, variables_of(&survey.document), &spec.name) {
+        (Some(_), Some(path), Some(name)) => free_variables(target, path, name).await?.map(Location::File),
+        _ => None,
+    };
     let mut rewritten = {
-        let mut facts = Facts { attached, ..facts(&survey, &images, spec, cx) };
+        let Facts { locate, .. } = facts(&survey, &images, spec, cx);
+        let locate = Box::new(|request: &rewrite::Request<'_>| match request.content {
+            Content::Nvram => variables.clone().or_else(|| locate(request)),
+            _ => locate(request),
+        });
+        let mut facts = Facts { attached, locate, ..facts(&survey, &images, spec, cx) };
         rewrite(&survey.document, &spec.policy(), &mut facts).map_err(|e| refused(&e))?
     };
     // The rewriting knows no capabilities; the target was asked for this one.
@@ -121,6 +160,11 @@ pub async fn plan_clone(
         }
         None => steps,
     };
+    let mut steps: Vec<Box<dyn Step>> = steps;
+    if let Some((line, step)) = replaced.as_ref().map(Replaced::set_aside) {
+        lines.push(line);
+        steps.push(step);
+    }
     let arrival = Arrival {
         kind: "clone.vm",
         verb: "clone",
@@ -130,14 +174,24 @@ pub async fn plan_clone(
         lines,
         steps,
     };
-    let CreatePlan { mut plan, document, id } = plan_arrival(target, arrival, cx).await?;
+    let instead = replaced.as_ref().map(Replaced::id);
+    let CreatePlan { mut plan, document, id } = plan_arrival_for(target, arrival, instead, cx).await?;
     plan.title = match survey.is_same_host() {
         true => format!("clone {} to {name} on {}", vm.name, survey.there.target),
         false => format!("clone {} from {} to {name} on {}", vm.name, survey.here.target, survey.there.target),
     };
     plan.locks.push(LockKey { host: survey.here.host_key(), vm: vm.id });
+    let aside = replaced.as_ref().map(Replaced::aside);
+    if let Some(replaced) = replaced {
+        replaced.finish(&mut plan);
+    }
     let Rewritten { changes, warnings, .. } = rewritten;
-    Ok(ClonePlan { plan, document, name, id, changes, warnings, way: route.way() })
+    Ok(ClonePlan { plan, document, name, id, changes, warnings, way: route.way(), replaced: aside })
+}
+
+/// The file of UEFI variables that a document names.
+pub(crate) fn variables_of(document: &Domain) -> Option<&str> {
+    document.os.as_ref()?.nvram.as_ref()?.value.as_deref()
 }
 
 /// What belongs to the machine beside its document.

@@ -9,6 +9,8 @@
 //! is sent, and nothing of it is applied before all has arrived. [`plan_promote`] makes a machine of its own of it, on
 //! its host alone.
 //!
+//! [`plan_move`] takes a machine to another host, and away from its own once it stands there.
+//!
 //! [`plan_backup`] puts a point in time of a machine into a directory of some host, and [`plan_restore`] brings it back:
 //! under another name, or in its own place.
 //!
@@ -56,8 +58,11 @@
 
 mod backup;
 mod clone;
+mod linked;
 mod moment;
+mod moving;
 mod place;
+mod replace;
 mod replica;
 mod restore;
 mod spec;
@@ -73,6 +78,9 @@ pub use backup::{
     plan_backup_prune, verify_backup,
 };
 pub use clone::{ClonePlan, Way, plan_clone};
+pub use linked::plan_linked_clone;
+pub use moving::{MovePlan, MoveSpec, WhileMoving, plan_move};
+pub use replace::{AfterReplacing, Replace};
 pub use replica::{
     PromotePlan, PromoteSpec, ReplicaInfo, SourceSeen, pause_replica, plan_promote, replica_of, replicas,
     resume_replica, see_source,

@@ -52,15 +52,7 @@ pub(crate) async fn hold(
             "shut it down first, or have it copied while it runs",
         );
     }
-    if let Some(disk) = other_image(source, vm).await? {
-        return refuse(
-            format!(
-                "VM {} runs with another {disk} than it is configured with: the copy would not be what runs",
-                vm.name
-            ),
-            "see kvmctl vm pending; power-cycle it, or make both the same",
-        );
-    }
+    check_same_images(source, vm).await?;
     if let Some(internal) = current_internal(source, vm).await? {
         return refuse(
             format!(
@@ -101,7 +93,17 @@ pub(crate) async fn hold(
     Ok(Some(MomentPlan { name, plan, line, consistency }))
 }
 
-/// The first disk that a running machine has otherwise than its definition says, from which copies are made.
+/// `InvalidState` when a machine runs with other images than its definition says, from which copies are made.
+pub(crate) async fn check_same_images(source: &Host, vm: &VmSummary) -> Result<()> {
+    let Some(disk) = other_image(source, vm).await? else { return Ok(()) };
+    let message =
+        format!("VM {} runs with another {disk} than it is configured with: the copy would not be what runs", vm.name);
+    Err(Error::new(ErrorKind::InvalidState, message)
+        .on(Resource::Vm(vm.name.as_str().to_owned()))
+        .with_detail("see kvmctl vm pending; power-cycle it, or make both the same"))
+}
+
+/// The first disk that a running machine has otherwise than its definition says.
 async fn other_image(source: &Host, vm: &VmSummary) -> Result<Option<String>> {
     if !vm.persistent {
         return Ok(None);

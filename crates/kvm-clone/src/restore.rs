@@ -9,14 +9,15 @@ use kvm_core::{
     VmName, VmRef, VmSummary, VolumeInfo,
 };
 use kvm_image::{Expect, Format};
-use kvm_vm::{Arrival, CreatePlan, PlanContext, Start, VolumeRef, inspect, plan_arrival};
+use kvm_vm::{Arrival, CreatePlan, PlanContext, Start, VolumeRef, inspect, plan_arrival_for};
 use kvm_xml::rewrite::{Content, Copy, Edit, Facts, Location, Policy, Request, Warning, policy, rewrite};
 use kvm_xml::{Document as _, Domain};
 
 use crate::backup::{Manifest, PointRef, StoreDir, StoredDisk, StoredFormat, resolve};
 use crate::backup::{Point, inside, read_manifest};
-use crate::clone::{facts, refused};
+use crate::clone::{facts, refused, variables_of};
 use crate::place::{self, Images, Own};
+use crate::replace::{Replace, Replaced, free_variables as variables_of_name};
 use crate::spec::{CloneSpec, Compress, UplinkMap};
 use crate::survey::{Survey, check_room, has};
 use crate::transfer::{Session, digest_of};
@@ -44,6 +45,8 @@ pub struct RestoreSpec {
     pub compression: Compress,
     /// Whether it is started at once.
     pub start: Start,
+    /// What becomes of a machine that has the new name already; without it that must be free.
+    pub replace: Option<Replace>,
 }
 
 /// As which machine it comes back.
@@ -71,6 +74,8 @@ pub struct RestorePlan {
     pub point: PointRef,
     /// Images that it has now and will not use any more.
     pub kept: Vec<String>,
+    /// What a machine is called, until it is deleted, in whose place this one comes.
+    pub replaced: Option<VmName>,
     /// In what its document differs from the stored one, and why.
     pub changes: Vec<Edit>,
     /// What somebody should know before.
@@ -105,6 +110,10 @@ pub async fn plan_restore(
         Restored::InPlace => present(target, &manifest).await?,
         Restored::New(_) => None,
     };
+    let replaced = match &spec.identity {
+        Restored::New(name) => Replaced::find(target, name, spec.replace).await?,
+        Restored::InPlace => None,
+    };
     let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
     let images = images(&mut survey, (&point, &manifest), spec.pool.as_ref(), &default).await?;
     let clone = CloneSpec {
@@ -113,6 +122,7 @@ pub async fn plan_restore(
             Restored::InPlace => None,
         },
         uplinks: spec.uplinks.clone(),
+        replace: spec.replace,
         ..CloneSpec::default()
     };
     let policy = match (&spec.identity, &present) {
@@ -126,11 +136,15 @@ pub async fn plan_restore(
         (Restored::InPlace, None) => Policy { genid: policy::Genid::New, ..Policy::REPLICA },
     };
     let fits = policy.placement == policy::Placement::Check && survey.compare_cpu().await? == CpuFit::Fits;
-    let variables = free_variables(&survey, target).await?;
+    let variables = match (&spec.identity, &replaced, variables_of(&survey.document)) {
+        (Restored::InPlace, ..) => free_variables(&survey, target).await?,
+        (Restored::New(name), Some(_), Some(path)) => variables_of_name(target, path, name).await?,
+        (Restored::New(_), ..) => None,
+    };
     let mut rewritten = {
         let taken = |path: &str| survey.volumes.contains(path);
         let locate = |request: &Request<'_>| match (request.content, &variables) {
-            (Content::Nvram, Some(free)) if spec.identity == Restored::InPlace => Some(Location::File(free.clone())),
+            (Content::Nvram, Some(free)) => Some(Location::File(free.clone())),
             _ => place::locate(&images, taken, request),
         };
         let mut facts = Facts { locate: Box::new(locate), ..facts(&survey, &images, &clone, cx) };
@@ -165,6 +179,11 @@ pub async fn plan_restore(
     let (mut plan, document, id, kept) = match present {
         Some(present) => replace(target, present, come).await?,
         None => {
+            let mut come = come;
+            if let Some((line, step)) = replaced.as_ref().map(Replaced::set_aside) {
+                come.lines.push(line);
+                come.steps.push(step);
+            }
             let arrival = Arrival {
                 kind: "restore.vm",
                 verb: "restore",
@@ -174,14 +193,20 @@ pub async fn plan_restore(
                 lines: come.lines,
                 steps: come.steps,
             };
-            let CreatePlan { plan, document, id } = plan_arrival(target, arrival, cx).await?;
+            let instead = replaced.as_ref().map(Replaced::id);
+            let CreatePlan { plan, document, id } = plan_arrival_for(target, arrival, instead, cx).await?;
             (plan, document, id, Vec::new())
         }
     };
     plan.title =
         format!("restore {point} from {directory} on {} as {name} on {}", survey.here.target, survey.there.target);
     let point = PointRef { vm: point.vm, point: Some(point.point) };
-    Ok(RestorePlan { plan, document, name, id, point, kept, changes: rewritten.changes, warnings: rewritten.warnings })
+    let aside = replaced.as_ref().map(Replaced::aside);
+    if let Some(replaced) = replaced {
+        replaced.finish(&mut plan);
+    }
+    let (changes, warnings) = (rewritten.changes, rewritten.warnings);
+    Ok(RestorePlan { plan, document, name, id, point, kept, replaced: aside, changes, warnings })
 }
 
 fn consistency(manifest: &Manifest) -> String {

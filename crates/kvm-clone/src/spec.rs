@@ -7,6 +7,8 @@ use kvm_core::{Bandwidth, Error, PoolName, Result, VmName};
 use kvm_vm::Start;
 use kvm_xml::rewrite::{Policy, policy};
 
+use crate::replace::Replace;
+
 /// A clone that is wanted; the default is another machine that is off, with a name, a uuid and addresses of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloneSpec {
@@ -31,6 +33,8 @@ pub struct CloneSpec {
     pub compression: Compress,
     /// Whether the clone is started at once.
     pub start: Start,
+    /// What becomes of a machine that has the name already, which has to be given then; without it the name must be free.
+    pub replace: Option<Replace>,
 }
 
 impl Default for CloneSpec {
@@ -46,6 +50,7 @@ impl Default for CloneSpec {
             limit: Bandwidth::UNLIMITED,
             compression: Compress::Auto,
             start: Start::No,
+            replace: None,
         }
     }
 }
@@ -56,7 +61,8 @@ impl CloneSpec {
         let mac = if self.preserve_mac { policy::Mac::Keep } else { policy::Mac::New };
         let hostdev = if self.drop_hostdev { policy::HostDevices::Drop } else { policy::HostDevices::Map };
         let password = if self.keep_passwords { policy::Password::Keep } else { policy::Password::Drop };
-        Policy { mac, hostdev, password, ..Policy::CLONE }
+        let name = if self.replace.is_some() { policy::Name::Replace } else { policy::Name::New };
+        Policy { name, mac, hostdev, password, ..Policy::CLONE }
     }
 }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backup::{BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest};
+use crate::linked::StayFrozen;
+use crate::moving::{Arrive, GuardArrival, LeaveHost, MarkLeaving, StopForMove};
+use crate::replace::SetAside;
 use crate::restore::{Redefine, RestoreFile};
 
 mod image;
@@ -77,6 +80,13 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         DropImage::NAME => read::<DropImage>(name, data),
         SettleImage::NAME => read::<SettleImage>(name, data),
         Promote::NAME => read::<Promote>(name, data),
+        SetAside::NAME => read::<SetAside>(name, data),
+        StayFrozen::NAME => read::<StayFrozen>(name, data),
+        StopForMove::NAME => read::<StopForMove>(name, data),
+        MarkLeaving::NAME => read::<MarkLeaving>(name, data),
+        GuardArrival::NAME => GuardArrival::decode(data),
+        LeaveHost::NAME => read::<LeaveHost>(name, data),
+        Arrive::NAME => read::<Arrive>(name, data),
         _ => kvm_vm::decode(name, data),
     }
 }

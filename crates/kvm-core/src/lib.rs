@@ -33,6 +33,7 @@ mod id;
 pub mod inputs;
 mod io_thread;
 mod migration;
+mod moving;
 mod name;
 mod net;
 mod network;
@@ -74,6 +75,7 @@ pub use hypervisor::{
 pub use id::{VmId, VmRef};
 pub use io_thread::{IoThread, IoThreadChange};
 pub use migration::{CpuFit, DefinitionPlace, Migration, MigrationJob, MigrationMode, MigrationSpec, Route, Transfer};
+pub use moving::{Moving, Way};
 pub use name::{
     Description, FilterName, HostDeviceName, NetworkName, PoolName, SnapshotName, Tag, Title, VmName, VolumeName,
 };

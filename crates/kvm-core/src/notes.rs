@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kvm_xml::{Domain, Fragment, Metadata};
 use serde::{Deserialize, Serialize};
 
-use crate::{Description, Error, Replication, Result, Tag, Title};
+use crate::{Description, Error, Moving, Replication, Result, Tag, Title};
 
 /// The namespace of our element in a machine's metadata. It stands in people's documents and never changes.
 pub const METADATA_NAMESPACE: &str = Metadata::NAMESPACE;
@@ -13,7 +13,7 @@ pub const METADATA_NAMESPACE: &str = Metadata::NAMESPACE;
 /// What people write about a machine.
 ///
 /// Title and description are libvirt's own elements. Tags and protection are one element in our namespace, with the
-/// [`Replication`] in it where there is one:
+/// [`Replication`] and the [`Moving`] in it where there is one:
 ///
 /// ```xml
 /// <kvmm:notes xmlns:kvmm="urn:kvm-manager:metadata:1" tags="ci,owner=dba" protection="on"/>
@@ -31,6 +31,9 @@ pub struct VmNotes {
     /// What it has to do with copies of itself on other hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<Replication>,
+    /// The move to another host that it is in the middle of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
 }
 
 /// Whether deleting is refused.
@@ -57,6 +60,7 @@ impl VmNotes {
             tags: attribute("tags").unwrap_or_default().split(',').filter_map(|tag| Tag::parse(tag).ok()).collect(),
             protection: if attribute("protection").as_deref() == Some("on") { Protection::On } else { Protection::Off },
             replication: ours.and_then(|element| element.children().iter().find_map(Replication::of)),
+            moving: ours.and_then(|element| element.children().iter().find_map(Moving::of)),
         }
     }
 
@@ -98,22 +102,23 @@ impl VmNotes {
         let protection = (self.protection == Protection::On).then_some("on");
         let tags = Some(tags.as_str()).filter(|tags| !tags.is_empty());
         let element = element.with_attribute("tags", tags).with_attribute("protection", protection);
-        let element = self.with_replication(element);
+        let element = self.with_children(element);
         (!element.is_empty_element()).then_some(element)
     }
 
-    /// The element with the replication in place of its own. One that this version cannot read is another's, and stays.
-    fn with_replication(&self, element: Fragment) -> Fragment {
+    /// The element with the replication and the move in place of its own. One that this version cannot read is another's,
+    /// and stays.
+    fn with_children(&self, element: Fragment) -> Fragment {
         let children = element.children();
-        if children.iter().find_map(Replication::of) == self.replication {
+        let (replication, moving) = (children.iter().find_map(Replication::of), children.iter().find_map(Moving::of));
+        if replication == self.replication && moving == self.moving {
             return element;
         }
-        let mut content: String =
-            children.iter().filter(|child| Replication::of(child).is_none()).map(Fragment::as_str).collect();
-        if let Some(replication) = &self.replication {
-            let prefix = element.name().and_then(|name| Some(name.split_once(':')?.0));
-            content += &replication.to_xml(prefix);
-        }
+        let is_ours = |child: &&Fragment| Replication::of(child).is_some() || Moving::of(child).is_some();
+        let mut content: String = children.iter().filter(|child| !is_ours(child)).map(Fragment::as_str).collect();
+        let prefix = element.name().and_then(|name| Some(name.split_once(':')?.0));
+        content.extend(self.replication.iter().map(|replication| replication.to_xml(prefix)));
+        content.extend(self.moving.iter().map(|moving| moving.to_xml(prefix)));
         let written = element.with_content(&content).and_then(|text| Fragment::parse(&text).ok());
         written.unwrap_or(element)
     }
@@ -136,6 +141,7 @@ mod tests {
             tags: ["ci", "owner=d<b>a&\"b"].map(|t| Tag::parse(t).unwrap()).into(),
             protection: Protection::On,
             replication: None,
+            moving: None,
         }
     }
 

@@ -188,7 +188,7 @@ impl Replication {
 }
 
 impl Elsewhere {
-    fn attributes(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn attributes(&self) -> Vec<(&'static str, String)> {
         vec![("target", self.target.clone()), ("host", self.host.as_str().to_owned())]
     }
 }
@@ -208,11 +208,11 @@ impl Replica {
 }
 
 /// A name without its prefix: libvirt gives elements of ours with one or without.
-fn local(name: &str) -> &str {
+pub(crate) fn local(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or(name)
 }
 
-fn elsewhere(element: &Fragment) -> Option<Elsewhere> {
+pub(crate) fn elsewhere(element: &Fragment) -> Option<Elsewhere> {
     Some(Elsewhere { target: element.attribute("target")?, host: HostKey(element.attribute("host")?) })
 }
 
@@ -224,7 +224,7 @@ fn image(element: &Fragment) -> Option<ReplicaImage> {
     })
 }
 
-fn tag(name: &str, attributes: &[(&str, String)], children: &[String]) -> String {
+pub(crate) fn tag(name: &str, attributes: &[(&str, String)], children: &[String]) -> String {
     let mut text = format!("<{name}");
     for (name, value) in attributes {
         text += &format!(" {name}=\"{}\"", escaped(value));

@@ -251,6 +251,7 @@ async fn notes_are_read_back_and_leave_other_metadata_alone() {
         tags: ["web", "owner=dba"].into_iter().map(|tag| Tag::parse(tag).unwrap()).collect(),
         protection: Protection::On,
         replication: None,
+        moving: None,
     };
     node.vms().set_notes(&id(WEB), &notes).await.unwrap();
     for view in [View::LIVE, View::CONFIG] {

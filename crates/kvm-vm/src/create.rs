@@ -337,5 +337,6 @@ fn notes(spec: &CreateSpec) -> VmNotes {
         tags: spec.tags.clone(),
         protection: spec.protection,
         replication: None,
+        moving: None,
     }
 }

@@ -1,7 +1,9 @@
 //! Deleting machines: what goes, what stays, and why.
 
+use std::collections::BTreeSet;
+
 use kvm_core::op::{LockKey, Plan, PlanLine, Step};
-use kvm_core::{Error, ErrorKind, Host, Resource, Result, View, VmNotes, VmSummary, VolumeInfo};
+use kvm_core::{DiskPath, Error, ErrorKind, Host, Resource, Result, View, VmNotes, VmSummary, VolumeInfo};
 
 use crate::chain::{DiskGraph, disk_graph};
 use crate::step::{DeleteVolume, PowerOff, Undefine, refuse_protected};
@@ -84,13 +86,7 @@ pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -
         match verdict(&image, vm, options, &usage) {
             Verdict::Delete(volume) => {
                 lines.push(image.line("remove", &format!("{} on disk", volume.allocation)));
-                steps.push(Box::new(DeleteVolume {
-                    pool: volume.pool.clone(),
-                    volume: volume.name.clone(),
-                    path: volume.path.clone(),
-                    size: volume.capacity,
-                    vm: Some(vm.id),
-                }));
+                steps.push(Box::new(delete_with(volume, vm)));
                 if let Some((line, step)) = crate::secret::forget(host, volume).await? {
                     lines.push(line);
                     steps.push(Box::new(step));
@@ -114,6 +110,43 @@ pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -
         steps,
         reversible: 0,
     })
+}
+
+/// What goes of a machine's images when the machine itself goes to another host, for a plan in which the definition goes
+/// first: of those that were copied, the ones that nobody else uses. The lines tell what stays, and why.
+///
+/// Each is looked at once more right before it goes, and stays when somebody uses it by then.
+pub async fn plan_images_left(
+    host: &Host,
+    vm: &VmSummary,
+    copied: &BTreeSet<DiskPath>,
+) -> Result<(Vec<PlanLine>, Vec<Box<dyn Step>>)> {
+    let documents = [host.hypervisor.definition(&vm.id, View::CONFIG).await?];
+    let usage = disk_graph(host).await?;
+    let options = DeleteOptions { volumes: Volumes::Delete, ..DeleteOptions::default() };
+    let mut lines = Vec::new();
+    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    for image in images(&usage, &documents) {
+        match verdict(&image, vm, &options, &usage) {
+            Verdict::Delete(volume) if volume.path.as_ref().is_some_and(|path| copied.contains(path)) => {
+                lines.push(image.line("remove", &format!("{} on disk", volume.allocation)));
+                steps.push(Box::new(delete_with(volume, vm)));
+            }
+            Verdict::Delete(_) => lines.push(image.line("keep", "not copied")),
+            Verdict::Keep(why) => lines.push(image.line("keep", &why)),
+        }
+    }
+    Ok((lines, steps))
+}
+
+fn delete_with(volume: &VolumeInfo, vm: &VmSummary) -> DeleteVolume {
+    DeleteVolume {
+        pool: volume.pool.clone(),
+        volume: volume.name.clone(),
+        path: volume.path.clone(),
+        size: volume.capacity,
+        vm: Some(vm.id),
+    }
 }
 
 enum Verdict<'a> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use kvm_core::op::{PlanLine, Step};
 use kvm_core::{
-    Autostart, Bytes, DiskPath, Entropy, Error, ErrorKind, Host, MacAddr, NetworkName, Replication, Resource, Result,
-    Secrets, View, VmId, VmName, VmNotes, check_definition,
+    Autostart, Bytes, DiskPath, Entropy, Error, ErrorKind, Host, MacAddr, Moving, NetworkName, Replication, Resource,
+    Result, Secrets, View, VmId, VmName, VmNotes, check_definition,
 };
 use kvm_image::Format;
 use kvm_xml::value::MacAddr as XmlMac;
@@ -113,10 +113,20 @@ pub struct Arrival {
 ///
 /// `InvalidInput`, `AlreadyExists`, `NotFound` and `InvalidState` as there.
 pub async fn plan_arrival(host: &Host, arrival: Arrival, cx: &PlanContext<'_>) -> Result<CreatePlan> {
+    plan_arrival_for(host, arrival, None, cx).await
+}
+
+/// The same, where the steps that come first take the name from a machine that has it now.
+pub async fn plan_arrival_for(
+    host: &Host,
+    arrival: Arrival,
+    instead: Option<VmId>,
+    cx: &PlanContext<'_>,
+) -> Result<CreatePlan> {
     let Arrival { kind, verb, document, start, images, lines, steps } = arrival;
     let options = ImportOptions { trust: Trust::Full, start, ..ImportOptions::default() };
-    let replication = VmNotes::of(&document).replication;
-    let moved = Moved { origin: Some((kind, verb)), paths: images, lines, steps, replication };
+    let VmNotes { replication, moving, .. } = VmNotes::of(&document);
+    let moved = Moved { origin: Some((kind, verb)), paths: images, lines, steps, replication, moving, instead };
     plan_document(host, document, None, &options, cx, moved).await
 }
 
@@ -133,6 +143,10 @@ pub(crate) struct Moved {
     pub(crate) steps: Vec<Box<dyn Step>>,
     /// What is noted about where the machine comes from.
     pub(crate) replication: Option<Replication>,
+    /// The move that brings it.
+    pub(crate) moving: Option<Moving>,
+    /// The machine from which the steps take the name.
+    pub(crate) instead: Option<VmId>,
 }
 
 /// Plans to take in a machine from a document that was read. `judged` is what a stranger wrote of it, if not all is.
@@ -163,12 +177,20 @@ pub(crate) async fn plan_document(
     }
     let name = check::check_new(&document)?;
     check_numbers(&document, &host_info, cx.policy)?;
-    check_free_name(host, &name).await?;
+    match (check_free_name(host, &name).await, moved.instead) {
+        (Err(e), Some(old)) if e.kind() == ErrorKind::AlreadyExists => {
+            let has_it = host.hypervisor.find(&kvm_core::VmRef::Name(name.clone())).await?.id == old;
+            if !has_it {
+                return Err(e);
+            }
+        }
+        (free, _) => free?,
+    }
     socket::check_name(&name, &host_info)?;
     let id = identity(host, &mut document, options.identity, cx.entropy).await?;
     let usage = disk_graph(host).await?;
     addresses(&mut document, options.identity, &usage, cx.entropy)?;
-    rewrite_notes(&mut document, moved.replication)?;
+    rewrite_notes(&mut document, (moved.replication, moved.moving))?;
     let left_out = socket::leave_out_channels(&mut document, &name, &host_info);
     check_definition(&document)?;
 
@@ -268,8 +290,8 @@ fn addresses(document: &mut Domain, identity: Identity, usage: &DiskGraph, entro
 
 /// Reads our metadata strictly and writes it anew, so that nobody smuggles anything in under our name. Whose replica it is
 /// says the engine that brings it.
-fn rewrite_notes(document: &mut Domain, replication: Option<Replication>) -> Result<()> {
-    let notes = VmNotes { replication, ..VmNotes::of(document) };
+fn rewrite_notes(document: &mut Domain, (replication, moving): (Option<Replication>, Option<Moving>)) -> Result<()> {
+    let notes = VmNotes { replication, moving, ..VmNotes::of(document) };
     if let Some(metadata) = &mut document.metadata {
         metadata.remove(Metadata::NAMESPACE);
     }

@@ -63,6 +63,7 @@ mod secret;
 mod snapshot;
 mod socket;
 mod spec;
+mod start;
 mod step;
 mod text;
 mod topology;
@@ -76,7 +77,7 @@ pub use block_job::{DiskCommit, DiskMove, DiskPull, OldImages, plan_disk_commit,
 pub use chain::{DiskGraph, disk_graph, inspect};
 pub use checkpoint::{checkpoints, create_checkpoint, find_checkpoint};
 pub use create::{CreatePlan, plan_create, unused_mac};
-pub use delete::{DeleteOptions, Running, Volumes, plan_delete};
+pub use delete::{DeleteOptions, Running, Volumes, plan_delete, plan_images_left};
 pub use device::{
     AttachPlan, DETACH_TIMEOUT, DiskAttach, DiskDetach, MediaChange, NicAttach, NicDetach, Resources, eject, insert,
     plan_disk_attach, plan_disk_detach, plan_nic_attach, plan_nic_detach, resize_disk, set_link, set_resources,
@@ -89,7 +90,7 @@ pub use host_device::{
     DeviceClass, DeviceIdentity, DeviceUser, GroupMember, HostAddress, HostDevice, HostDeviceKind, IommuMembers,
     MdevChoice, VirtualFunctions, create_mediated, delete_mediated, find_unused_mediated, host_devices,
 };
-pub use import::{Arrival, Identity, ImportOptions, Trust, export, plan_arrival, plan_import};
+pub use import::{Arrival, Identity, ImportOptions, Trust, export, plan_arrival, plan_arrival_for, plan_import};
 pub use inventory::{Inventory, inventory};
 pub use network::{
     DhcpChoice, DnsEntry, ForwardAdd, ForwardInfo, ForwardPlan, ForwardRemove, MacvtapMode, MtuSize, NetworkMode,
@@ -124,6 +125,7 @@ pub use spec::{
     InitiatorName, InitiatorUser, PoolKind, PoolSpec, SecretRef, SourceAuth, SourceDevice, SourceDir, SourceHost,
     SourceName,
 };
+pub use start::{check_start, claim};
 pub use step::{at_peer, copy_volume, decode, reserve_volume, start_machine};
 pub use topology::{Plug, Topology, TopologyBridge, TopologyNetwork, TopologyNic, TopologyVm, topology};
 pub use volume::{

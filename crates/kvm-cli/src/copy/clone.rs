@@ -39,7 +39,7 @@ pub struct Args {
     /// Name of the clone; VM-clone if left out.
     #[arg(short, long, value_name = "NAME")]
     new_name: Option<VmName>,
-    /// Refused: a clone takes nobody's place.
+    /// Take the place of a VM of that name, which is deleted when the clone stands. Nothing asks again.
     #[arg(short, long)]
     force: bool,
     /// Show the plan and do nothing.
@@ -99,9 +99,13 @@ impl HowSent {
 }
 
 pub(super) async fn run(args: Args, cx: &Context<'_>, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    refused::force(args.force)?;
     args.parallel.map(refused::parallel).transpose()?;
-    let spec = CloneSpec { name: args.new_name, preserve_mac: args.preserve_mac, ..args.way.spec(cx).await? };
+    let spec = CloneSpec {
+        name: args.new_name,
+        preserve_mac: args.preserve_mac,
+        replace: crate::clone::replace(args.force, false, cx.session),
+        ..args.way.spec(cx).await?
+    };
     let hosts = args.login.open(&[&args.source, &args.target], cx).await?;
     let [source, target] = &hosts[..] else { return Err(kvm_core::Error::internal("two hosts were asked for")) };
     let vm = kvm_vm::resolve(&source.host, &args.vm).await?;
@@ -113,6 +117,6 @@ pub(super) async fn run(args: Args, cx: &Context<'_>, printer: &mut Printer) -> 
     }
     match args.dry_run {
         true => crate::clone::preview(&clone, printer),
-        false => crate::clone::carry_out(clone, vm.name.as_str(), target, cx.session, printer).await,
+        false => crate::clone::carry_out(clone, vm.name.as_str(), false, target, cx.session, printer).await,
     }
 }

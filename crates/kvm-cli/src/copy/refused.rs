@@ -8,18 +8,6 @@ fn refuse(flag: &str, why: &str, instead: &str) -> Error {
         .with_detail(instead.to_owned())
 }
 
-/// `--force`: whether the VM that is there is replaced.
-pub(super) fn force(is_asked: bool) -> Result<()> {
-    match is_asked {
-        true => Err(refuse(
-            "force",
-            "a clone takes nobody's place",
-            "choose another name (--new-name), or first: kvmctl vm delete HOST/NAME",
-        )),
-        false => Ok(()),
-    }
-}
-
 /// `--parallel`, or `transfer.parallel`.
 pub(super) fn parallel(count: u8) -> Result<u8> {
     match count {
@@ -72,7 +60,6 @@ mod tests {
     #[test]
     fn what_is_refused_names_its_flag_and_says_what_to_do() {
         let errors = [
-            ("force", force(true).unwrap_err()),
             ("parallel", parallel(2).unwrap_err()),
             ("checkpoint", checkpoint(true).unwrap_err()),
             ("compress", compress()),
@@ -83,6 +70,6 @@ mod tests {
             assert_eq!(e.resource(), Some(&Resource::Field(flag.to_owned())));
             assert!(e.message().starts_with(&format!("--{flag}: ")) && e.detail().is_some(), "{e}");
         }
-        assert!(force(false).is_ok() && checkpoint(false).is_ok() && parallel(1).is_ok());
+        assert!(checkpoint(false).is_ok() && parallel(1).is_ok());
     }
 }

@@ -12,7 +12,8 @@ use crate::vms::{Several, Would};
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  kvmctl vm start web db\n  kvmctl vm start --select tag=lab,state=off\n  kvmctl vm start web --paused",
-    after_long_help = "Library: kvm_core::Hypervisor::power with PowerAction::Start or ::StartPaused"
+    after_long_help = "A VM that another host may have as well is refused: a replica that was not promoted, and one that is being moved.\n\n\
+        Library: kvm_vm::check_start, kvm_core::Hypervisor::power with PowerAction::Start or ::StartPaused"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -23,6 +24,9 @@ pub struct Args {
     /// Boot them, and throw a saved state away.
     #[arg(long)]
     discard_saved: bool,
+    /// Start a replica as it is, and a VM in the middle of a move that nobody finishes any more.
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
@@ -36,6 +40,10 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     let batch = args
         .vms
         .each(session, async |connection, vm| {
+            match args.force {
+                true => kvm_vm::claim(&connection.host, &vm).await?,
+                false => kvm_vm::check_start(&connection.host, &vm).await?,
+            }
             if args.discard_saved && vm.has_saved_state {
                 connection.host.hypervisor.power(&vm.id, PowerAction::DiscardSaved).await?;
             }

@@ -1,6 +1,6 @@
 //! `kvmctl vol delete`.
 
-use kvm_core::{ErrorKind, Result};
+use kvm_core::{Error, ErrorKind, Resource, Result};
 use kvm_vm::VolumeRef;
 use serde::Serialize;
 
@@ -13,7 +13,8 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Example:\n  kvmctl vol delete default/data.qcow2",
-    after_long_help = "Library: kvm_core::Storage::delete_volume, kvm_vm::plan_volume_delete"
+    after_long_help = "A volume that a VM uses, or that others lie upon, is refused.\n\n\
+        Library: kvm_vm::volume_uses, kvm_core::Storage::delete_volume, kvm_vm::plan_volume_delete"
 )]
 pub struct Args {
     /// Pool and name.
@@ -41,8 +42,13 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         return deed.carry_out(plan, session, printer).await;
     }
     let storage = &connection.host.storage;
-    let info = storage.find_volume(&args.volume.pool, &args.volume.volume).await?;
+    let (info, users) = kvm_vm::volume_uses(&connection.host, &args.volume).await?;
     let volume = args.volume.as_text();
+    if let Some(users) = users {
+        return Err(Error::new(ErrorKind::InvalidState, format!("cannot delete volume {volume}"))
+            .on(Resource::Volume(volume))
+            .with_detail(users));
+    }
     if !session.yes {
         printer.preview(&format!(
             "delete volume {} on {}\n  remove  data  {}  {} on disk",

@@ -2,6 +2,9 @@
 
 mod backup;
 mod clone;
+mod linked;
+mod moving;
+mod replace;
 mod replica;
 mod restore;
 mod support;

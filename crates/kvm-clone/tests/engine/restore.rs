@@ -21,10 +21,11 @@ fn spec(identity: Restored) -> RestoreSpec {
         limit: Bandwidth::UNLIMITED,
         compression: Compress::Auto,
         start: Start::No,
+        replace: None,
     }
 }
 
-fn anew(name: &str) -> RestoreSpec {
+pub(crate) fn anew(name: &str) -> RestoreSpec {
     spec(Restored::New(name.parse().unwrap()))
 }
 

@@ -69,5 +69,6 @@ async fn full(cx: &Cx) -> Result<VmNotes> {
                 host: cx.hypervisor().capabilities().await?.host_key(),
             }],
         }),
+        moving: None,
     })
 }

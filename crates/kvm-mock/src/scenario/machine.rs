@@ -100,6 +100,7 @@ fn build(world: &World, entry: &MachineEntry) -> Result<Domain> {
         tags: entry.tags.iter().cloned().collect(),
         protection: entry.protection,
         replication: None,
+        moving: None,
     };
     notes.apply_to(&mut document)?;
     Ok(document)
