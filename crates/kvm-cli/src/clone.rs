@@ -1,7 +1,7 @@
 //! `kvmctl clone`.
 
 use kvm_clone::{
-    AfterReplacing, ClonePlan, CloneSpec, Compress, Replace, UplinkMap, WhileRunning, plan_clone, plan_linked_clone,
+    AfterReplacing, ClonePlan, CloneSpec, Compress, ProveSpec, Replace, UplinkMap, WhileRunning, plan_clone, plan_linked_clone,
 };
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
@@ -9,7 +9,8 @@ use kvm_xml::Document as _;
 use serde::Serialize;
 
 use crate::operation::{DoneForm, PlanView, agree};
-use crate::printer::{Outcome, Page, Printer};
+use crate::printer::{Failure, Outcome, Page, Printer};
+use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::{Connection, Session};
 use crate::vms::One;
 
@@ -17,6 +18,7 @@ use crate::vms::One;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  kvmctl clone web --name web2\n  kvmctl clone web lab2 --start\n  \
+        kvmctl clone web lab2 --prove --until 'login:'\n  \
         kvmctl clone lab1/web lab2 --pool fast --network lan=default --dry-run",
     after_long_help = "The clone is another VM with the same content: it has a name, a uuid, MAC addresses and UEFI variables of its own, \
         and an empty TPM. Both hosts are looked at first; what cannot work is refused before anything is written.\n\
@@ -31,8 +33,10 @@ use crate::vms::One;
         one image longer; kvmctl disk pull makes a disk whole again.\n\
         With --replace a VM of that name, which has to be off, is renamed to NAME.replaced-TIME right before the clone is defined, and deleted with its \
         disks when the clone stands; undone, it is what it was.\n\
-        Ctrl-C takes everything back.\n\n\
-        Library: kvm_clone::plan_clone, kvm_clone::plan_linked_clone, kvm_core::op::Executor::run"
+        --prove starts the clone once where it can change nothing and reach nobody, as kvmctl replica prove does; one that does not come \
+        up stays, and the exit code is 10.\n\
+        Ctrl-C takes everything back; while the clone is proved, only the trial.\n\n\
+        Library: kvm_clone::plan_clone, kvm_clone::plan_linked_clone, kvm_clone::plan_prove, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -77,8 +81,10 @@ pub struct Args {
     #[arg(long)]
     no_compress: bool,
     /// Start it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "prove")]
     start: bool,
+    #[command(flatten)]
+    prove: Prove,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -112,6 +118,7 @@ pub(crate) fn replace(is_wanted: bool, keeps: bool, session: &Session) -> Option
 }
 
 pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    args.prove.check_replacing(args.replace && !args.keep_replaced)?;
     let spec = args.spec(session);
     let (source, vm) = args.vm.find(session).await?;
     let target = match &args.destination {
@@ -119,7 +126,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         None => source.clone(),
     };
     let cx = session.plan_context();
-    let clone = match args.linked {
+    let mut clone = match args.linked {
         true => plan_linked_clone(&source.host, &vm, &spec, &cx).await?,
         false => plan_clone(&source.host, &target.host, &vm, &spec, &cx).await?,
     };
@@ -127,13 +134,16 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         printer.raw(clone.document.to_xml().as_bytes())?;
         return Ok(None);
     }
+    let prove = args.prove.wanted(&clone.document, session)?;
+    announce(prove.as_ref(), &mut clone.plan, clone.name.as_str());
     if args.dry_run {
         return preview(&clone, printer);
     }
     if clone.replaced.is_some() {
         agree(&clone.plan, session, printer).await?;
     }
-    carry_out(clone, vm.name.as_str(), args.keep_replaced, &target, session, printer).await
+    let then = Then { keep_replaced: args.keep_replaced, prove };
+    carry_out(clone, vm.name.as_str(), then, &target, session, printer).await
 }
 
 /// Shows a plan.
@@ -142,11 +152,20 @@ pub(crate) fn preview(clone: &ClonePlan, printer: &mut Printer) -> Result<Option
     printer.show(&Planned { plan: PlanView::of(&clone.plan), changes })
 }
 
-/// Carries a clone out, and says what came of it; and under which name what had its name stays, if it does.
+/// What comes when a clone stands.
+#[derive(Default)]
+pub(crate) struct Then {
+    /// What had its name before stays.
+    keep_replaced: bool,
+    /// It is tried.
+    prove: Option<ProveSpec>,
+}
+
+/// Carries a clone out, and says what came of it.
 pub(crate) async fn carry_out(
     clone: ClonePlan,
     original: &str,
-    keep_replaced: bool,
+    then: Then,
     target: &Connection,
     session: &Session,
     printer: &mut Printer,
@@ -157,13 +176,14 @@ pub(crate) async fn carry_out(
         printer.note(warning);
     }
     let done = session.carry_out(target, clone.plan).await?;
-    let kept = clone.replaced.filter(|_| keep_replaced).map(|name| name.as_str().to_owned());
+    let proof = prove_copy(then.prove.as_ref(), target, clone.id, session).await?;
+    let kept = clone.replaced.filter(|_| then.keep_replaced).map(|name| name.as_str().to_owned());
     if let Some(aside) = &kept {
         printer.note(&format!("what had the name is {aside} now: kvmctl vm delete when all is well"));
     }
     let (name, id, host) = (clone.name.as_str().to_owned(), clone.id, target.label());
     let original = original.to_owned();
-    printer.show(&Cloned { name, id, host, original, done: DoneForm::of(&done), warnings, changes, kept_as: kept })
+    printer.show(&Cloned { name, id, host, original, done: DoneForm::of(&done), proof, warnings, changes, kept_as: kept })
 }
 
 /// What `--dry-run` found.
@@ -193,6 +213,8 @@ struct Cloned {
     original: String,
     #[serde(flatten)]
     done: DoneForm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<Proof>,
     warnings: Vec<String>,
     changes: Vec<String>,
     /// What a VM is called that had the name before, and stays.
@@ -203,5 +225,10 @@ struct Cloned {
 impl Outcome for Cloned {
     fn text(&self, page: &mut Page<'_>) {
         self.done.text(&format!("{} cloned to {} on {}", self.original, self.name, self.host), page);
+        self.proof.iter().for_each(|proof| proof.text(page));
+    }
+
+    fn failures(&self) -> Vec<Failure<'_>> {
+        self.proof.iter().flat_map(Proof::failures).collect()
     }
 }

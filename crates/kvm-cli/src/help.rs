@@ -66,7 +66,7 @@ Exit codes, the same for every command:
     8  unavailable: the host or service cannot be reached at the moment
     8  timeout: no answer in time; whether it happened is unknown
     9  no_space: no room on the device or in the pool
-   10  corrupt: data is not what was written
+   10  corrupt: data is not what was written, or a copy was not proved to boot
    70  internal: a bug; please report it
    75  busy: somebody else works on it; try again later
   130  cancelled: you or somebody else asked to stop

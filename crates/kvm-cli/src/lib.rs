@@ -42,6 +42,7 @@ mod pool;
 mod printer;
 mod prompt;
 mod relocate;
+mod prove;
 mod replica;
 mod restore;
 mod run;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use kvm_clone::{ReplicaInfo, SourceSeen, see_source};
-use kvm_core::{ErrorKind, Replica, ReplicaState, Replication, Result, VmId, VmState, VmSummary};
+use kvm_core::{ErrorKind, Receipt, Replica, ReplicaState, Replication, Result, VmId, VmState, VmSummary};
 use serde::Serialize;
 
 use crate::op;
@@ -15,6 +15,7 @@ mod invert;
 mod list;
 mod pause;
 mod promote;
+mod prove;
 mod show;
 
 /// For so long the host of a source is waited for.
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 Examples:
   kvmctl replica list lab1 lab2
   kvmctl replica promote lab2/web --start
+  kvmctl replica prove lab2/web
   kvmctl replica invert lab2/web lab1")]
 pub enum Command {
     /// List replicas and their sources, and how far they are behind.
@@ -39,6 +41,8 @@ pub enum Command {
     Pause(pause::PauseArgs),
     /// Have a replica take syncs again.
     Resume(pause::ResumeArgs),
+    /// Start a replica, or any VM that is off, once on throw-away overlays, and note on it whether it came up.
+    Prove(prove::Args),
     /// Turn a promoted replica and its old source round.
     Invert(invert::Args),
 }
@@ -51,6 +55,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Promote(args) => promote::run(args, session, printer).await,
         Command::Pause(args) => pause::pause(args, session, printer).await,
         Command::Resume(args) => pause::resume(args, session, printer).await,
+        Command::Prove(args) => prove::run(args, session, printer).await,
         Command::Invert(args) => invert::run(args, session, printer).await,
     }
 }
@@ -66,13 +71,16 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     replication: Option<Replication>,
     lag_seconds: Option<u64>,
+    /// What the last trial start of it has shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<Receipt>,
 }
 
 impl Row {
     fn of(info: ReplicaInfo, host: String, session: &Session) -> Self {
         let lag_seconds = info.lag(session.clock.now()).map(|lag| lag.as_secs());
-        let ReplicaInfo { vm, replication } = info;
-        Self { name: vm.name.as_str().to_owned(), id: vm.id, host, vm_state: vm.state, replication, lag_seconds }
+        let ReplicaInfo { vm, replication, proof } = info;
+        Self { name: vm.name.as_str().to_owned(), id: vm.id, host, vm_state: vm.state, replication, lag_seconds, proof }
     }
 
     fn replica(&self) -> Option<&Replica> {

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::backup::Which;
 use crate::clone::replace;
 use crate::operation::{DoneForm, PlanView, agree};
-use crate::printer::{Outcome, Page, Printer};
+use crate::printer::{Failure, Outcome, Page, Printer};
+use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::Session;
 
 /// Arguments of `restore`.
@@ -22,8 +23,10 @@ use crate::session::Session;
         with its uuid and addresses; where it is there it has to be off and without snapshots, and its present images stay beside the \
         restored ones until you delete them.\n\
         Every file is compared with its digest: what differs never gets its name, and nothing that is there is touched before all have come. \
-        The definition is changed last. STORE is looked for on HOST where it names no host of its own.\n\n\
-        Library: kvm_clone::plan_restore, kvm_core::op::Executor::run"
+        The definition is changed last. STORE is looked for on HOST where it names no host of its own. --prove starts what came back once \
+        where it can change nothing and reach nobody, as kvmctl replica prove does; one that does not come up stays, and the exit code \
+        is 10.\n\n\
+        Library: kvm_clone::plan_restore, kvm_clone::plan_prove, kvm_core::op::Executor::run"
 )]
 #[command(group = clap::ArgGroup::new("as_whom").required(true))]
 pub struct Args {
@@ -57,8 +60,10 @@ pub struct Args {
     #[arg(long)]
     no_compress: bool,
     /// Start it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "prove")]
     start: bool,
+    #[command(flatten)]
+    prove: Prove,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -68,6 +73,7 @@ pub struct Args {
 }
 
 pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
+    args.prove.check_replacing(args.replace && !args.keep_replaced)?;
     let spec = RestoreSpec {
         identity: args.name.clone().map_or(Restored::InPlace, Restored::New),
         pool: args.pool.clone(),
@@ -81,11 +87,13 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     let target = session.at(args.host.as_deref()).await?;
     let host = store.open(&target, session).await?;
     let cx = session.plan_context();
-    let restore = plan_restore(&host.host, store.directory(), point, &target.host, &spec, &cx).await?;
+    let mut restore = plan_restore(&host.host, store.directory(), point, &target.host, &spec, &cx).await?;
     if args.print_xml {
         printer.raw(restore.document.to_xml().as_bytes())?;
         return Ok(None);
     }
+    let prove = args.prove.wanted(&restore.document, session)?;
+    announce(prove.as_ref(), &mut restore.plan, restore.name.as_str());
     let changes = restore.changes.iter().map(ToString::to_string).collect();
     if args.dry_run {
         return printer.show(&Planned { plan: PlanView::of(&restore.plan), changes });
@@ -106,6 +114,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     if let Some(aside) = &aside {
         printer.note(&format!("what had the name is {aside} now: kvmctl vm delete when all is well"));
     }
+    let proof = prove_copy(prove.as_ref(), &target, restore.id, session).await?;
     printer.show(&Came {
         name: restore.name.as_str().to_owned(),
         id: restore.id,
@@ -114,6 +123,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         kept: restore.kept,
         kept_as: aside,
         done: DoneForm::of(&done),
+        proof,
         warnings,
         changes,
     })
@@ -150,6 +160,8 @@ struct Came {
     kept_as: Option<String>,
     #[serde(flatten)]
     done: DoneForm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<Proof>,
     warnings: Vec<String>,
     changes: Vec<String>,
 }
@@ -157,5 +169,10 @@ struct Came {
 impl Outcome for Came {
     fn text(&self, page: &mut Page<'_>) {
         self.done.text(&format!("{} restored as {} on {}", self.backup, self.name, self.host), page);
+        self.proof.iter().for_each(|proof| proof.text(page));
+    }
+
+    fn failures(&self) -> Vec<Failure<'_>> {
+        self.proof.iter().flat_map(Proof::failures).collect()
     }
 }

@@ -1,11 +1,12 @@
 //! `kvmctl sync`.
 
-use kvm_clone::{Compress, SyncPlan, SyncSpec, SyncedImage, Tally, UplinkMap, WhileRunning, plan_sync};
+use kvm_clone::{Compress, ProveSpec, SyncPlan, SyncSpec, SyncedImage, Tally, UplinkMap, WhileRunning, plan_sync};
 use kvm_core::{Bandwidth, Bytes, ErrorKind, PoolName, Result, VmId, VmName};
 use serde::Serialize;
 
 use crate::operation::{DoneForm, PlanView};
-use crate::printer::{Outcome, Page, Printer};
+use crate::printer::{Failure, Outcome, Page, Printer};
+use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::{Connection, Session};
 use crate::vms::One;
 
@@ -19,8 +20,10 @@ use crate::vms::One;
         A VM that runs goes on meanwhile, as for clone. Where a host has no helper, images are sent in whole and put in place of those \
         that are there. A replica that runs, was promoted or is paused is refused, and what somebody wrote to its images is overwritten \
         and told. --dry-run measures what would be sent.\n\
+        --prove starts the replica once where it can change nothing and reach nobody, as kvmctl replica prove does; one that does not \
+        come up stays, and the exit code is 10.\n\
         Ctrl-C takes everything back as long as nothing is applied.\n\n\
-        Library: kvm_clone::plan_sync, kvm_core::op::Executor::run"
+        Library: kvm_clone::plan_sync, kvm_clone::plan_prove, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -53,6 +56,8 @@ pub(crate) struct How {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    #[command(flatten)]
+    prove: Prove,
     /// Show the plan and what would be sent, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -69,17 +74,25 @@ impl How {
             ..SyncSpec::at(session.clock.now())
         }
     }
+
+    /// How the replica is tried afterwards, which its plan says as well.
+    pub(crate) fn prove(&self, sync: &mut SyncPlan, session: &Session) -> Result<Option<ProveSpec>> {
+        let wanted = self.prove.wanted(&sync.document, session)?;
+        announce(wanted.as_ref(), &mut sync.plan, sync.name.as_str());
+        Ok(wanted)
+    }
 }
 
 pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     let (source, vm) = args.vm.find(session).await?;
     let target = session.at(Some(&args.destination)).await?;
     let spec = SyncSpec { target_name: args.target_name, ..args.how.spec(session) };
-    let sync = plan_sync(&source.host, &target.host, &vm, &spec, &session.plan_context()).await?;
+    let mut sync = plan_sync(&source.host, &target.host, &vm, &spec, &session.plan_context()).await?;
+    let prove = args.how.prove(&mut sync, session)?;
     if args.how.dry_run {
         return preview(&sync, (&source, &target), printer).await;
     }
-    carry_out(sync, vm.name.as_str(), &target, session, printer).await
+    carry_out(sync, vm.name.as_str(), (&target, prove), session, printer).await
 }
 
 /// Shows a plan, and what would be sent.
@@ -98,7 +111,7 @@ pub(crate) async fn preview(
 pub(crate) async fn carry_out(
     sync: SyncPlan,
     source: &str,
-    target: &Connection,
+    (target, prove): (&Connection, Option<ProveSpec>),
     session: &Session,
     printer: &mut Printer,
 ) -> Result<Option<ErrorKind>> {
@@ -108,6 +121,7 @@ pub(crate) async fn carry_out(
         printer.note(warning);
     }
     let done = session.carry_out(target, plan).await?;
+    let proof = prove_copy(prove.as_ref(), target, id, session).await?;
     printer.show(&Synced {
         name: name.as_str().to_owned(),
         id,
@@ -117,6 +131,7 @@ pub(crate) async fn carry_out(
         done: DoneForm::of(&done),
         moved: Sums::of(&tally),
         images: tally.images(),
+        proof,
         warnings,
         changes: changes.iter().map(ToString::to_string).collect(),
     })
@@ -192,6 +207,8 @@ struct Synced {
     #[serde(flatten)]
     moved: Option<Sums>,
     images: Vec<SyncedImage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<Proof>,
     warnings: Vec<String>,
     changes: Vec<String>,
 }
@@ -209,5 +226,10 @@ impl Outcome for Synced {
             None => String::new(),
         };
         self.done.text(&format!("{} synced to {to}{moved}", self.source), page);
+        self.proof.iter().for_each(|proof| proof.text(page));
+    }
+
+    fn failures(&self) -> Vec<Failure<'_>> {
+        self.proof.iter().flat_map(Proof::failures).collect()
     }
 }

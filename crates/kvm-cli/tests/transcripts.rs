@@ -83,6 +83,7 @@ transcripts! {
     passthrough
     peripherals
     pools_and_volumes
+    prove
     selectors
     several
     show
@@ -223,6 +224,9 @@ impl Redactions {
             (r#""operation": ?"[0-9a-f]{8}""#, r#""operation": "[OP]""#),
             // YAML quotes an id that reads as a number, such as 12345678 or 1e234567.
             (r#"\boperation: "?[0-9a-f]{8}\b"?"#, "operation: [OP]"),
+            (r"-proof-[0-9a-f]{8}", "-proof-[TRIAL]"),
+            (r"\bafter [0-9]+ s\b", "after [TIME]"),
+            (r#""after_seconds": [0-9]+"#, r#""after_seconds": [TIME]"#),
             (r#""took_seconds": ?[0-9.e-]+"#, r#""took_seconds": [TIME]"#),
             (r"took_seconds: [0-9.e-]+", "took_seconds: [TIME]"),
             (r"\bin [0-9.]+ m?s\b", "in [TIME]"),

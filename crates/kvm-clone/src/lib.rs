@@ -11,6 +11,8 @@
 //!
 //! [`plan_move`] takes a machine to another host, and away from its own once it stands there.
 //!
+//! [`plan_prove`] starts a copy once, where it can change nothing and reach nobody, and notes whether it came up.
+//!
 //! [`plan_backup`] puts a point in time of a machine into a directory of some host, and [`plan_restore`] brings it back:
 //! under another name, or in its own place.
 //!
@@ -62,6 +64,7 @@ mod linked;
 mod moment;
 mod moving;
 mod place;
+mod prove;
 mod replace;
 mod replica;
 mod restore;
@@ -81,6 +84,7 @@ pub use clone::{ClonePlan, Way, plan_clone};
 pub use linked::plan_linked_clone;
 pub use moving::{MovePlan, MoveSpec, WhileMoving, plan_move};
 pub use replace::{AfterReplacing, Replace};
+pub use prove::{ProvePlan, ProveSpec, plan_prove, proof_of};
 pub use replica::{
     PromotePlan, PromoteSpec, ReplicaInfo, SourceSeen, pause_replica, plan_promote, replica_of, replicas,
     resume_replica, see_source,

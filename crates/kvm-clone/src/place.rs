@@ -64,7 +64,7 @@ pub(crate) async fn images_in(
 }
 
 /// The disk's name in the guest: `vda`.
-fn name(disk: &Disk) -> String {
+pub(crate) fn name(disk: &Disk) -> String {
     disk.target.as_ref().and_then(|target| target.dev.as_ref()).map(ToString::to_string).unwrap_or_default()
 }
 

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{
-    Error, ErrorKind, Host, Replica, ReplicaState, Replication, Resource, Result, View, VmFilter, VmRef, VmState,
-    VmSummary,
+    Error, ErrorKind, Host, Receipt, Replica, ReplicaState, Replication, Resource, Result, View, VmFilter, VmNotes,
+    VmRef, VmState, VmSummary,
 };
 use kvm_vm::{PlanContext, Start, start_machine};
 use serde::Serialize;
@@ -19,6 +19,8 @@ pub struct ReplicaInfo {
     pub vm: VmSummary,
     /// `None` when it has nothing to do with any.
     pub replication: Option<Replication>,
+    /// What the last trial start of it has shown.
+    pub proof: Option<Receipt>,
 }
 
 impl ReplicaInfo {
@@ -50,8 +52,8 @@ pub async fn replicas(host: &Host) -> Result<Vec<ReplicaInfo>> {
 
 /// What a machine has to do with replicas. `NotFound`.
 pub async fn replica_of(host: &Host, vm: VmSummary) -> Result<ReplicaInfo> {
-    let replication = record::read(host, &vm.id).await?;
-    Ok(ReplicaInfo { vm, replication })
+    let VmNotes { replication, proof, .. } = VmNotes::of(&host.hypervisor.definition(&vm.id, View::CONFIG).await?);
+    Ok(ReplicaInfo { vm, replication, proof })
 }
 
 /// What is known of a replica's source when the replica is to be promoted.
@@ -187,11 +189,12 @@ pub async fn pause_replica(target: &Host, vm: &VmSummary) -> Result<Replica> {
     set(target, vm, &[ReplicaState::Current], ReplicaState::Paused).await
 }
 
-/// Takes syncs again. One that waits for a sync that nobody finishes any more is freed of it as well: should it go on all
-/// the same, it fails before it has touched anything. `InvalidState` when the machine is no replica that was paused or
+/// Takes syncs again. One that waits for a sync or a trial that nobody finishes any more is freed of it as well: should a
+/// sync go on all the same, it fails before it has touched anything. `InvalidState` when the machine is no replica that was paused or
 /// waits.
 pub async fn resume_replica(target: &Host, vm: &VmSummary) -> Result<Replica> {
-    set(target, vm, &[ReplicaState::Paused, ReplicaState::Receiving], ReplicaState::Current).await
+    set(target, vm, &[ReplicaState::Paused, ReplicaState::Receiving, ReplicaState::Proving], ReplicaState::Current)
+        .await
 }
 
 async fn set(target: &Host, vm: &VmSummary, from: &[ReplicaState], to: ReplicaState) -> Result<Replica> {

@@ -6,7 +6,7 @@ use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::text::printable_within;
 use kvm_core::{
     Bandwidth, Bytes, Consistency, CpuFit, DiskPath, Error, ErrorKind, Host, PoolName, Resource, Result, View, VmId,
-    VmName, VmRef, VmSummary, VolumeInfo,
+    VmName, VmNotes, VmRef, VmSummary, VolumeInfo,
 };
 use kvm_image::{Expect, Format};
 use kvm_vm::{Arrival, CreatePlan, PlanContext, Start, VolumeRef, inspect, plan_arrival_for};
@@ -153,6 +153,11 @@ pub async fn plan_restore(
     // The rewriting knows no capabilities; the target was asked for this one.
     rewritten.warnings.retain(|warning| !(fits && matches!(warning, Warning::Unchecked { path } if path == "cpu")));
     let name = VmName::parse(rewritten.domain.name.as_deref().unwrap_or_default())?;
+    // What was proved then is about other images.
+    let notes = VmNotes::of(&rewritten.domain);
+    if notes.proof.is_some() {
+        VmNotes { proof: None, ..notes }.apply_to(&mut rewritten.domain)?;
+    }
 
     let mut work = Work {
         survey: &survey,

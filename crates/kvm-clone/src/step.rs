@@ -10,6 +10,7 @@ use crate::backup::{BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocum
 use crate::linked::StayFrozen;
 use crate::moving::{Arrive, GuardArrival, LeaveHost, MarkLeaving, StopForMove};
 use crate::replace::SetAside;
+use crate::prove::{ForgetTrial, RunTrial};
 use crate::restore::{Redefine, RestoreFile};
 
 mod image;
@@ -79,6 +80,8 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         NoteSource::NAME => read::<NoteSource>(name, data),
         DropImage::NAME => read::<DropImage>(name, data),
         SettleImage::NAME => read::<SettleImage>(name, data),
+        RunTrial::NAME => read::<RunTrial>(name, data),
+        ForgetTrial::NAME => read::<ForgetTrial>(name, data),
         Promote::NAME => read::<Promote>(name, data),
         SetAside::NAME => read::<SetAside>(name, data),
         StayFrozen::NAME => read::<StayFrozen>(name, data),

@@ -34,6 +34,7 @@ mod secret;
 mod setup;
 mod snapshot;
 mod stats;
+mod transient;
 mod transport;
 mod undefine;
 mod volume;
@@ -194,6 +195,7 @@ pub(crate) fn host_cases() -> impl Iterator<Item = &'static Case> {
         definition::CASES,
         define::CASES,
         undefine::CASES,
+        transient::CASES,
         power::CASES,
         rename::CASES,
         note::CASES,

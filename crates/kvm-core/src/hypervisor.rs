@@ -52,6 +52,14 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
     /// `InvalidInput` when the hypervisor refuses the document.
     async fn define(&self, doc: &kvm_xml::Domain, existing: Existing) -> Result<VmId>;
 
+    /// Starts a machine that is stored nowhere, with its virtual CPUs halted ([`PowerAction::Resume`] lets them run), and
+    /// says under which id: when it stops it is gone.
+    ///
+    /// Where the host can, it also stops when the connection is lost over which it was started, so that it does not outlive
+    /// whoever wanted it. The document is as for [`define`](Self::define). `AlreadyExists` when the name or the uuid is
+    /// taken, `InvalidInput` when the hypervisor refuses the document, `InvalidState` when the host cannot start it.
+    async fn start_transient(&self, doc: &kvm_xml::Domain) -> Result<VmId>;
+
     /// Forgets a machine that is off, with everything the hypervisor keeps for it except what `keep` names.
     /// Disks are never touched.
     ///

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kvm_xml::{Domain, Fragment, Metadata};
 use serde::{Deserialize, Serialize};
 
-use crate::{Description, Error, Moving, Replication, Result, Tag, Title};
+use crate::{Description, Error, Moving, Receipt, Replication, Result, Tag, Title};
 
 /// The namespace of our element in a machine's metadata. It stands in people's documents and never changes.
 pub const METADATA_NAMESPACE: &str = Metadata::NAMESPACE;
@@ -13,7 +13,7 @@ pub const METADATA_NAMESPACE: &str = Metadata::NAMESPACE;
 /// What people write about a machine.
 ///
 /// Title and description are libvirt's own elements. Tags and protection are one element in our namespace, with the
-/// [`Replication`] and the [`Moving`] in it where there is one:
+/// [`Replication`], the [`Moving`] and the [`Receipt`] in it where there are such:
 ///
 /// ```xml
 /// <kvmm:notes xmlns:kvmm="urn:kvm-manager:metadata:1" tags="ci,owner=dba" protection="on"/>
@@ -34,6 +34,9 @@ pub struct VmNotes {
     /// The move to another host that it is in the middle of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Moving>,
+    /// What the last trial start of it has shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Receipt>,
 }
 
 /// Whether deleting is refused.
@@ -61,6 +64,7 @@ impl VmNotes {
             protection: if attribute("protection").as_deref() == Some("on") { Protection::On } else { Protection::Off },
             replication: ours.and_then(|element| element.children().iter().find_map(Replication::of)),
             moving: ours.and_then(|element| element.children().iter().find_map(Moving::of)),
+            proof: ours.and_then(|element| element.children().iter().find_map(Receipt::of)),
         }
     }
 
@@ -102,26 +106,31 @@ impl VmNotes {
         let protection = (self.protection == Protection::On).then_some("on");
         let tags = Some(tags.as_str()).filter(|tags| !tags.is_empty());
         let element = element.with_attribute("tags", tags).with_attribute("protection", protection);
-        let element = self.with_children(element);
+        let element = with_child(element, self.replication.as_ref(), Replication::of, Replication::to_xml);
+        let element = with_child(element, self.moving.as_ref(), Moving::of, Moving::to_xml);
+        let element = with_child(element, self.proof.as_ref(), Receipt::of, Receipt::to_xml);
         (!element.is_empty_element()).then_some(element)
     }
+}
 
-    /// The element with the replication and the move in place of its own. One that this version cannot read is another's,
-    /// and stays.
-    fn with_children(&self, element: Fragment) -> Fragment {
-        let children = element.children();
-        let (replication, moving) = (children.iter().find_map(Replication::of), children.iter().find_map(Moving::of));
-        if replication == self.replication && moving == self.moving {
-            return element;
-        }
-        let is_ours = |child: &&Fragment| Replication::of(child).is_some() || Moving::of(child).is_some();
-        let mut content: String = children.iter().filter(|child| !is_ours(child)).map(Fragment::as_str).collect();
-        let prefix = element.name().and_then(|name| Some(name.split_once(':')?.0));
-        content.extend(self.replication.iter().map(|replication| replication.to_xml(prefix)));
-        content.extend(self.moving.iter().map(|moving| moving.to_xml(prefix)));
-        let written = element.with_content(&content).and_then(|text| Fragment::parse(&text).ok());
-        written.unwrap_or(element)
+/// The element with a child in place of its own. One that this version cannot read is another's, and stays.
+fn with_child<T: PartialEq>(
+    element: Fragment,
+    wanted: Option<&T>,
+    read: fn(&Fragment) -> Option<T>,
+    write: fn(&T, Option<&str>) -> String,
+) -> Fragment {
+    let children = element.children();
+    if children.iter().find_map(read).as_ref() == wanted {
+        return element;
     }
+    let mut content: String = children.iter().filter(|child| read(child).is_none()).map(Fragment::as_str).collect();
+    if let Some(wanted) = wanted {
+        let prefix = element.name().and_then(|name| Some(name.split_once(':')?.0));
+        content += &write(wanted, prefix);
+    }
+    let written = element.with_content(&content).and_then(|text| Fragment::parse(&text).ok());
+    written.unwrap_or(element)
 }
 
 fn no_form(error: kvm_xml::XmlError) -> Error {
@@ -142,6 +151,7 @@ mod tests {
             protection: Protection::On,
             replication: None,
             moving: None,
+            proof: None,
         }
     }
 

@@ -97,6 +97,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 /// What may be done with a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,13 +109,22 @@ pub enum ReplicaState {
     Receiving,
     /// A sync has arrived and is being applied: its images are in between until that is finished.
     Applying,
+    /// It is whole, and is tried on an overlay: a sync has to wait.
+    Proving,
     /// It is whole, and somebody wants no syncs for now.
     Paused,
     /// It is a machine of its own now, and takes no syncs any more.
     Promoted,
 }
 
-words!(ReplicaState { Current = "current", Receiving = "receiving", Applying = "applying", Paused = "paused", Promoted = "promoted" });
+words!(ReplicaState {
+    Current = "current",
+    Receiving = "receiving",
+    Applying = "applying",
+    Proving = "proving",
+    Paused = "paused",
+    Promoted = "promoted"
+});
 
 /// In what order the file systems of a copy are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

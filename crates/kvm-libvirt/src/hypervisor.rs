@@ -47,6 +47,10 @@ impl Hypervisor for Libvirt {
         self.store_definition(doc, existing).await
     }
 
+    async fn start_transient(&self, doc: &kvm_xml::Domain) -> Result<VmId> {
+        self.begin_transient(doc).await
+    }
+
     async fn undefine(&self, id: &VmId, keep: Keep) -> Result<()> {
         self.forget_definition(id, keep).await
     }

@@ -4,6 +4,7 @@ use kvm_core::{ErrorKind, PowerAction, Result, VmId, VmState};
 use virt::sys;
 
 use crate::config::Kind;
+use crate::document;
 use crate::error::LibvirtError;
 use crate::libvirt::{Libvirt, vm_resource};
 use crate::machine::Machine;
@@ -107,6 +108,14 @@ fn refused(task: &Task<'_>, action: PowerAction, e: LibvirtError) -> Failure {
         }
         _ if keeps_off(action, &e) => task.invalid_state("cannot start").with_source(e).into(),
         _ => e.into(),
+    }
+}
+
+/// A machine that is stored nowhere and that libvirt did not start: its document is wrong, or this host cannot run it.
+pub(crate) fn not_started(task: &Task<'_>, e: LibvirtError) -> Failure {
+    match e.kind() {
+        Some(ErrorKind::InvalidInput) => document::refused(task, e),
+        _ => refused(task, PowerAction::StartPaused, e),
     }
 }
 

@@ -252,6 +252,7 @@ async fn notes_are_read_back_and_leave_other_metadata_alone() {
         protection: Protection::On,
         replication: None,
         moving: None,
+        proof: None,
     };
     node.vms().set_notes(&id(WEB), &notes).await.unwrap();
     for view in [View::LIVE, View::CONFIG] {

@@ -46,6 +46,8 @@ methods! {
     Definition = "definition";
     /// `Hypervisor::define`.
     Define = "define";
+    /// `Hypervisor::start_transient`.
+    StartTransient = "start_transient";
     /// `Hypervisor::undefine`.
     Undefine = "undefine";
     /// `Hypervisor::power`.

@@ -83,6 +83,26 @@ impl Hypervisor for Mock {
         .await
     }
 
+    async fn start_transient(&self, doc: &Domain) -> Result<VmId> {
+        let name = doc.name.clone().unwrap_or_default();
+        self.change(Method::StartTransient, &name, |world, now| {
+            check_definition(doc)?;
+            let (id, _) = world.define(doc, Existing::Reject)?;
+            world.machine_mut(&id)?.persistent = false;
+            match world.power(&id, PowerAction::StartPaused, false, now) {
+                Ok(changes) => {
+                    world.happened(&id, changes, now);
+                    Ok(id)
+                }
+                Err(e) => {
+                    world.machines.remove(&id);
+                    Err(e)
+                }
+            }
+        })
+        .await
+    }
+
     async fn undefine(&self, id: &VmId, keep: Keep) -> Result<()> {
         self.change(Method::Undefine, id, |world, now| {
             let machine = world.machine(id)?;

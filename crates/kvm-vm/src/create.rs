@@ -338,5 +338,6 @@ fn notes(spec: &CreateSpec) -> VmNotes {
         protection: spec.protection,
         replication: None,
         moving: None,
+        proof: None,
     }
 }

@@ -289,9 +289,9 @@ fn addresses(document: &mut Domain, identity: Identity, usage: &DiskGraph, entro
 }
 
 /// Reads our metadata strictly and writes it anew, so that nobody smuggles anything in under our name. Whose replica it is
-/// says the engine that brings it.
+/// says the engine that brings it; what was proved of a machine was proved of another one.
 fn rewrite_notes(document: &mut Domain, (replication, moving): (Option<Replication>, Option<Moving>)) -> Result<()> {
-    let notes = VmNotes { replication, moving, ..VmNotes::of(document) };
+    let notes = VmNotes { replication, moving, proof: None, ..VmNotes::of(document) };
     if let Some(metadata) = &mut document.metadata {
         metadata.remove(Metadata::NAMESPACE);
     }

@@ -9,6 +9,7 @@ use kvm_core::{Bandwidth, ErrorKind, Result, VmName};
 
 use super::login::Login;
 use super::{Context, command_line, limit, networks, refused};
+use crate::clone::Then;
 use crate::printer::Printer;
 
 /// Arguments of `clone`.
@@ -117,6 +118,6 @@ pub(super) async fn run(args: Args, cx: &Context<'_>, printer: &mut Printer) -> 
     }
     match args.dry_run {
         true => crate::clone::preview(&clone, printer),
-        false => crate::clone::carry_out(clone, vm.name.as_str(), false, target, cx.session, printer).await,
+        false => crate::clone::carry_out(clone, vm.name.as_str(), Then::default(), target, cx.session, printer).await,
     }
 }

@@ -72,6 +72,6 @@ pub(super) async fn run(args: Args, cx: &Context<'_>, printer: &mut Printer) -> 
     }
     match args.dry_run {
         true => sync::preview(&plan, (source, target), printer).await,
-        false => sync::carry_out(plan, vm.name.as_str(), target, cx.session, printer).await,
+        false => sync::carry_out(plan, vm.name.as_str(), (target, None), cx.session, printer).await,
     }
 }

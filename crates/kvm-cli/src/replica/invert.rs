@@ -31,10 +31,11 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     let (source, vm) = args.vm.find(session).await?;
     let target = session.at(Some(&args.destination)).await?;
     let spec = SyncSpec { invert: true, ..args.how.spec(session) };
-    let sync = plan_sync(&source.host, &target.host, &vm, &spec, &session.plan_context()).await?;
+    let mut sync = plan_sync(&source.host, &target.host, &vm, &spec, &session.plan_context()).await?;
+    let prove = args.how.prove(&mut sync, session)?;
     if args.how.dry_run {
         return preview(&sync, (&source, &target), printer).await;
     }
     agree(&sync.plan, session, printer).await?;
-    carry_out(sync, vm.name.as_str(), &target, session, printer).await
+    carry_out(sync, vm.name.as_str(), (&target, prove), session, printer).await
 }

@@ -1,11 +1,12 @@
 //! `kvmctl replica show`.
 
 use kvm_clone::SourceSeen;
-use kvm_core::Result;
+use kvm_core::{Receipt, Result};
 use serde::Serialize;
 
 use super::{Row, in_words, source_of};
 use crate::printer::{Outcome, Page, Printer};
+use crate::prove;
 use crate::session::Session;
 use crate::vms::One;
 
@@ -44,6 +45,11 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     Ok(Shown { row, source_seen })
 }
 
+/// What the last trial has shown, and when.
+fn proof(receipt: &Receipt) -> String {
+    format!("{} ({:.0})", prove::in_words(receipt), receipt.at)
+}
+
 impl Outcome for Shown {
     fn text(&self, page: &mut Page<'_>) {
         let row = &self.row;
@@ -64,6 +70,7 @@ impl Outcome for Shown {
             ("last sync", replica.map(|replica| format!("{:.0}", replica.synced))),
             ("consistency", replica.map(|replica| replica.consistency.to_string())),
             ("promoted", replica.and_then(|replica| Some(format!("{:.0}", replica.promoted?)))),
+            ("proof", row.proof.as_ref().map(proof)),
             ("images", images),
         ]);
     }

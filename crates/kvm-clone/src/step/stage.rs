@@ -117,7 +117,7 @@ pub(crate) async fn forget_waiting(target: &Host, image: &DiskPath) -> Result<()
     unless_gone(target.transport.remove_file(format!("{image}{WAITING}").as_ref()).await)
 }
 
-/// Notes on a replica that a sync is sent to it, so that no other one is at the same time.
+/// Notes on a replica that a sync is sent to it, or that it is tried, so that no sync comes at the same time.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ClaimReplica {
     pub(crate) target: Peer,
@@ -139,7 +139,12 @@ impl Step for ClaimReplica {
     }
 
     fn title(&self) -> String {
-        format!("note on {} that a sync comes", self.target)
+        match &self.claimed {
+            Replication::Replica(replica) if replica.state == ReplicaState::Proving => {
+                format!("note on {} that the replica is tried", self.target)
+            }
+            _ => format!("note on {} that a sync comes", self.target),
+        }
     }
 
     fn to_json(&self) -> Result<Value> {

@@ -82,6 +82,12 @@ impl Kept {
                 let fix = "finish that first: kvmctl op list --open, kvmctl op resume";
                 return refuse(state, message, fix);
             }
+            ReplicaState::Proving => {
+                let message =
+                    format!("the replica {} on {there} is tried at the moment, or its trial was cut short", found.name);
+                let fix = "wait for it, or finish it where it was begun: kvmctl op list --open; if nobody can: kvmctl replica resume";
+                return refuse(ErrorKind::Busy, message, fix);
+            }
             ReplicaState::Paused => {
                 let message = format!("the replica {} on {there} is paused", found.name);
                 return refuse(state, message, "let it go on: kvmctl replica resume");

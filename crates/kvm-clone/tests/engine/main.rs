@@ -5,6 +5,7 @@ mod clone;
 mod linked;
 mod moving;
 mod replace;
+mod prove;
 mod replica;
 mod restore;
 mod support;

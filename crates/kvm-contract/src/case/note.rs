@@ -1,8 +1,8 @@
 //! Title, description, tags and protection.
 
 use kvm_core::{
-    Description, Elsewhere, ErrorKind, Existing, Protection, Replication, Result, Tag, Title, View, VmId, VmNotes,
-    VmState,
+    Description, Elsewhere, ErrorKind, Existing, ProofKind, ProofResult, ProofVersions, Protection, Receipt,
+    Replication, Result, Tag, Title, View, VmId, VmNotes, VmState,
 };
 
 use crate::case::{cases, holds, refused, same};
@@ -70,5 +70,20 @@ async fn full(cx: &Cx) -> Result<VmNotes> {
             }],
         }),
         moving: None,
+        proof: Some(Receipt {
+            result: ProofResult::NotProved,
+            vm: cx.vm_name("a")?,
+            id: cx.id("a"),
+            host: cx.hypervisor().capabilities().await?.host_key(),
+            at: cx.clock().now(),
+            trial: cx.id("b").into(),
+            by: ProofKind::Console,
+            until: Some("<login> & \"more\":".to_owned()),
+            after_seconds: 300,
+            why: Some("it did not come".to_owned()),
+            seen: None,
+            versions: ProofVersions { qemu: Some("10.0.2".to_owned()), ..ProofVersions::default() },
+            images: Vec::new(),
+        }),
     })
 }

@@ -101,6 +101,7 @@ fn build(world: &World, entry: &MachineEntry) -> Result<Domain> {
         protection: entry.protection,
         replication: None,
         moving: None,
+        proof: None,
     };
     notes.apply_to(&mut document)?;
     Ok(document)

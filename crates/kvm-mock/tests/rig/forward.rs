@@ -54,6 +54,10 @@ impl Hypervisor for Forward {
         self.inner.define(doc, existing).await
     }
 
+    async fn start_transient(&self, doc: &Domain) -> Result<VmId> {
+        self.inner.start_transient(doc).await
+    }
+
     async fn undefine(&self, id: &VmId, keep: Keep) -> Result<()> {
         self.inner.undefine(id, keep).await
     }
