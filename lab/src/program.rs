@@ -58,6 +58,14 @@ impl Program {
         self
     }
 
+    /// With one more environment variable.
+    #[must_use]
+    pub fn with_variable(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        let more = (key.as_ref().to_owned(), value.as_ref().to_owned());
+        self.environment.get_or_insert_default().push(more);
+        self
+    }
+
     /// With another deadline than two minutes.
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {

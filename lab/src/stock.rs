@@ -26,8 +26,8 @@ const PLACES: [&str; 10] = [
     "/var/lib/libvirt/qemu/snapshot",
     "/var/lib/libvirt/swtpm",
 ];
-/// Programs that a machine consists of. Daemons have children that come and go.
-const PROCESSES: [&str; 4] = ["qemu-", "swtpm", "virtiofsd", "passt"];
+/// Programs that a machine consists of, and our own. Daemons have children that come and go.
+const PROCESSES: [&str; 5] = ["qemu-", "swtpm", "virtiofsd", "passt", "helper-"];
 /// How long a host may take to be as it was: processes end a moment after they were killed.
 const SETTLING: Duration = Duration::from_secs(10);
 

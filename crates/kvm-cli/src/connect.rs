@@ -128,6 +128,8 @@ pub(crate) async fn open(
         Target::Qemu { scope, via: Via::Ssh { .. } } => over_ssh(address, *scope, clock, entropy).await,
         target => libvirt(target, &address.options).await,
     };
+    #[cfg(feature = "failpoints")]
+    let opened = opened.map(|host| crate::failpoint::watched(host, &address.label()));
     opened.map_err(|e| match address.tried.as_slice() {
         [] => e,
         // The user did not ask for this place, so where it is and what came before is part of the answer.

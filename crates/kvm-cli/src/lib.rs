@@ -23,6 +23,8 @@ mod doctor;
 mod environment;
 mod events;
 mod exit;
+#[cfg(feature = "failpoints")]
+mod failpoint;
 mod guest;
 mod help;
 mod hint;

@@ -232,7 +232,12 @@ impl Session {
             .with("vol.", kvm_vm::decode)
             .with("net.", kvm_vm::decode)
             .reaching(Arc::new(peers));
-        let executor = Executor::new(Arc::new(self.store()?), catalogue, environment::user());
+        let store = self.store()?;
+        #[cfg(feature = "failpoints")]
+        let store = crate::failpoint::journal(store);
+        let executor = Executor::new(Arc::new(store), catalogue, environment::user());
+        #[cfg(feature = "failpoints")]
+        let executor = executor.with_hook(Arc::new(crate::failpoint::Steps));
         Ok(executor.with_time(Arc::clone(&self.clock), Arc::clone(&self.entropy)))
     }
 

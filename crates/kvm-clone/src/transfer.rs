@@ -8,6 +8,7 @@ mod files;
 mod pace;
 mod relay;
 mod session;
+mod stall;
 mod update;
 
 pub(crate) use files::digest_of;
@@ -129,8 +130,11 @@ impl FileTransfer<'_> {
             None => false,
         };
         let stat = source.ask(&Request::Stat { file: from.clone() }).await?;
-        let Reply::Stat { length, .. } = stat else { return Err(unexpected(&stat)) };
+        let Reply::Stat { length, allocated, .. } = stat else { return Err(unexpected(&stat)) };
         let opening = if self.resume || has_seed { Opening::Resume } else { Opening::New };
+        if opening == Opening::New {
+            check_room(&mut target, &to, Bytes::new(allocated.min(length))).await?;
+        }
         let created = target.ask(&Request::Create { file: to, length, mode: MODE, opening }).await?;
         let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
         let (keep, access) = (Keep::Remember, Access::Exclusive);
@@ -161,6 +165,17 @@ impl FileTransfer<'_> {
             }
             other => Err(unexpected(&other)),
         }
+    }
+}
+
+/// `NoSpace` when the target has less room than what is going to be written: others may have written since that was planned.
+async fn check_room(target: &mut Session, to: &FileRef, needed: Bytes) -> Result<()> {
+    let free = target.space(&to.root).await?;
+    match free < needed {
+        true => Err(Error::new(ErrorKind::NoSpace, "not enough space for the copy")
+            .on(Resource::File(to.root.clone()))
+            .with_detail(format!("asked {needed}, free {free}; nothing was written"))),
+        false => Ok(()),
     }
 }
 

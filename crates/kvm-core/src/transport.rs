@@ -8,6 +8,9 @@ use async_trait::async_trait;
 
 use crate::{ByteStream, Bytes, HostName, Port, Result, SshUser};
 
+/// The silence after which a way is taken for cut, where nothing else was set.
+const STALL: Duration = Duration::from_secs(30);
+
 /// A way to a host's operating system: this machine itself, or over SSH.
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
@@ -29,6 +32,12 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// said to it is described by `kvm-wire`. Each session has a connection and a process of its own, which ends with
     /// the stream. `Unsupported` when no helper is configured or none can run there; then there are slower ways.
     async fn helper(&self) -> Result<Box<dyn ByteStream>>;
+
+    /// How long the other side of a conversation may say nothing, and take nothing, while something is expected of it: then
+    /// the way there is taken for cut. The helper says every 5 seconds that it is at work. 30 seconds, unless it was set.
+    fn stall(&self) -> Duration {
+        STALL
+    }
 
     /// Reads a whole file. `NotFound`, `Denied`; `InvalidInput` when it is larger than `limit`.
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>>;

@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kvm_wire::{DigestRun, FailureKind, Frame, Header, Reply, WireError};
 
@@ -16,7 +17,10 @@ const PROGRESS: u64 = 64 << 20;
 
 /// Who asks, and is answered.
 pub(crate) struct Peer {
-    output: Mutex<Box<dyn Write + Send>>,
+    output: Arc<Mutex<Box<dyn Write + Send>>>,
+    work: Arc<Work>,
+    /// Ends the signs of life when it is dropped.
+    _living: SyncSender<()>,
     input: Mutex<Receiver<Result<Frame, WireError>>>,
     gone: Arc<AtomicBool>,
     /// Memory of frames that were dealt with, for those to come.
@@ -25,7 +29,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Begins to read. The thread that does so ends when the input does, or at the next frame when nobody waits for it.
-    pub(crate) fn new(input: impl Read + Send + 'static, output: impl Write + Send + 'static) -> Self {
+    pub(crate) fn new(
+        input: impl Read + Send + 'static,
+        output: impl Write + Send + 'static,
+        sign_of_life: Duration,
+    ) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
         let (gone, used) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (sees, takes) = (Arc::clone(&gone), Arc::clone(&used));
@@ -34,11 +42,29 @@ impl Peer {
             // Work that is under way has nobody to work for.
             sees.store(true, Ordering::Relaxed);
         });
-        Self { output: Mutex::new(Box::new(output)), input: Mutex::new(receiver), gone, used }
+        let output: Arc<Mutex<Box<dyn Write + Send>>> = Arc::new(Mutex::new(Box::new(output)));
+        let (living, ends) = sync_channel(0);
+        let work = Arc::new(Work::default());
+        let (says, of) = (Arc::clone(&output), Arc::clone(&work));
+        std::thread::spawn(move || {
+            while ends.recv_timeout(sign_of_life) == Err(RecvTimeoutError::Timeout) {
+                of.tell(&says);
+            }
+        });
+        Self { output, work, _living: living, input: Mutex::new(receiver), gone, used }
     }
 
-    /// The next frame; `Gone` at the end of the input.
+    /// The next request; `Gone` at the end of the input.
     pub(crate) fn next(&self) -> Result<Frame> {
+        self.work.is_expected.store(false, Ordering::Relaxed);
+        let frame = self.next_of_same()?;
+        self.work.is_expected.store(true, Ordering::Relaxed);
+        Ok(frame)
+    }
+
+    /// The next frame that belongs to a request. Signs of life go on meanwhile: on a way that was cut they are what its
+    /// ends notice the cut by, and whatever is locked here is free again.
+    pub(crate) fn next_of_same(&self) -> Result<Frame> {
         let received = locked(&self.input).recv().map_err(|_| Trouble::Gone)?;
         received.map_err(|e| Trouble::new(FailureKind::InvalidInput, e.to_string()))
     }
@@ -80,7 +106,30 @@ impl Peer {
 
     /// A report on work of `total` bytes.
     pub(crate) fn progress(&self, total: u64) -> Progress<'_> {
+        *locked(&self.work.progress) = (0, total);
         Progress { peer: self, done: 0, told: 0, total }
+    }
+}
+
+/// What the other side waits for.
+#[derive(Default)]
+struct Work {
+    /// Whether it waits at all, and we not for it.
+    is_expected: AtomicBool,
+    /// How far the last work was that took a while.
+    progress: Mutex<(u64, u64)>,
+}
+
+impl Work {
+    /// Gives a sign of life. Nobody is there for it when it cannot be written, which others notice.
+    fn tell(&self, output: &Mutex<Box<dyn Write + Send>>) {
+        let (done, total) = *locked(&self.progress);
+        let Ok(frame) = Frame::reply(&Reply::Progress { done, total }) else { return };
+        let mut output = locked(output);
+        // Looked at last: what was answered meanwhile needs no sign behind it.
+        if self.is_expected.load(Ordering::Relaxed) {
+            let _nobody = output.write_all(&frame.to_bytes()).and_then(|()| output.flush());
+        }
     }
 }
 
@@ -99,6 +148,7 @@ impl Progress<'_> {
             return Ok(());
         }
         self.told = self.done;
+        *locked(&self.peer.work.progress) = (self.done, self.total);
         self.peer.reply(&Reply::Progress { done: self.done, total: self.total })
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn receive(peer: &Peer, sink: &dyn Sink) -> Result<()> {
 
 fn feed(peer: &Peer, to: &std::sync::mpsc::SyncSender<Frame>) -> Result<()> {
     loop {
-        let frame = peer.next()?;
+        let frame = peer.next_of_same()?;
         if frame.kind() == FrameKind::Block {
             // All threads are gone only when nobody listens.
             to.send(frame).map_err(|_| Trouble::Gone)?;

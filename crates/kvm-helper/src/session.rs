@@ -27,7 +27,7 @@ use crate::update::{Update, known, recover};
 /// Work that is under way when the input ends is given up; partial files stay, so that a later session can go on with
 /// them.
 pub fn serve(settings: Settings, input: impl Read + Send + 'static, output: impl Write + Send + 'static) {
-    let peer = Peer::new(input, output);
+    let peer = Peer::new(input, output, settings.sign_of_life);
     let mut session = Session { settings, scanned: None, target: None, locks: Vec::new() };
     // Both ways of ending are the same: nobody is there any more.
     let _gone = session.greet(&peer).and_then(|()| session.run(&peer));

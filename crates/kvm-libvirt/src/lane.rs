@@ -14,6 +14,25 @@ use crate::pool::{GivenUp, Pool, Refused, Ticket};
 use crate::session::{Session, SessionRef, Signals};
 use crate::task::{Failure, Subject, Task};
 
+/// An attempt to connect that took so long to go wrong is not made again at once: for as long as it took, whoever asks is
+/// told the same. Else each call to a host that is cut off would wait for all of it anew.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// An attempt to connect that went wrong.
+struct Missed {
+    ended: Instant,
+    took: Duration,
+    /// `None` when no answer came.
+    why: Option<ConnectFailure>,
+}
+
+impl Missed {
+    /// Whether this is also the answer to somebody who has waited since then.
+    fn answers(&self, waiting_since: Instant) -> bool {
+        self.ended >= waiting_since || (self.took >= SLOW && self.ended.elapsed() < self.took)
+    }
+}
+
 /// A connection that is opened again when it is lost, and its threads.
 pub(crate) struct Lane {
     address: Arc<Address>,
@@ -23,7 +42,7 @@ pub(crate) struct Lane {
     hub: Option<Arc<Hub>>,
     current: Mutex<Option<SessionRef>>,
     /// Held by whoever opens a connection, with the last attempt that went wrong.
-    opening: tokio::sync::Mutex<Option<(Instant, ConnectFailure)>>,
+    opening: tokio::sync::Mutex<Option<Missed>>,
 }
 
 impl Lane {
@@ -99,26 +118,35 @@ impl Lane {
             return Ok(session);
         }
         let waiting_since = Instant::now();
-        let Ok(mut last_failure) = timeout_at(deadline, self.opening.lock()).await else {
+        let Ok(mut last) = timeout_at(deadline, self.opening.lock()).await else {
             return Err(self.no_answer(deadline - waiting_since));
         };
         if let Some(session) = self.usable() {
             return Ok(session);
         }
         // Whoever waited while an attempt went wrong takes its outcome, rather than try one after another.
-        if let Some((when, failure)) = &*last_failure
-            && *when >= waiting_since
-        {
-            return Err(failure.to_error());
+        if let Some(missed) = last.as_ref().filter(|missed| missed.answers(waiting_since)) {
+            return Err(match &missed.why {
+                Some(failure) => failure.to_error(),
+                None => self.no_answer(missed.took),
+            });
         }
-        match self.open(deadline).await? {
-            Ok(session) => {
-                *last_failure = None;
+        let begun = Instant::now();
+        let missed = |why| Some(Missed { ended: Instant::now(), took: begun.elapsed(), why });
+        match self.open(deadline).await {
+            Ok(Ok(session)) => {
+                *last = None;
                 Ok(session)
             }
-            Err(failure) => {
+            Ok(Err(failure)) => {
                 let error = failure.to_error();
-                *last_failure = Some((Instant::now(), failure));
+                *last = missed(Some(failure));
+                Err(error)
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Timeout {
+                    *last = missed(None);
+                }
                 Err(error)
             }
         }

@@ -144,6 +144,10 @@ impl Transport for SshTransport {
         Ok(dial::stream(channel, connection))
     }
 
+    fn stall(&self) -> Duration {
+        self.options.timeouts.stall
+    }
+
     async fn read_file(&self, path: &Path, limit: Bytes) -> Result<Vec<u8>> {
         sftp::checked(path)?;
         Sftp::open(&*self.control().await?).await?.read(path, limit).await

@@ -163,7 +163,11 @@ fn lab(root: &Path) -> io::Result<Outcome> {
 
 /// The tests of the lab run `kvmctl`, which finds the helper beside it; no dependency of theirs has cargo build a program.
 fn build_kvmctl(root: &Path) -> io::Result<Output> {
-    program::cargo(root, &["build", "--package", "kvm-cli", "--package", "kvm-helper"], &[])
+    program::cargo(
+        root,
+        &["build", "--package", "kvm-cli", "--package", "kvm-helper", "--features", "kvm-cli/failpoints"],
+        &[],
+    )
 }
 
 fn lab_build(root: &Path) -> io::Result<Outcome> {

@@ -45,7 +45,7 @@ const RULES: &[Rule] = &[
     only("kvm-image", MODEL, &["kvm-mock"]),
     only("kvm-archive", &["kvm-core", "kvm-image"], &[]),
     only("kvm-vm", &["kvm-core", "kvm-xml", "kvm-image", "kvm-archive"], &["kvm-mock"]),
-    only("kvm-clone", &["kvm-core", "kvm-xml", "kvm-image", "kvm-vm", "kvm-wire"], &["kvm-mock"]),
+    only("kvm-clone", &["kvm-core", "kvm-xml", "kvm-image", "kvm-vm", "kvm-wire"], &["kvm-mock", "kvm-helper"]),
     only("kvm-metrics", MODEL, &["kvm-mock"]),
     only("kvm-sched", MODEL, &["kvm-mock"]),
     only("kvm-fleet", MODEL, &["kvm-mock"]),
@@ -196,6 +196,13 @@ mod tests {
     fn what_is_for_tests_only_may_not_ship() {
         let found = findings(&[("kvm-vm", "kvm-mock", Kind::Normal)]);
         assert_eq!(found, ["kvm-vm: may not depend on kvm-mock"]);
+    }
+
+    #[test]
+    fn a_surface_that_is_named_only_in_tests_is_allowed_where_a_rule_says_so() {
+        assert_eq!(findings(&[("kvm-clone", "kvm-helper", Kind::Tests)]), [""; 0]);
+        let found = findings(&[("kvm-clone", "kvm-helper", Kind::Normal)]);
+        assert_eq!(found, ["kvm-clone: may not depend on kvm-helper"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use kvm_wire::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::place::PointId;
+use crate::transfer::digest_of;
 
 mod fields;
 
@@ -123,6 +124,8 @@ struct Whole<'a> {
     digest: &'static str,
     #[serde(flatten)]
     manifest: &'a Manifest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seal: Option<Digest>,
 }
 
 impl Manifest {
@@ -132,15 +135,25 @@ impl Manifest {
         [&self.document].into_iter().chain(&self.nvram).chain(disks)
     }
 
-    /// The manifest as a file.
+    /// The manifest as a file. Its last member, `seal`, is the digest of the same file without that member, so that a disk
+    /// that forgets a bit of it is noticed.
     pub fn to_json(&self) -> Result<String> {
-        let whole = Whole { format: FORMAT, version: VERSION, digest: DIGEST, manifest: self };
+        self.written(Some(self.seal()?))
+    }
+
+    fn seal(&self) -> Result<Digest> {
+        Ok(digest_of(self.written(None)?.as_bytes()))
+    }
+
+    fn written(&self, seal: Option<Digest>) -> Result<String> {
+        let whole = Whole { format: FORMAT, version: VERSION, digest: DIGEST, manifest: self, seal };
         let json = serde_json::to_string_pretty(&whole);
         json.map(|json| json + "\n").map_err(|e| Error::internal("the manifest has no JSON form").with_source(e))
     }
 
     /// Reads the manifest of a point, as a stranger may have written it. `Unsupported` for another version or another
-    /// kind of digests, `InvalidInput` names the field that is wrong, unknown or missing.
+    /// kind of digests, `InvalidInput` names the field that is wrong, unknown or missing; `Corrupt` when all of that is
+    /// in order and it is not what was written.
     pub fn parse(text: &str) -> Result<Self> {
         let value = serde_json::from_str(text)
             .map_err(|e| Error::invalid("manifest", "is no JSON text").with_detail(e.to_string()))?;
@@ -169,13 +182,20 @@ impl Manifest {
             },
             disks: all.objects("disks", DISKS_MOST)?.into_iter().map(disk).collect::<Result<_>>()?,
         };
+        let seal: Digest = all.parsed("seal")?;
         all.finish()?;
         for (index, disk) in read.disks.iter().enumerate() {
             if read.disks[..index].iter().any(|other| other.target == disk.target) {
                 return Err(Error::invalid(format!("disks[{index}].target"), "two disks have the same"));
             }
         }
-        Ok(read)
+        // Every byte counts: another way to write the same is damage as well.
+        match seal == read.seal()? && text.trim_end_matches('\n') == read.to_json()?.trim_end_matches('\n') {
+            true => Ok(read),
+            false => Err(Error::new(ErrorKind::Corrupt, "the manifest is not what was written")
+                .on(Resource::Field("seal".to_owned()))
+                .with_detail("it was damaged or edited; what its files are worth is not known by it")),
+        }
     }
 }
 

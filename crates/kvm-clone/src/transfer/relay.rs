@@ -37,7 +37,9 @@ pub(super) async fn relay(source: &mut Session, send: &Request, target: &mut Ses
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
     let Session { input, output } = target;
     let pass = async { tokio::try_join!(way.read(&mut source.input, sender), way.write(output, receiver)) };
-    let answer = input.reply();
+    // As long as blocks come it has nothing to say; only then its silence means something.
+    let heard = input.heard.clone();
+    let answer = input.reply_whenever();
     tokio::pin!(pass, answer);
     // Whoever receives speaks before the end only when something is wrong.
     let sent = tokio::select! {
@@ -45,7 +47,7 @@ pub(super) async fn relay(source: &mut Session, send: &Request, target: &mut Ses
         early = &mut answer => return Err(early.map_or_else(|e| e, |reply| unexpected(&reply))),
         passed = &mut pass => passed?.0,
     };
-    match answer.await? {
+    match heard.unless_silent(answer).await? {
         Reply::Received { .. } => Ok(sent),
         other => Err(unexpected(&other)),
     }

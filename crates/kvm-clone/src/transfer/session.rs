@@ -5,6 +5,8 @@ use kvm_core::{ByteStream, Error, ErrorKind, Resource, Result, Transport};
 use kvm_wire::{Cause, FailureKind, FileRef, Frame, Header, Reply, Request, VERSION, WireError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
 
+use super::stall::{Ear, Heard};
+
 /// So much of what a helper says is shown.
 const SHOWN: usize = 300;
 /// What is read ahead of the stream at most; a block is read in one piece.
@@ -17,16 +19,25 @@ pub(crate) struct Session {
 }
 
 /// What the helper says.
-pub(super) struct Input(BufReader<ReadHalf<Box<dyn ByteStream>>>);
+pub(super) struct Input {
+    stream: BufReader<Ear<ReadHalf<Box<dyn ByteStream>>>>,
+    pub(super) heard: Heard,
+}
 
 /// What the helper hears.
-pub(super) struct Output(WriteHalf<Box<dyn ByteStream>>);
+pub(super) struct Output {
+    stream: WriteHalf<Box<dyn ByteStream>>,
+    heard: Heard,
+}
 
 impl Session {
     /// Starts the helper on a host. `Unsupported` when the host has none, or one that speaks another version.
     pub(crate) async fn open(host: &dyn Transport) -> Result<Self> {
         let (reader, writer) = tokio::io::split(host.helper().await?);
-        let mut session = Self { input: Input(BufReader::with_capacity(AHEAD, reader)), output: Output(writer) };
+        let heard = Heard::now(host.stall());
+        let stream = BufReader::with_capacity(AHEAD, Ear { stream: reader, heard: heard.clone() });
+        let input = Input { stream, heard: heard.clone() };
+        let mut session = Self { input, output: Output { stream: writer, heard } };
         match session.ask(&Request::Hello { version: VERSION }).await? {
             Reply::Hello { version: VERSION, .. } => Ok(session),
             Reply::Hello { version, program, .. } => {
@@ -45,23 +56,35 @@ impl Session {
 }
 
 impl Input {
-    /// The next frame.
+    /// The next frame. `Timeout` when nothing comes for too long.
     pub(super) async fn frame(&mut self) -> Result<Frame> {
+        let heard = self.heard.clone();
+        heard.unless_silent(self.frame_whenever()).await
+    }
+
+    /// The next frame, however long it takes.
+    async fn frame_whenever(&mut self) -> Result<Frame> {
         let mut header = [0; Header::SIZE];
-        self.0.read_exact(&mut header).await.map_err(lost)?;
+        self.stream.read_exact(&mut header).await.map_err(lost)?;
         let header = Header::decode(header).map_err(damaged)?;
         let mut payload = Vec::with_capacity(header.length());
-        (&mut self.0).take(header.length() as u64).read_to_end(&mut payload).await.map_err(lost)?;
+        (&mut self.stream).take(header.length() as u64).read_to_end(&mut payload).await.map_err(lost)?;
         if payload.len() < header.length() {
             return Err(lost(std::io::ErrorKind::UnexpectedEof.into()));
         }
         Frame::new(header.kind(), payload).map_err(damaged)
     }
 
-    /// The next message that is no progress. An error of the helper is one here.
+    /// The next message that is no progress. An error of the helper is one here. `Timeout` when nothing comes for too long.
     pub(super) async fn reply(&mut self) -> Result<Reply> {
+        let heard = self.heard.clone();
+        heard.unless_silent(self.reply_whenever()).await
+    }
+
+    /// The same, however long it takes: for a helper of which nothing is expected yet.
+    pub(super) async fn reply_whenever(&mut self) -> Result<Reply> {
         loop {
-            match self.frame().await?.as_reply().map_err(damaged)? {
+            match self.frame_whenever().await?.as_reply().map_err(damaged)? {
                 Reply::Progress { .. } => {}
                 Reply::Error { kind, message, file, cause } => return Err(failure(kind, &message, file, cause)),
                 other => return Ok(other),
@@ -73,13 +96,21 @@ impl Input {
 impl Output {
     pub(super) async fn say(&mut self, request: &Request) -> Result<()> {
         self.pass(&Frame::request(request).map_err(damaged)?).await?;
-        self.0.flush().await.map_err(lost)
+        self.heard.unless_stuck(self.stream.flush()).await?.map_err(lost)
     }
 
-    /// Passes a frame on as it is.
+    /// Passes a frame on as it is. `Timeout` when nothing of it is taken for too long.
     pub(super) async fn pass(&mut self, frame: &Frame) -> Result<()> {
-        self.0.write_all(&frame.header().encode()).await.map_err(lost)?;
-        self.0.write_all(frame.payload()).await.map_err(lost)
+        for mut part in [&frame.header().encode()[..], frame.payload()] {
+            while !part.is_empty() {
+                let taken = self.heard.unless_stuck(self.stream.write(part)).await?.map_err(lost)?;
+                if taken == 0 {
+                    return Err(lost(std::io::ErrorKind::WriteZero.into()));
+                }
+                part = part.get(taken..).unwrap_or_default();
+            }
+        }
+        Ok(())
     }
 }
 

@@ -202,7 +202,7 @@ async fn a_manifest_that_a_stranger_wrote_is_refused_and_shown_as_such() {
         ("\"vdb.raw\"", "\"../../../etc/shadow\"", "disks[1].file"),
         ("\"vda.qcow2\"", "\"/etc/shadow\"", "disks[0].file"),
         ("\"version\": 1", "\"version\": 2", "version"),
-        (FIRST, "2031-01-01T00-00-00Z", "point"),
+        ("\"tool\": \"test 1\"", "\"tool\": \"test 2\"", "seal"),
     ] {
         pair.there.transport.write_file(Path::new(&path), text.replace(from, to).as_bytes(), 0o600).await.unwrap();
         let error = backup_point(&pair.there, &store(), &point("web")).await.unwrap_err();
@@ -215,6 +215,12 @@ async fn a_manifest_that_a_stranger_wrote_is_refused_and_shown_as_such() {
     // The next backup is not made upon it.
     pair.clock.sleep(Duration::from_secs(1)).await;
     assert_eq!(pair.back_up("web").await.1, None);
+    // One that is whole and another point's.
+    let other = "/srv/web/2030-01-01T00-00-01Z/manifest.json";
+    let bytes = pair.there.transport.read_file(Path::new(other), Bytes::from_mib(1)).await.unwrap();
+    pair.there.transport.write_file(Path::new(&path), &bytes, 0o600).await.unwrap();
+    let error = backup_point(&pair.there, &store(), &point(&format!("web/{FIRST}"))).await.unwrap_err();
+    assert!(said(&error).contains("[field point]"), "{}", said(&error));
 }
 
 #[tokio::test(start_paused = true)]

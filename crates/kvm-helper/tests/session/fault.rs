@@ -127,6 +127,25 @@ fn nonsense_is_answered_and_unreadable_bytes_end_the_session() {
 }
 
 #[test]
+fn signs_of_life_come_while_something_is_expected_and_only_then() {
+    let host = Host::new();
+    let often = std::time::Duration::from_millis(5);
+    let mut peer = host.silent_with(kvm_helper::Settings { sign_of_life: often, ..host.settings() });
+    assert!(matches!(peer.ask(&Request::Hello { version: VERSION }), Reply::Hello { .. }));
+    peer.create(&host.file("copy"), LEAF_SIZE, Opening::New);
+    peer.tell(&Request::Receive);
+    for _ in 0..3 {
+        let frame = peer.frame().unwrap();
+        assert!(matches!(frame.as_reply().unwrap(), Reply::Progress { .. }), "{frame:?}");
+    }
+    assert!(matches!(peer.ask(&Request::End), Reply::Received { .. }));
+    // What was on its way when it answered comes first; then it waits, and says nothing.
+    std::thread::park_timeout(often * 20);
+    assert_eq!(peer.ask(&Request::Discard), Reply::Done);
+    assert!(peer.signs <= 2, "{}", peer.signs);
+}
+
+#[test]
 fn who_hangs_up_leaves_no_work_behind() {
     let host = Host::new();
     source(&host);

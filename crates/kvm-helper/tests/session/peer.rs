@@ -31,7 +31,7 @@ impl Host {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        Settings { digests: self.dir.path().join("digests"), locks: self.dir.path().join("locks") }
+        Settings::new(self.dir.path().join("digests"), self.dir.path().join("locks"))
     }
 
     /// The names of all files in the directory of images.
@@ -44,10 +44,13 @@ impl Host {
 
     /// A session that has not greeted yet.
     pub(crate) fn silent(&self) -> Peer {
+        self.silent_with(self.settings())
+    }
+
+    pub(crate) fn silent_with(&self, settings: Settings) -> Peer {
         let ((theirs, output), (input, ours)) = (pipe().unwrap(), pipe().unwrap());
-        let settings = self.settings();
         let thread = std::thread::spawn(move || serve(settings, theirs, ours));
-        Peer { input, output: Some(output), thread: Some(thread), frames: Vec::new() }
+        Peer { input, output: Some(output), thread: Some(thread), frames: Vec::new(), signs: 0 }
     }
 
     pub(crate) fn session(&self) -> Peer {
@@ -75,6 +78,8 @@ pub(crate) struct Peer {
     thread: Option<std::thread::JoinHandle<()>>,
     /// Frames that came before the last reply.
     pub(crate) frames: Vec<Frame>,
+    /// How often it said before the last reply that it is at work.
+    pub(crate) signs: usize,
 }
 
 impl Peer {
@@ -94,11 +99,12 @@ impl Peer {
     /// The reply that ends a request; blocks and digests before it are kept.
     pub(crate) fn reply(&mut self) -> Reply {
         self.frames.clear();
+        self.signs = 0;
         loop {
             let frame = self.frame().expect("the helper answers");
             match frame.kind() {
                 FrameKind::Message => match frame.as_reply().unwrap() {
-                    Reply::Progress { .. } => {}
+                    Reply::Progress { .. } => self.signs += 1,
                     reply => return reply,
                 },
                 _ => self.frames.push(frame),

@@ -1,0 +1,106 @@
+//! The link is cut at any byte: what has arrived is not sent again, and what is there in the end is whole.
+
+use std::time::{Duration, Instant};
+
+use kvm_core::ErrorKind;
+use kvm_wire::FrameKind;
+
+use crate::bench::{BLOCK, Extent, LENGTH, Place, noise, told, transfer};
+use crate::track::Track;
+use crate::way::{End, Fault, Leg};
+
+/// The silence after which a way is taken for cut; what is set in earnest is longer.
+const STALL: Duration = Duration::from_millis(250);
+const ENDS: [End; 3] = [End::Reset, End::BlackHole, End::Close];
+
+/// Twenty-five places in what goes over a way: in the first bytes, around frames, in the middle, around the last ones.
+fn offsets(track: &Track) -> Vec<u64> {
+    let of = |kind: FrameKind| track.frames.iter().filter(move |frame| frame.1 == kind).map(|frame| frame.0);
+    let blocks: Vec<u64> = of(FrameKind::Block).collect();
+    let messages: Vec<u64> = of(FrameKind::Message).collect();
+    let (all, last) = (track.bytes, *messages.last().unwrap());
+    let (first, second, end) = (blocks[0], blocks[1], *blocks.last().unwrap());
+    let behind = messages.iter().copied().find(|at| *at > end).unwrap_or(all);
+    let mut offsets = vec![0, 1, 2, 4, 5, 6, 20];
+    // The message before the blocks, the first block's header, its fixed part, its digests, its data.
+    offsets.extend([first - 1, first, first + 3, first + 5, first + 11, first + 200, first + BLOCK / 2]);
+    offsets.extend([second - 1, second, second + 1, all / 2, all / 2 + 1, end + BLOCK / 2]);
+    offsets.extend([behind - 1, behind + 2, last + 3, all - 1, all]);
+    assert_eq!(offsets.len(), 25);
+    offsets
+}
+
+/// Cuts one way at one place, and goes on. Says what is wrong.
+async fn cut(leg: Leg, at: u64, end: End, image: &[u8]) -> Result<(), String> {
+    let (here, there) = (Place::new(), Place::new());
+    here.write("source", image);
+    let fault = Fault::Cut { leg, at, end };
+    let (source, target) = match leg {
+        Leg::ToHelper => (here.way(), there.faulty(fault, STALL)),
+        Leg::FromHelper => (here.faulty(fault, STALL), there.way()),
+    };
+    let begun = Instant::now();
+    let ended = transfer(&source, &target, false).await;
+    let took = begun.elapsed();
+    if here.read("source") != image {
+        return Err("the source is another one".into());
+    }
+    let kind = ended.as_ref().err().map(kvm_core::Error::kind);
+    let expected = if end == End::BlackHole { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+    // What the source says last can be all that was to be said.
+    let is_last = leg == Leg::FromHelper && at == source.passed().from_helper.bytes && kind.is_none();
+    if kind != Some(expected) && !is_last {
+        return Err(format!("it ended with {ended:?}"));
+    }
+    if took > STALL * 4 + Duration::from_secs(5) {
+        return Err(format!("it took {took:?} to notice"));
+    }
+    // Nothing is published before its last question is through.
+    let is_published = there.names().contains(&"copy".to_owned());
+    let asked = target.passed().to_helper;
+    if is_published {
+        let is_asked = is_last || (leg == Leg::ToHelper && at == asked.bytes && asked.blocks == LENGTH / BLOCK);
+        return match is_asked && there.read("copy") == image {
+            true => Ok(()),
+            false => Err("something was published too early".into()),
+        };
+    }
+    let delivered = asked.blocks * BLOCK;
+    let again = transfer(&here.way(), &there.way(), true).await.map_err(|e| format!("it does not go on: {e:?}"))?;
+    let sent_again = (again.data.get() + delivered).saturating_sub(LENGTH);
+    if sent_again >= BLOCK {
+        return Err(format!("{sent_again} bytes that had arrived were sent again"));
+    }
+    if there.names() != ["copy"] || there.read("copy") != image {
+        return Err("the copy is not whole".into());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn cut_anywhere_in_any_way_a_transfer_goes_on_where_it_was() {
+    let extent = Extent::asked_for();
+    let image = noise(LENGTH, extent.seed);
+    let (here, there) = (Place::new(), Place::new());
+    here.write("source", &image);
+    let (source, target) = (here.way(), there.way());
+    transfer(&source, &target, false).await.unwrap();
+    for (leg, track, name) in [
+        (Leg::ToHelper, target.passed().to_helper, "R7 the way to the target"),
+        (Leg::FromHelper, source.passed().from_helper, "R7 the way from the source"),
+    ] {
+        let mut wrong = Vec::new();
+        let offsets = offsets(&track);
+        // The short form cuts each of the ways in every place, in one of the three manners.
+        let of = |number: usize| if extent.is_long { ENDS.to_vec() } else { vec![ENDS[number % 3]] };
+        let cases: Vec<_> =
+            offsets.iter().enumerate().flat_map(|(number, at)| of(number).into_iter().map(|end| (*at, end))).collect();
+        for (at, end) in &cases {
+            if let Err(why) = cut(leg, *at, *end, &image).await {
+                wrong.push(format!("{end:?} at {at} of {} {leg:?}: {why}", track.bytes));
+            }
+        }
+        eprintln!("{}", wrong.join("\n"));
+        told(name, cases.len() - wrong.len(), cases.len(), "cuts noticed, gone on, nothing twice, whole in the end");
+    }
+}

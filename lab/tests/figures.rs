@@ -1,0 +1,125 @@
+//! Figures of copies between two hosts that are printed and not judged: how near a cap of bandwidth is kept, how much
+//! memory a large image takes on each side, and how long one is planned. `docs/performance.md` has some.
+//!
+//! `KVM_PROOF=long` sends for so long that the figures mean something.
+
+#![expect(clippy::print_stdout, reason = "what was found is for people, and for the script that adds it up")]
+
+use std::fs;
+use std::time::Duration;
+
+use kvm_lab::{Kvmctl, LabHost, moment_passes, on_two_hosts};
+
+const LIMIT: Duration = Duration::from_secs(540);
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says so in no other way")]
+fn is_long() -> bool {
+    std::env::var("KVM_PROOF").is_ok_and(|form| form == "long")
+}
+
+async fn machine(kvmctl: &Kvmctl, host: &LabHost, size: &str) -> String {
+    let vm = host.unique("measured");
+    let disk = format!("{size},name={vm}.raw,format=raw");
+    let machine = ["--memory", "64M", "--network", "none", "--allow-overcommit"];
+    kvmctl.ok(&[&["vm", "create", &vm, "--disk", &disk][..], &machine].concat()).await;
+    vm
+}
+
+fn image(vm: &str) -> String {
+    format!("/var/lib/libvirt/images/{vm}.raw")
+}
+
+/// The most memory that a process has had so far, in KiB.
+fn peak(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+}
+
+/// The peaks of `kvmctl` processes that this one has started.
+fn peak_of_ours() -> u64 {
+    let me = format!("PPid:\t{}", std::process::id());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let statuses = processes.filter_map(|process| fs::read_to_string(process.path().join("status")).ok());
+    let ours = statuses.filter(|status| status.starts_with("Name:\tkvmctl") && status.contains(&me));
+    ours.map(|status| peak(&status)).max().unwrap_or_default()
+}
+
+async fn peak_of_helper(host: &LabHost) -> u64 {
+    let script = "for p in $(pgrep kvm-manager/helper- -f); do grep VmHWM /proc/$p/status; done";
+    let printed = host.exec(&["sh", "-c", script]).await.stdout;
+    printed.lines().map(peak).max().unwrap_or_default()
+}
+
+#[test]
+fn a_cap_of_bandwidth_as_it_is_kept() {
+    on_two_hosts(LIMIT, async |one, two| {
+        let kvmctl = Kvmctl::at_both(one, two);
+        let seconds = if is_long() { 12 } else { 2 };
+        for cap in [8u64, 50] {
+            let size = cap * seconds;
+            let vm = machine(&kvmctl, one, &format!("{size}M")).await;
+            let (of, count) = (format!("of={}", image(&vm)), format!("count={size}"));
+            one.exec(&["dd", "if=/dev/urandom", &of, "bs=1M", &count, "conv=notrunc"]).await.succeeded();
+            let twin = format!("{vm}-twin");
+            let clone = |cap: &str| ["clone", &vm, "two", "--name", &twin, "--bandwidth", cap].map(str::to_owned);
+            let delete = ["vm", "delete", &format!("two/{twin}"), "--delete-volumes", "--yes"].map(str::to_owned);
+            // What it takes beside the sending is measured by another run, of which the sending takes next to nothing.
+            let free = kvmctl.run(&clone("10G")).await;
+            let beside = free.took;
+            free.succeeded();
+            kvmctl.ok(&delete).await;
+            let capped = kvmctl.run(&clone(&format!("{cap}M"))).await;
+            let took = capped.took;
+            capped.succeeded();
+            assert!(took > Duration::from_secs(seconds).mul_f64(0.9), "{cap}M: it took {took:?}");
+            let (all, least) = (size as f64 / took.as_secs_f64(), size as f64 / (took - beside).as_secs_f64());
+            println!("cap {cap} MiB/s: {all:.2} MiB/s over the whole command, {least:.2} without what it takes beside");
+            kvmctl.ok(&delete).await;
+            kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+        }
+    });
+}
+
+#[test]
+fn a_large_image_is_planned_and_copied_in_little_memory() {
+    on_two_hosts(LIMIT, async |one, two| {
+        let kvmctl = Kvmctl::at_both(one, two);
+        let vm = machine(&kvmctl, one, "1T").await;
+        one.exec(&["fallocate", "-l", "10G", &image(&vm)]).await.succeeded();
+        let planned = kvmctl.run(&["clone", &vm, "two", "--dry-run"]).await;
+        println!("1 TiB, 10 GiB of it allocated: planned in {:.2?}", planned.took);
+        assert!(planned.succeeded().contains("1 TiB"));
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+
+        let vm = machine(&kvmctl, one, "64G").await;
+        let parts = if is_long() { 256 } else { 16 };
+        for part in 0..parts {
+            let (of, seek) = (format!("of={}", image(&vm)), format!("seek={}", part * (65536 / parts)));
+            one.exec(&["dd", "if=/dev/urandom", &of, "bs=1M", "count=1", &seek, "conv=notrunc"]).await.succeeded();
+        }
+        let twin = format!("{vm}-twin");
+        let running = kvmctl.start(&["clone", &vm, "two", "--name", &twin]);
+        let mut peaks = [0; 3];
+        let watch = async {
+            loop {
+                let now = [peak_of_ours(), peak_of_helper(one).await, peak_of_helper(two).await];
+                peaks.iter_mut().zip(now).for_each(|(peak, now)| *peak = now.max(*peak));
+                moment_passes(LOOK).await;
+            }
+        };
+        let ended = tokio::select! {
+            () = watch => unreachable!(),
+            ended = running.ended() => ended,
+        };
+        println!("64 GiB with {parts} MiB all over it: cloned in {:.2?}", ended.took);
+        ended.succeeded();
+        assert!(peaks.iter().all(|peak| *peak > 0), "nobody was seen: {peaks:?}");
+        let [ours, source, target] = peaks.map(|peak| peak >> 10);
+        println!("peaks of memory: kvmctl {ours} MiB, the helpers {source} and {target} MiB");
+        for vm in [format!("two/{twin}"), vm] {
+            kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+        }
+    });
+}
