@@ -47,7 +47,7 @@ finish() {
     say "the lab did not go down; try again: KVM_LAB=$KVM_LAB lab/down.sh --purge"
   fi
   printf '\n%s form, seed %s, %s s\n' "$form" "$seed" "$SECONDS"
-  sed -n 's/^PROOF //p' "$scratch"/*.log 2>/dev/null | sort -V || true
+  sed -n 's/^.*PROOF //p' "$scratch"/*.log 2>/dev/null | sort -V || true
   rm -rf "$scratch"
   if [ -n "$failed" ]; then
     say "failed:$failed"

@@ -10,17 +10,15 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(420);
-/// In the time of a stall, 30 seconds, silence is taken for a cut; then it is tried to take back what was done, which takes
-/// another login that does not come about.
-const SAID: Duration = Duration::from_secs(75);
+/// In the time of a stall, 30 seconds, silence is taken for a cut; then it is tried to take back what was done: up to two more
+/// attempts to log in, of at most 30 seconds each, which do not come about.
+const SAID: Duration = Duration::from_secs(100);
 /// A busy machine has time for these.
 const SOON: Duration = Duration::from_secs(60);
 /// The host did not answer.
 const UNAVAILABLE: i32 = 8;
 /// Somebody asked for its end.
 const CANCELLED: i32 = 130;
-/// Somebody else is at work on it.
-const BUSY: i32 = 75;
 
 /// A machine that is off, with so much to copy that there is a middle.
 async fn machine(kvmctl: &Kvmctl, host: &LabHost) -> String {
@@ -67,13 +65,12 @@ fn a_link_that_stays_cut_is_given_up_soon_and_the_clone_completed_once_it_is_bac
         two.fault(&["heal"]).await;
         let ids = open(&kvmctl).await;
         let [id] = &ids[..] else { panic!("one operation is to be open, not {ids:?}: {ended}") };
-        // The helper there has not heard yet that nobody is behind it any more.
-        let resumed = async || match kvmctl.run(&["op", "resume", id]).await {
-            ended if ended.code == Some(BUSY) => None,
-            ended => Some(ended.succeeded()),
-        };
-        let (_, waited) = eventually(SOON * 2, "the end of the clone", resumed).await;
-        println!("once it is back, the clone is whole after {waited:.1?}");
+        // The helper there hears from its own signs of life that nobody is behind it any more; until then it holds what has
+        // arrived, and who goes on finds it busy.
+        let is_gone = async || (two.exec(&["pgrep", "-f", "kvm-manager/helper-"]).await.code == Some(1)).then_some(());
+        let ((), waited) = eventually(SOON * 2, "the end of the helper there", is_gone).await;
+        println!("once it is back, the helper there ends after {waited:.1?}");
+        kvmctl.ok(&["op", "resume", id]).await;
         let images = [(one, &vm), (two, &twin)];
         let mut sums = Vec::new();
         for (host, name) in images {

@@ -161,6 +161,7 @@ impl Bench {
                 let transfer = ImageTransfer {
                     source: &self.here,
                     from: &from,
+                    is_qcow2: false,
                     target: &self.there,
                     to: &to,
                     limit: None,
@@ -236,6 +237,7 @@ impl Bench {
         let update = ImageUpdate {
             source: &self.here,
             from: &from,
+            is_qcow2: false,
             target: &self.there,
             to: &to,
             limit: None,

@@ -53,6 +53,7 @@ impl Args {
 
 /// What was read of this process's arguments. Ends it with the help that was asked for, or with what is wrong with them:
 /// in JSON, if they ask for JSON.
+#[expect(clippy::exit, reason = "the program's first act; nothing is open yet")]
 pub(crate) fn parse_or_exit<T>(parsed: Result<T, clap::Error>) -> T {
     parsed.unwrap_or_else(|e| {
         let e = inert(e);

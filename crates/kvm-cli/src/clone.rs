@@ -1,7 +1,8 @@
 //! `kvmctl clone`.
 
 use kvm_clone::{
-    AfterReplacing, ClonePlan, CloneSpec, Compress, ProveSpec, Replace, UplinkMap, WhileRunning, plan_clone, plan_linked_clone,
+    AfterReplacing, ClonePlan, CloneSpec, Compress, ProveSpec, Replace, UplinkMap, WhileRunning, plan_clone,
+    plan_linked_clone,
 };
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
@@ -183,7 +184,17 @@ pub(crate) async fn carry_out(
     }
     let (name, id, host) = (clone.name.as_str().to_owned(), clone.id, target.label());
     let original = original.to_owned();
-    printer.show(&Cloned { name, id, host, original, done: DoneForm::of(&done), proof, warnings, changes, kept_as: kept })
+    printer.show(&Cloned {
+        name,
+        id,
+        host,
+        original,
+        done: DoneForm::of(&done),
+        proof,
+        warnings,
+        changes,
+        kept_as: kept,
+    })
 }
 
 /// What `--dry-run` found.

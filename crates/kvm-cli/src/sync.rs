@@ -1,6 +1,8 @@
 //! `kvmctl sync`.
 
-use kvm_clone::{Compress, ProveSpec, SyncPlan, SyncSpec, SyncedImage, Tally, UplinkMap, WhileRunning, plan_sync};
+use kvm_clone::{
+    Compress, ProveSpec, SyncPlan, SyncSpec, SyncedImage, Tally, Track, UplinkMap, WhileRunning, plan_sync,
+};
 use kvm_core::{Bandwidth, Bytes, ErrorKind, PoolName, Result, VmId, VmName};
 use serde::Serialize;
 
@@ -56,6 +58,9 @@ pub(crate) struct How {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    /// Have the source's qcow2 images remember what is written from now on, so that the next copy reads only that.
+    #[arg(long)]
+    track: bool,
     #[command(flatten)]
     prove: Prove,
     /// Show the plan and what would be sent, and do nothing.
@@ -71,6 +76,7 @@ impl How {
             running: if self.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
             limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
             compression: if self.no_compress { Compress::Never } else { Compress::Auto },
+            track: if self.track { Track::Yes } else { Track::No },
             ..SyncSpec::at(session.clock.now())
         }
     }
@@ -177,6 +183,7 @@ struct Sums {
     length_bytes: Bytes,
     changed_bytes: Bytes,
     sent_bytes: Bytes,
+    spared_bytes: Bytes,
 }
 
 impl Sums {
@@ -189,6 +196,7 @@ impl Sums {
             length_bytes: sum(|image| image.moved.length),
             changed_bytes: sum(|image| image.moved.changed),
             sent_bytes: sum(|image| image.moved.sent),
+            spared_bytes: sum(|image| image.moved.spared),
         };
         (!images.is_empty()).then_some(sums)
     }
@@ -220,8 +228,12 @@ impl Outcome for Synced {
             false => format!("{} on {}", self.name, self.host),
         };
         let moved = match &self.moved {
-            Some(Sums { length_bytes, changed_bytes, sent_bytes }) => {
-                format!(", {changed_bytes} of {length_bytes} changed, {sent_bytes} sent,")
+            Some(Sums { length_bytes, changed_bytes, sent_bytes, spared_bytes }) => {
+                let spared = match *spared_bytes {
+                    Bytes::ZERO => String::new(),
+                    spared => format!(", {spared} known without reading it"),
+                };
+                format!(", {changed_bytes} of {length_bytes} changed{spared}, {sent_bytes} sent,")
             }
             None => String::new(),
         };

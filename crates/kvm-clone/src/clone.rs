@@ -9,8 +9,8 @@ use kvm_core::{
     VmId, VmName, VmSummary,
 };
 use kvm_vm::{
-    Arrival, CreatePlan, PlanContext, VolumeRef, at_peer, copy_volume, plan_arrival_for, reserve_volume,
-    stored_document, unused_mac,
+    Arrival, CreatePlan, PlanContext, VolumeRef, copy_volume, plan_arrival_for, reserve_volume, stored_document,
+    unused_mac,
 };
 use kvm_xml::rewrite::{
     self, Attached, Content, Copy, Edit, Facts, How, Location, Place, RewriteError, Rewritten, Warning, rewrite,
@@ -21,8 +21,8 @@ use kvm_xml::{Document as _, Domain};
 use crate::moment;
 use crate::place::{self, Images};
 use crate::replace::{Replaced, free_variables};
-use crate::spec::{CloneSpec, Compress};
-use crate::step::{CopyImage, CopyVariables, Ends, ReleaseMoment, TransferImage, Whole, whole_document};
+use crate::spec::{CloneSpec, Compress, Track};
+use crate::step::{CopyImage, CopyVariables, Ends, TransferImage, Whole, whole_document};
 use crate::survey::{Survey, check_room, has};
 use crate::tally::Tally;
 use crate::transfer::Session;
@@ -95,7 +95,7 @@ async fn draw_up(
         return Err(Error::invalid("name", format!("VM {} cannot be replaced by a clone of itself", vm.name))
             .with_detail("choose another name"));
     }
-    let moment = moment::hold(source, vm, spec.running, cx.entropy).await?;
+    let moment = moment::hold(source, vm, (spec.running, Track::No), cx.entropy).await?;
     let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
     let images = place::images(&mut survey, spec.pool.as_ref(), &default).await?;
     let attached = attached(source, vm).await?;
@@ -152,12 +152,7 @@ async fn draw_up(
             .map(|warning| PlanLine::new("note", "domain", name.as_str()).note(warning.to_string())),
     );
     let steps = match moment {
-        Some(moment) => {
-            let peer = || ends.source.clone();
-            let taken = moment.plan.steps.into_iter().map(|step| at_peer(peer(), step));
-            let release = ReleaseMoment { ends: ends.clone(), id: vm.id, name: vm.name.clone(), snapshot: moment.name };
-            taken.chain(steps).chain([Box::new(release) as Box<dyn Step>]).collect()
-        }
+        Some(moment) => moment.around(&ends, vm, steps),
         None => steps,
     };
     let mut steps: Vec<Box<dyn Step>> = steps;
@@ -359,6 +354,7 @@ impl Work<'_> {
             Route::Helpers => self.steps.push(Box::new(TransferImage {
                 ends,
                 path: own.volume.host_path()?.clone(),
+                is_qcow2: own.is_qcow2(),
                 from,
                 to,
                 to_path,

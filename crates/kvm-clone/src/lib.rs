@@ -83,14 +83,14 @@ pub use backup::{
 pub use clone::{ClonePlan, Way, plan_clone};
 pub use linked::plan_linked_clone;
 pub use moving::{MovePlan, MoveSpec, WhileMoving, plan_move};
-pub use replace::{AfterReplacing, Replace};
 pub use prove::{ProvePlan, ProveSpec, plan_prove, proof_of};
+pub use replace::{AfterReplacing, Replace};
 pub use replica::{
     PromotePlan, PromoteSpec, ReplicaInfo, SourceSeen, pause_replica, plan_promote, replica_of, replicas,
     resume_replica, see_source,
 };
 pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};
-pub use spec::{CloneSpec, Compress, SyncSpec, UplinkMap, WhileRunning};
+pub use spec::{CloneSpec, Compress, SyncSpec, Track, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use sync::{SyncPlan, plan_sync};
 pub use tally::{Moved, SyncedImage, Tally};

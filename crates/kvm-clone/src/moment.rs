@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use kvm_core::op::{Plan, PlanLine};
+use kvm_core::op::{Plan, PlanLine, Step};
 use kvm_core::{
     Consistency, Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName, View, VmState,
     VmSummary, disks_to_keep,
 };
-use kvm_vm::{KeepMemory, SnapshotCreate, plan_snapshot};
+use kvm_vm::{KeepMemory, SnapshotCreate, at_peer, checkpoints, plan_snapshot};
 use kvm_xml::domain::Disk;
 use kvm_xml::value::DiskName;
 
-use crate::spec::WhileRunning;
+use crate::spec::{Track, WhileRunning};
+use crate::step::{Ends, ForgetTracks, ReleaseMoment, TRACK, TrackChanges};
 
 /// A snapshot for the time of a copy.
 #[derive(Debug)]
@@ -21,6 +22,34 @@ pub(crate) struct MomentPlan {
     pub(crate) line: PlanLine,
     /// In what order the file systems are.
     pub(crate) consistency: Consistency,
+    /// A checkpoint that is made first, and those of earlier copies, which go afterwards.
+    track: Option<(SnapshotName, Vec<SnapshotName>)>,
+}
+
+impl MomentPlan {
+    /// Steps with those around them that take the moment and give it up.
+    pub(crate) fn around(
+        self,
+        ends: &Ends,
+        vm: &VmSummary,
+        steps: impl IntoIterator<Item = Box<dyn Step>>,
+    ) -> Vec<Box<dyn Step>> {
+        let (source, id, name) = (|| ends.source.clone(), vm.id, || vm.name.clone());
+        let mut all: Vec<Box<dyn Step>> = Vec::new();
+        let mut after: Vec<Box<dyn Step>> =
+            vec![Box::new(ReleaseMoment { ends: ends.clone(), id, name: name(), snapshot: self.name })];
+        if let Some((checkpoint, old)) = self.track {
+            // What is written in between is remembered, and in the copy as well.
+            all.push(Box::new(TrackChanges { source: source(), id, name: name(), checkpoint }));
+            if !old.is_empty() {
+                after.push(Box::new(ForgetTracks { source: source(), id, name: name(), old }));
+            }
+        }
+        all.extend(self.plan.steps.into_iter().map(|step| at_peer(source(), step)));
+        all.extend(steps);
+        all.extend(after);
+        all
+    }
 }
 
 /// How the images of a machine lie still: `None` when they do anyway.
@@ -29,7 +58,7 @@ pub(crate) struct MomentPlan {
 pub(crate) async fn hold(
     source: &Host,
     vm: &VmSummary,
-    running: WhileRunning,
+    (running, track): (WhileRunning, Track),
     entropy: &dyn Entropy,
 ) -> Result<Option<MomentPlan>> {
     let refuse = |why: String, fix: &str| {
@@ -90,7 +119,34 @@ pub(crate) async fn hold(
     let line = PlanLine::new("hold", "moment", vm.name.as_str())
         .note(format!("by snapshot {name}, {how}; merged again afterwards"));
     let consistency = if answers { Consistency::Application } else { Consistency::Crash };
-    Ok(Some(MomentPlan { name, plan, line, consistency }))
+    let track = match track {
+        Track::Yes => Some(tracked(source, vm, entropy).await?),
+        Track::No => None,
+    };
+    let line = match track {
+        Some(_) => PlanLine {
+            note: line.note.map(|note| format!("{note}; what is written from then on is remembered")),
+            ..line
+        },
+        None => line,
+    };
+    Ok(Some(MomentPlan { name, plan, line, consistency, track }))
+}
+
+/// A name for a checkpoint, and the checkpoints of earlier copies.
+async fn tracked(source: &Host, vm: &VmSummary, entropy: &dyn Entropy) -> Result<(SnapshotName, Vec<SnapshotName>)> {
+    let all = checkpoints(source)?.list(&vm.id).await?;
+    let (ours, others): (Vec<_>, Vec<_>) =
+        all.into_iter().map(|checkpoint| checkpoint.name).partition(|name| name.as_str().starts_with(TRACK));
+    if let Some(other) = others.first() {
+        return Err(Error::new(
+            ErrorKind::InvalidState,
+            format!("VM {} has checkpoint {other}, which another tool goes by", vm.name),
+        )
+        .on(Resource::Field("track".into()))
+        .with_detail("leave track out, or delete that one first: kvmctl checkpoint delete"));
+    }
+    Ok((SnapshotName::parse(&format!("{TRACK}{}", entropy.uuid().simple()))?, ours))
 }
 
 /// `InvalidState` when a machine runs with other images than its definition says, from which copies are made.

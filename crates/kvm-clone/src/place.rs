@@ -21,6 +21,12 @@ pub(crate) struct Own {
     pub(crate) pool: PoolInfo,
 }
 
+impl Own {
+    pub(crate) fn is_qcow2(&self) -> bool {
+        self.volume.format.as_deref() == Some("qcow2")
+    }
+}
+
 /// The images that are copied, by where they lie.
 pub(crate) type Images = BTreeMap<Location, Own>;
 

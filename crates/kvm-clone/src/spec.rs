@@ -83,6 +83,9 @@ pub struct SyncSpec {
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
     pub compression: Compress,
+    /// Whether the source's images are to remember what is written from now on, so that the next copy need not read them
+    /// in full.
+    pub track: Track,
     /// Whether the machine on the target, which was the source until this one was promoted, becomes its replica. What it
     /// has that this one has not is lost.
     pub invert: bool,
@@ -93,7 +96,7 @@ impl SyncSpec {
     #[must_use]
     pub fn at(at: Timestamp) -> Self {
         let CloneSpec { pool, uplinks, running, limit, compression, .. } = CloneSpec::default();
-        Self { at, target_name: None, pool, uplinks, running, limit, compression, invert: false }
+        Self { at, target_name: None, pool, uplinks, running, limit, compression, track: Track::No, invert: false }
     }
 
     /// What of it is as for a clone.
@@ -127,6 +130,19 @@ pub enum WhileRunning {
     Snapshot,
     /// It is refused.
     Refuse,
+}
+
+/// Whether images remember what is written to them after a copy.
+///
+/// QEMU keeps a bitmap in each qcow2 image, as a checkpoint of libvirt; the next copy, wherever it goes, reads what the
+/// bitmap marks and the image's tables. A machine that has checkpoints is not migrated, its snapshots are not
+/// reverted to, and it takes no external one while it is off, before they are deleted. Where the bitmap is lost, as when QEMU was killed, all is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Track {
+    /// As far as an earlier copy has asked for it.
+    No,
+    /// Yes, where the machine runs.
+    Yes,
 }
 
 /// What the target calls a network or a bridge: `lan=default`.

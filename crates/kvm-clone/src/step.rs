@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::backup::{BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest};
 use crate::linked::StayFrozen;
 use crate::moving::{Arrive, GuardArrival, LeaveHost, MarkLeaving, StopForMove};
-use crate::replace::SetAside;
 use crate::prove::{ForgetTrial, RunTrial};
+use crate::replace::SetAside;
 use crate::restore::{Redefine, RestoreFile};
 
 mod image;
@@ -19,6 +19,7 @@ pub(crate) mod record;
 mod redefine;
 mod release;
 mod stage;
+mod track;
 mod transfer;
 mod variables;
 mod whole;
@@ -28,6 +29,7 @@ pub(crate) use promote::{Promote, SettleImage};
 pub(crate) use redefine::{DropImage, NoteDigests, NoteSource, RedefineReplica};
 pub(crate) use release::ReleaseMoment;
 pub(crate) use stage::{ApplyImage, BeginApplying, ClaimReplica, StageImage, WAITING};
+pub(crate) use track::{ForgetTracks, TRACK, TrackChanges};
 pub(crate) use transfer::TransferImage;
 pub(crate) use variables::{ApplyVariables, CopyVariables, StageVariables};
 pub(crate) use whole::{Whole, document as whole_document};
@@ -69,6 +71,8 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         TransferImage::NAME => read::<TransferImage>(name, data),
         CopyVariables::NAME => read::<CopyVariables>(name, data),
         ReleaseMoment::NAME => read::<ReleaseMoment>(name, data),
+        TrackChanges::NAME => read::<TrackChanges>(name, data),
+        ForgetTracks::NAME => read::<ForgetTracks>(name, data),
         StageImage::NAME => read::<StageImage>(name, data),
         ClaimReplica::NAME => read::<ClaimReplica>(name, data),
         BeginApplying::NAME => read::<BeginApplying>(name, data),

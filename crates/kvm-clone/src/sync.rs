@@ -7,7 +7,7 @@ use kvm_core::{
     Bandwidth, Consistency, CpuFit, DiskPath, Elsewhere, Error, ErrorKind, Host, PoolName, Replica, ReplicaImage,
     ReplicaState, Replication, Resource, Result, Secrets, View, VmId, VmName, VmNotes, VmSummary,
 };
-use kvm_vm::{Arrival, CreatePlan, PlanContext, Start, at_peer, plan_arrival};
+use kvm_vm::{Arrival, CreatePlan, PlanContext, Start, plan_arrival};
 use kvm_xml::rewrite::{Copy, Edit, Facts, Location, Policy, Reason, Rewritten, Warning, rewrite};
 use kvm_xml::{Document as _, Domain};
 
@@ -15,7 +15,7 @@ use crate::clone::{Route, Way, Work, attached, facts, no_limit, refused};
 use crate::moment::{self, MomentPlan};
 use crate::place::{self, Images};
 use crate::spec::SyncSpec;
-use crate::step::{BeginApplying, ClaimReplica, Ends, NoteDigests, NoteSource, RedefineReplica, ReleaseMoment};
+use crate::step::{BeginApplying, ClaimReplica, Ends, NoteDigests, NoteSource, RedefineReplica};
 use crate::survey::Survey;
 use crate::tally::{SyncedImage, Tally, disk_of};
 
@@ -111,7 +111,7 @@ async fn draw_up(
     let noted = VmNotes::of(&survey.document).replication;
     check_source(vm, noted.as_ref())?;
     let kept = Box::pin(Kept::find(&survey, vm, spec)).await?;
-    let moment = moment::hold(source, vm, spec.running, cx.entropy).await?;
+    let moment = moment::hold(source, vm, (spec.running, spec.track), cx.entropy).await?;
     let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
     let pools = kept.as_ref().map(|kept| kept.pools.clone()).unwrap_or_default();
     let asked = |disk: &str| pools.get(disk).or(spec.pool.as_ref()).cloned();
@@ -202,11 +202,7 @@ impl<'a> Draft<'a> {
         let vm = self.vm;
         match self.moment {
             None => steps.into_iter().chain(note).collect(),
-            Some(moment) => {
-                let taken = moment.plan.steps.into_iter().map(|step| at_peer(source.clone(), step));
-                let release = ReleaseMoment { ends, id: vm.id, name: vm.name.clone(), snapshot: moment.name };
-                taken.chain(steps).chain([Box::new(release) as Box<dyn Step>]).chain(note).collect()
-            }
+            Some(moment) => moment.around(&ends, vm, steps).into_iter().chain(note).collect(),
         }
     }
 

@@ -44,6 +44,9 @@ pub struct Moved {
     /// Whether all of the replica's image was read to find that out, because its saved digests are not about it as it is.
     #[serde(rename = "read_in_full")]
     pub was_read: bool,
+    /// How much of the source's image was not read, because a bitmap says that it has not changed.
+    #[serde(rename = "spared_bytes")]
+    pub spared: Bytes,
 }
 
 /// The part of a tally that one image has. Without an image it keeps nothing.

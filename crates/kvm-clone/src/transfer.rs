@@ -38,6 +38,9 @@ pub struct ImageTransfer<'a> {
     pub source: &'a dyn Transport,
     /// Its path there. QEMU must not have it open for writing.
     pub from: &'a DiskPath,
+    /// Whether it is known to be qcow2, so that what it says of itself can be believed: which parts have changed since it
+    /// was read last. A guest could write that onto a raw disk as well.
+    pub is_qcow2: bool,
     /// Where it goes.
     pub target: &'a dyn Transport,
     /// Its path there.
@@ -84,6 +87,7 @@ impl ImageTransfer<'_> {
         let transfer = FileTransfer {
             source: self.source,
             from: file(self.from),
+            keep: keep(self.is_qcow2),
             target: self.target,
             to: file(self.to),
             limit: self.limit,
@@ -101,6 +105,8 @@ impl ImageTransfer<'_> {
 pub(crate) struct FileTransfer<'a> {
     pub(crate) source: &'a dyn Transport,
     pub(crate) from: FileRef,
+    /// What the source's helper remembers of it.
+    pub(crate) keep: Keep,
     pub(crate) target: &'a dyn Transport,
     pub(crate) to: FileRef,
     pub(crate) limit: Option<Bytes>,
@@ -137,7 +143,7 @@ impl FileTransfer<'_> {
         }
         let created = target.ask(&Request::Create { file: to, length, mode: MODE, opening }).await?;
         let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
-        let (keep, access) = (Keep::Remember, Access::Exclusive);
+        let (keep, access) = (self.keep, Access::Exclusive);
         let (what, known) = match was_there {
             true => {
                 let scan = Request::Scan { file: from.clone(), keep, access };
@@ -193,6 +199,11 @@ async fn plant(target: &mut Session, file: &FileRef, from: FileRef, watch: Watch
             Ok(false)
         }
     }
+}
+
+/// What a helper remembers of an image.
+pub(crate) fn keep(is_qcow2: bool) -> Keep {
+    if is_qcow2 { Keep::Track } else { Keep::Remember }
 }
 
 /// A file as the helper is told of it.

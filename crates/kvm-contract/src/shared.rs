@@ -162,15 +162,17 @@ impl SharedBench {
     /// Removes a machine, whatever it does; one that is not there is fine.
     async fn remove(&self, host: &Host, id: &VmId) -> Result<()> {
         let hypervisor = &host.hypervisor;
-        match hypervisor.find(&VmRef::Id(*id)).await {
+        let found = match hypervisor.find(&VmRef::Id(*id)).await {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            found => {
-                if found?.state.is_active() {
-                    hypervisor.power(id, PowerAction::PowerOff).await?;
-                }
-            }
+            found => found?,
+        };
+        if found.state.is_active() {
+            hypervisor.power(id, PowerAction::PowerOff).await?;
         }
-        hypervisor.undefine(id, Keep::NOTHING).await
+        match found.persistent {
+            true => hypervisor.undefine(id, Keep::NOTHING).await,
+            false => Ok(()),
+        }
     }
 }
 

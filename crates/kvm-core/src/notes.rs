@@ -106,31 +106,31 @@ impl VmNotes {
         let protection = (self.protection == Protection::On).then_some("on");
         let tags = Some(tags.as_str()).filter(|tags| !tags.is_empty());
         let element = element.with_attribute("tags", tags).with_attribute("protection", protection);
-        let element = with_child(element, self.replication.as_ref(), Replication::of, Replication::to_xml);
-        let element = with_child(element, self.moving.as_ref(), Moving::of, Moving::to_xml);
-        let element = with_child(element, self.proof.as_ref(), Receipt::of, Receipt::to_xml);
+        let element = self.with_children(element);
         (!element.is_empty_element()).then_some(element)
     }
-}
 
-/// The element with a child in place of its own. One that this version cannot read is another's, and stays.
-fn with_child<T: PartialEq>(
-    element: Fragment,
-    wanted: Option<&T>,
-    read: fn(&Fragment) -> Option<T>,
-    write: fn(&T, Option<&str>) -> String,
-) -> Fragment {
-    let children = element.children();
-    if children.iter().find_map(read).as_ref() == wanted {
-        return element;
-    }
-    let mut content: String = children.iter().filter(|child| read(child).is_none()).map(Fragment::as_str).collect();
-    if let Some(wanted) = wanted {
+    /// The element with replication, move and receipt in place of its own. What this version cannot read is another's, and
+    /// stays.
+    fn with_children(&self, element: Fragment) -> Fragment {
+        let children = element.children();
+        let replication = children.iter().find_map(Replication::of);
+        let moving = children.iter().find_map(Moving::of);
+        let proof = children.iter().find_map(Receipt::of);
+        if replication == self.replication && moving == self.moving && proof == self.proof {
+            return element;
+        }
+        let is_ours = |child: &&Fragment| {
+            Replication::of(child).is_some() || Moving::of(child).is_some() || Receipt::of(child).is_some()
+        };
+        let mut content: String = children.iter().filter(|child| !is_ours(child)).map(Fragment::as_str).collect();
         let prefix = element.name().and_then(|name| Some(name.split_once(':')?.0));
-        content += &write(wanted, prefix);
+        content.extend(self.replication.iter().map(|replication| replication.to_xml(prefix)));
+        content.extend(self.moving.iter().map(|moving| moving.to_xml(prefix)));
+        content.extend(self.proof.iter().map(|proof| proof.to_xml(prefix)));
+        let written = element.with_content(&content).and_then(|text| Fragment::parse(&text).ok());
+        written.unwrap_or(element)
     }
-    let written = element.with_content(&content).and_then(|text| Fragment::parse(&text).ok());
-    written.unwrap_or(element)
 }
 
 fn no_form(error: kvm_xml::XmlError) -> Error {

@@ -17,6 +17,7 @@ mod failure;
 mod host_lock;
 mod image;
 mod image_lock;
+mod marks;
 mod partial;
 mod pass;
 mod peer;

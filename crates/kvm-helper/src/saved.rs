@@ -40,26 +40,40 @@ pub(crate) fn make(directory: &Path) -> Result<()> {
         .map_err(|e| Trouble::io(&format!("cannot make {}", directory.display()), e))
 }
 
-fn path(directory: &Path, identity: &Identity, end: &str) -> PathBuf {
+pub(crate) fn path(directory: &Path, identity: &Identity, end: &str) -> PathBuf {
     directory.join(format!("{:x}-{:x}{end}", identity.dev, identity.ino))
 }
 
 /// The digests of an image that has not changed since they were saved; verified.
 pub(crate) fn load(directory: &Path, image: &Image) -> Result<Option<Tree>> {
     let Some(identity) = image.identity()? else { return Ok(None) };
-    Ok(File::open(path(directory, &identity, "")).ok().and_then(|file| read(file, &identity)))
+    let now = header(&identity, 0, Digest::ZERO);
+    Ok(open(directory, &identity).and_then(|file| read(file, &now[..48])))
 }
 
-fn read(file: File, identity: &Identity) -> Option<Tree> {
+/// The digests that were saved of an image at any time; verified.
+pub(crate) fn load_old(directory: &Path, image: &Image) -> Result<Option<Tree>> {
+    let Some(identity) = image.identity()? else { return Ok(None) };
+    let same = header(&identity, 0, Digest::ZERO);
+    Ok(open(directory, &identity).and_then(|file| read(file, &same[..24])))
+}
+
+fn open(directory: &Path, identity: &Identity) -> Option<File> {
+    File::open(path(directory, identity, "")).ok()
+}
+
+/// Digests whose header begins with this.
+fn read(file: File, begin: &[u8]) -> Option<Tree> {
     let mut head = [0; FIXED + Digest::SIZE];
     file.read_exact_at(&mut head, 0).ok()?;
     let (fixed, sum) = head.split_at(FIXED);
-    if leaf_digest(fixed).as_bytes() != sum || !fixed.starts_with(&header(identity, 0, Digest::ZERO)[..48]) {
+    if leaf_digest(fixed).as_bytes() != sum || !fixed.starts_with(begin) {
         return None;
     }
+    let length = u64::from_le_bytes(*fixed[24..].first_chunk()?);
     let data = u64::from_le_bytes(*fixed[48..].first_chunk()?);
     let root = Digest::from_bytes(*fixed[56..].first_chunk()?);
-    let length = Some(identity.size).filter(|length| *length <= MAX_LENGTH)?;
+    let length = Some(length).filter(|length| *length <= MAX_LENGTH)?;
     let mut bytes = vec![0; groups_in(length) as usize * Digest::SIZE];
     file.read_exact_at(&mut bytes, PAGE).ok()?;
     let groups: Vec<Digest> = bytes.as_chunks().0.iter().map(|bytes| Digest::from_bytes(*bytes)).collect();

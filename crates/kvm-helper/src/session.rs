@@ -1,6 +1,7 @@
 //! A session: one request after the other, and what they leave for those that follow.
 
 use std::io::{Read, Write};
+use std::path::Path;
 
 use kvm_wire::{
     Access, Compression, Digest, DigestRun, FailureKind, FileRef, GROUP_LEAVES, Identity, Keep, Pending, Reply,
@@ -11,6 +12,7 @@ use crate::directory;
 use crate::failure::{Result, Trouble};
 use crate::host_lock::HostLock;
 use crate::image::Image;
+use crate::marks;
 use crate::partial::{Partial, differs};
 use crate::peer::Peer;
 use crate::place::{Place, root};
@@ -211,18 +213,27 @@ impl Session {
         let identity = image.identity()?;
         let saved = match keep {
             Keep::Forget => None,
-            Keep::Remember => saved::load(digests, &image)?,
+            Keep::Remember | Keep::Track => saved::load(digests, &image)?,
         };
         let was_saved = saved.is_some();
-        let tree = match saved {
-            Some(tree) => tree,
-            None => Tree::scan(&image, digests, peer).map_err(|e| e.of(&file))?,
+        let patched = match keep {
+            Keep::Track if !was_saved => marks::scan(&image, digests, peer).map_err(|e| e.of(&file))?,
+            _ => None,
+        };
+        let (tree, spared) = match (saved, patched) {
+            (Some(tree), _) => (tree, 0),
+            (None, Some(patched)) => patched,
+            (None, None) => (Tree::scan(&image, digests, peer).map_err(|e| e.of(&file))?, 0),
         };
         settle(&image, identity, access)?;
-        if keep == Keep::Remember && !was_saved {
-            saved::save(digests, &tree, &image, identity)?;
+        if !was_saved {
+            keep_digests(digests, keep, &tree, &image, identity)?;
         }
-        Ok(self.remember(Scanned { file, _image: image, identity, tree }, was_saved, pending))
+        let mut reply = self.remember(Scanned { file, _image: image, identity, tree }, was_saved, pending);
+        if let Reply::Scanned { spared: told, .. } = &mut reply {
+            *told = spared;
+        }
+        Ok(reply)
     }
 
     fn update(&mut self, file: &FileRef, expect: Digest, length: u64, peer: &Peer) -> Result<Reply> {
@@ -242,7 +253,7 @@ impl Session {
     fn remember(&mut self, scanned: Scanned, was_saved: bool, pending: Option<Pending>) -> Reply {
         let Tree { length, data, root, .. } = scanned.tree;
         self.scanned = Some(scanned);
-        Reply::Scanned { length, data, root, was_saved, pending }
+        Reply::Scanned { length, data, root, was_saved, spared: 0, pending }
     }
 
     fn send(
@@ -269,9 +280,7 @@ impl Session {
                 let digests = &self.settings.digests;
                 let (tree, reply) = send::all(&image, peer, compression, digests).map_err(|e| e.of(&file))?;
                 settle(&image, identity, access)?;
-                if keep == Keep::Remember {
-                    saved::save(digests, &tree, &image, identity)?;
-                }
+                keep_digests(digests, keep, &tree, &image, identity)?;
                 self.scanned = Some(Scanned { file, _image: image, identity, tree });
                 return Ok(reply);
             }
@@ -286,6 +295,17 @@ impl Session {
 
     fn target(&mut self) -> Result<&mut Target> {
         self.target.as_mut().ok_or_else(|| Trouble::new(FailureKind::InvalidState, "no file was begun"))
+    }
+}
+
+/// Saves what is to be kept of an image that was read.
+fn keep_digests(directory: &Path, keep: Keep, tree: &Tree, image: &Image, identity: Option<Identity>) -> Result<()> {
+    if keep != Keep::Forget {
+        saved::save(directory, tree, image, identity)?;
+    }
+    match keep {
+        Keep::Track => marks::save(directory, image, tree.root),
+        Keep::Forget | Keep::Remember => Ok(()),
     }
 }
 

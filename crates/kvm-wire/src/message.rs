@@ -192,6 +192,8 @@ pub enum Reply {
         root: Digest,
         /// Whether they had been saved and nothing was read.
         was_saved: bool,
+        /// How many bytes of data were not read because a bitmap says that they have not changed ([`Keep::Track`]).
+        spared: u64,
         /// An update that waits for [`Request::Recover`].
         pending: Option<Pending>,
     },
@@ -371,7 +373,14 @@ pub enum Keep {
     Forget,
     /// Yes: saved ones are used when the file has not changed, and new ones are saved.
     Remember,
+    /// As [`Remember`](Self::Remember), for a qcow2 image: where it has changed, and one of its bitmaps whose name begins
+    /// with [`BITMAP_PREFIX`] has recorded what, only that is read. Nothing but the caller's word says that it is qcow2, for the
+    /// guest of a raw disk can write there what it likes.
+    Track,
 }
+
+/// How the names of bitmaps begin that are trusted: whoever makes one never uses its name again.
+pub const BITMAP_PREFIX: &str = "kvm-manager-";
 
 /// Whether somebody else may be writing to a file that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -50,7 +50,7 @@ const RULES: &[Rule] = &[
     only("kvm-sched", MODEL, &["kvm-mock"]),
     only("kvm-fleet", MODEL, &["kvm-mock"]),
     // surfaces
-    only("kvm-helper", &["kvm-wire"], &[]),
+    only("kvm-helper", &["kvm-wire", "kvm-image"], &[]),
     only("kvm-agent", &["kvm-wire"], &[]),
     Rule { package: "kvm-cli", may: May::Libraries, tests: &[] },
     Rule { package: "kvm-server", may: May::Libraries, tests: &[] },

@@ -1,6 +1,6 @@
 //! `kvmctl backup create`.
 
-use kvm_clone::{BackupSpec, Base, Compress, PointId, WhileRunning, plan_backup};
+use kvm_clone::{BackupSpec, Base, Compress, PointId, Track, WhileRunning, plan_backup};
 use kvm_core::{Bandwidth, Consistency, ErrorKind, Result};
 use serde::Serialize;
 
@@ -43,6 +43,9 @@ pub struct Args {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    /// Have the VM's qcow2 images remember what is written from now on, so that the next copy reads only that.
+    #[arg(long)]
+    track: bool,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -54,6 +57,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         running: if args.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
         limit: args.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
         compression: if args.no_compress { Compress::Never } else { Compress::Auto },
+        track: if args.track { Track::Yes } else { Track::No },
         tool: concat!("kvmctl ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let (source, vm) = args.vm.find(session).await?;

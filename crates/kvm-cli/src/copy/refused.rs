@@ -20,18 +20,6 @@ pub(super) fn parallel(count: u8) -> Result<u8> {
     }
 }
 
-/// `--checkpoint`: whether libvirt is to note first what changes from now on.
-pub(super) fn checkpoint(is_asked: bool) -> Result<()> {
-    match is_asked {
-        true => Err(refuse(
-            "checkpoint",
-            "a sync finds by digests what changed, and needs none",
-            "leave it out; for other programs: kvmctl checkpoint create VM NAME",
-        )),
-        false => Ok(()),
-    }
-}
-
 /// `--compress` where no helper packs what is sent.
 pub(super) fn compress() -> Error {
     refuse("compress", "only helpers on two hosts compress, and here none carries the images", "leave it out")
@@ -61,7 +49,6 @@ mod tests {
     fn what_is_refused_names_its_flag_and_says_what_to_do() {
         let errors = [
             ("parallel", parallel(2).unwrap_err()),
-            ("checkpoint", checkpoint(true).unwrap_err()),
             ("compress", compress()),
             ("verify", verify()),
             ("delta-only", whole(&["vda"])),
@@ -70,6 +57,6 @@ mod tests {
             assert_eq!(e.resource(), Some(&Resource::Field(flag.to_owned())));
             assert!(e.message().starts_with(&format!("--{flag}: ")) && e.detail().is_some(), "{e}");
         }
-        assert!(checkpoint(false).is_ok() && parallel(1).is_ok());
+        assert!(parallel(1).is_ok());
     }
 }

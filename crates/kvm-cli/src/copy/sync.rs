@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
-use kvm_clone::{CloneSpec, SyncSpec, plan_sync};
+use kvm_clone::{CloneSpec, SyncSpec, Track, plan_sync};
 use kvm_core::{ErrorKind, Result, VmName};
 
 use super::clone::HowSent;
@@ -37,7 +37,7 @@ pub struct Args {
     /// Name of the replica; that of the VM if left out.
     #[arg(short, long, value_name = "NAME")]
     target_name: Option<VmName>,
-    /// Refused: what changed is found without one.
+    /// Have the VM's qcow2 images remember what is written from now on, by a checkpoint, so that the next copy reads only that.
     #[arg(long)]
     checkpoint: bool,
     /// Refuse to send an image in whole.
@@ -56,10 +56,10 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: Args, cx: &Context<'_>, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    refused::checkpoint(args.checkpoint)?;
     let CloneSpec { uplinks, limit, compression, .. } = args.way.spec(cx).await?;
     let asked = SyncSpec::at(cx.session.clock.now());
-    let spec = SyncSpec { target_name: args.target_name, uplinks, limit, compression, ..asked };
+    let track = if args.checkpoint { Track::Yes } else { Track::No };
+    let spec = SyncSpec { target_name: args.target_name, uplinks, limit, compression, track, ..asked };
     let hosts = args.login.open(&[&args.source, &args.target], cx).await?;
     let [source, target] = &hosts[..] else { return Err(kvm_core::Error::internal("two hosts were asked for")) };
     let vm = kvm_vm::resolve(&source.host, &args.vm).await?;

@@ -3,7 +3,7 @@
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{Bandwidth, Bytes, Clock, Consistency, DiskPath, Error, ErrorKind, Host, Resource, Result, VmSummary};
 use kvm_image::{Expect, Format};
-use kvm_vm::{PlanContext, VolumeRef, at_peer, inspect};
+use kvm_vm::{PlanContext, VolumeRef, inspect};
 use kvm_wire::Digest;
 use kvm_xml::Domain;
 use kvm_xml::domain::{Disk, DiskDevice};
@@ -15,8 +15,8 @@ use super::place::{Point, PointId, StoreDir, VmDir};
 use super::step::{At, BeginPoint, PublishPoint, StoreDocument, StoreFile, WriteManifest};
 use crate::moment;
 use crate::place;
-use crate::spec::{Compress, WhileRunning};
-use crate::step::{Ends, ReleaseMoment, Whole};
+use crate::spec::{Compress, Track, WhileRunning};
+use crate::step::{Ends, Whole};
 use crate::survey::has;
 use crate::transfer::Session;
 
@@ -31,6 +31,8 @@ pub struct BackupSpec {
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
     pub compression: Compress,
+    /// Whether the machine's images are to remember what is written from now on.
+    pub track: Track,
     /// What makes it, for the manifest: a program and its release.
     pub tool: String,
 }
@@ -79,7 +81,7 @@ pub async fn plan_backup(
 ) -> Result<BackupPlan> {
     let (here, there) = (source.hypervisor.capabilities().await?, store.hypervisor.capabilities().await?);
     let document = source.hypervisor.definition(&vm.id, super::step::view(vm.persistent)).await?;
-    let moment = moment::hold(source, vm, spec.running, cx.entropy).await?;
+    let moment = moment::hold(source, vm, (spec.running, spec.track), cx.entropy).await?;
     // A host without a helper is told of now.
     drop(Session::open(&*source.transport).await?);
     let mut session = Session::open(&*store.transport).await?;
@@ -157,10 +159,7 @@ pub async fn plan_backup(
     let stored = files.into_iter().map(|file| Box::new(file) as Box<dyn Step>);
     match moment {
         Some(moment) => {
-            steps.extend(moment.plan.steps.into_iter().map(|step| at_peer(ends.source.clone(), step)));
-            steps.extend(stored);
-            let (id, name) = (vm.id, vm.name.clone());
-            steps.push(Box::new(ReleaseMoment { ends: ends.clone(), id, name, snapshot: moment.name }));
+            steps.extend(moment.around(&ends, vm, stored));
         }
         None => steps.extend(stored),
     }
@@ -297,6 +296,7 @@ impl Work<'_> {
             at: self.at.clone(),
             source: self.ends.source.clone(),
             path,
+            is_qcow2: file.ends_with(".qcow2"),
             file: file.to_owned(),
             whole,
             base: base.map(|base| base.point),

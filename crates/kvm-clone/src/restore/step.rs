@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Existing, Resource, Result, View, VmId, VmName, VmRef};
 use kvm_vm::{VolumeRef, reserve_volume};
-use kvm_wire::Digest;
+use kvm_wire::{Digest, Keep};
 use kvm_xml::{Document as _, Domain, StorageVolume};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -70,6 +70,7 @@ impl Step for RestoreFile {
         let transfer = FileTransfer {
             source: &*store.transport,
             from: inside(&self.point.whole(), &self.file),
+            keep: Keep::Remember,
             target: &*target.transport,
             to: file(&self.to),
             limit: self.limit,

@@ -24,6 +24,8 @@ pub(crate) struct StageImage {
     pub(crate) ends: Ends,
     pub(crate) from: VolumeRef,
     pub(crate) path: DiskPath,
+    #[serde(default)]
+    pub(crate) is_qcow2: bool,
     /// The replica's image.
     pub(crate) to: DiskPath,
     /// Where other images lie below it: what is made of them first.
@@ -48,6 +50,7 @@ impl StageImage {
         let update = ImageUpdate {
             source: &*source.transport,
             from: path,
+            is_qcow2: self.is_qcow2,
             target: &*target.transport,
             to: &self.to,
             limit: self.limit,
@@ -55,7 +58,7 @@ impl StageImage {
         };
         let title = format!("sync {}", self.from);
         let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
-        let Changed { length, changed, wire, there, was_read } = update.stage(watch).await?;
+        let Changed { length, changed, wire, there, was_read, spared } = update.stage(watch).await?;
         let was_written = match (&self.root, there) {
             (Some(then), Some(now)) => *then != now.to_string(),
             _ => false,
@@ -64,7 +67,16 @@ impl StageImage {
             let message = format!("{} was written to since the last sync; that is overwritten", self.to);
             cx.reporter.report(&Progress::Warning { message });
         }
-        self.tally.add(Moved { length, changed, sent: wire, is_new: false, is_whole: false, was_written, was_read });
+        self.tally.add(Moved {
+            length,
+            changed,
+            sent: wire,
+            is_new: false,
+            is_whole: false,
+            was_written,
+            was_read,
+            spared,
+        });
         Ok(())
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct TransferImage {
     pub(crate) ends: Ends,
     pub(crate) from: VolumeRef,
     pub(crate) path: DiskPath,
+    #[serde(default)]
+    pub(crate) is_qcow2: bool,
     pub(crate) to: VolumeRef,
     pub(crate) to_path: DiskPath,
     #[serde(rename = "size_bytes")]
@@ -47,6 +49,7 @@ impl TransferImage {
         let transfer = ImageTransfer {
             source: &*source.transport,
             from: path,
+            is_qcow2: self.is_qcow2,
             target: &*target.transport,
             to: &self.to_path,
             limit: self.limit,

@@ -1,13 +1,14 @@
 //! The firmware's variables.
 
 use async_trait::async_trait;
-use kvm_core::op::{Already, Peer, Probe, Step, StepContext};
-use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Resource, Result};
+use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
+use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, Resource, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Ends, to_json, unless_gone};
 use crate::survey::has;
+use crate::transfer::{Session, file};
 
 /// No firmware has more of them.
 const MOST: Bytes = Bytes::from_mib(64);
@@ -53,7 +54,10 @@ impl Step for CopyVariables {
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
         let (source, target) = self.ends.open(cx).await?;
         let sent = source.transport.read_file(self.from.as_path(), MOST).await?;
-        target.transport.write_file(self.to.as_path(), &sent, MODE).await?;
+        if cx.attempt == Attempt::Again {
+            unless_gone(target.transport.remove_file(unfinished(&self.to).as_ref()).await)?;
+        }
+        write(&target, &self.to, &sent).await?;
         if target.transport.read_file(self.to.as_path(), MOST).await? == sent {
             return Ok(());
         }
@@ -63,8 +67,23 @@ impl Step for CopyVariables {
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
         let target = cx.peer(&self.ends.target).await?;
+        unless_gone(target.transport.remove_file(unfinished(&self.to).as_ref()).await)?;
         unless_gone(target.transport.remove_file(self.to.as_path()).await)
     }
+}
+
+/// Makes a file of variables. By the helper, because what it leaves when this program dies has a name that is known; a file
+/// that is written in another way has a random one until it is whole.
+async fn write(target: &Host, to: &DiskPath, bytes: &[u8]) -> Result<()> {
+    match Session::open(&*target.transport).await {
+        Ok(mut session) => session.write(&file(to), bytes).await,
+        Err(e) if e.kind() == ErrorKind::Unsupported => target.transport.write_file(to.as_path(), bytes, MODE).await,
+        Err(e) => Err(e),
+    }
+}
+
+fn unfinished(to: &DiskPath) -> String {
+    format!("{to}.partial")
 }
 
 /// What UEFI variables are called for as long as they wait beside those of a replica.

@@ -67,9 +67,11 @@ impl Update {
         sync: Uuid,
     ) -> Result<()> {
         let disk = disk_of(&copy.path);
-        let Some(Own { volume, pool, .. }) = work.images.get(&copy.from) else {
+        let Some(own) = work.images.get(&copy.from) else {
             return Err(Error::internal(format!("nobody looked at {}", copy.from)));
         };
+        let Own { volume, pool, .. } = own;
+        let is_qcow2 = own.is_qcow2();
         let from = VolumeRef { pool: volume.pool.clone(), volume: volume.name.clone() };
         let path = volume.host_path()?.clone();
         let format = volume.format.as_deref().unwrap_or("raw");
@@ -93,6 +95,7 @@ impl Update {
             ends: work.ends.clone(),
             from,
             path,
+            is_qcow2,
             to: to.clone(),
             whole,
             root,

@@ -17,6 +17,8 @@ pub(super) struct Difference {
     pub(super) root: Digest,
     /// How long it is.
     pub(super) length: u64,
+    /// How much of it was not read, because a bitmap says that it has not changed.
+    pub(super) spared: u64,
     /// The digest of the target's, and whether it was known without reading it.
     pub(super) there: (Digest, bool),
     /// The parts that differ, in order.
@@ -32,11 +34,11 @@ pub(super) async fn difference(
     scan_target: &Request,
 ) -> Result<Difference> {
     let (here, there) = tokio::try_join!(source.ask(scan_source), target.ask(scan_target))?;
-    let Reply::Scanned { root, length, .. } = here else { return Err(unexpected(&here)) };
+    let Reply::Scanned { root, length, spared, .. } = here else { return Err(unexpected(&here)) };
     let Reply::Scanned { root: other, length: other_length, was_saved, .. } = there else {
         return Err(unexpected(&there));
     };
-    let mut difference = Difference { root, length, there: (other, was_saved), spans: Vec::new() };
+    let mut difference = Difference { root, length, spared, there: (other, was_saved), spans: Vec::new() };
     if root == other {
         return Ok(difference);
     }

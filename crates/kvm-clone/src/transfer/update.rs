@@ -6,7 +6,7 @@ use kvm_wire::{Access, Compression, Digest, Keep, Reply, Request, What};
 use super::difference::{Difference, difference};
 use super::pace::Pace;
 use super::relay::{Relay, relay};
-use super::{Session, Watch, file, unexpected};
+use super::{Session, Watch, file, keep, unexpected};
 use crate::spec::Compress;
 
 /// A copy of an image on another host, which is to become what the image is now. Both hosts have a helper
@@ -20,6 +20,9 @@ pub struct ImageUpdate<'a> {
     pub source: &'a dyn Transport,
     /// Its path there. QEMU must not have it open for writing.
     pub from: &'a DiskPath,
+    /// Whether it is known to be qcow2, so that what it says of itself can be believed: which parts have changed since it
+    /// was read last. A guest could write that onto a raw disk as well.
+    pub is_qcow2: bool,
     /// Where the copy is.
     pub target: &'a dyn Transport,
     /// Its path there. Nobody may use it.
@@ -54,6 +57,8 @@ pub(crate) struct Changed {
     pub(crate) there: Option<Digest>,
     /// Whether all of the copy had to be read, because it is another file than the one that was written last.
     pub(crate) was_read: bool,
+    /// How much of the image was not read, because a bitmap says that it has not changed.
+    pub(crate) spared: Bytes,
 }
 
 impl ImageUpdate<'_> {
@@ -95,11 +100,11 @@ impl ImageUpdate<'_> {
     async fn send(&self, watch: Watch<'_>) -> Result<(Session, Changed)> {
         let (mut source, mut target, difference) = self.compare(Access::Exclusive).await?;
         let found = changed(&difference);
-        let Difference { root, length, there: (expect, _), spans } = difference;
+        let Difference { root, length, there: (expect, _), spans, .. } = difference;
         let begun = target.ask(&Request::Update { file: file(self.to), expect, length }).await?;
         let Reply::Updating { .. } = begun else { return Err(unexpected(&begun)) };
         let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
-        let (keep, access) = (Keep::Remember, Access::Exclusive);
+        let (keep, access) = (keep(self.is_qcow2), Access::Exclusive);
         let send = Request::Send { file: file(self.from), what: What::Ranges(spans), compression, keep, access };
         let sent =
             relay(&mut source, &send, &mut target, Relay { pace: &Pace::new(self.limit), length, watch }).await?;
@@ -113,7 +118,7 @@ impl ImageUpdate<'_> {
     async fn compare(&self, access: Access) -> Result<(Session, Session, Difference)> {
         let (mut source, mut target) = tokio::try_join!(Session::open(self.source), Session::open(self.target))?;
         // What was read while somebody wrote is the digest of nothing.
-        let keep = if access == Access::Exclusive { Keep::Remember } else { Keep::Forget };
+        let keep = if access == Access::Exclusive { keep(self.is_qcow2) } else { Keep::Forget };
         let here = Request::Scan { file: file(self.from), keep, access };
         let difference = difference(&mut source, &here, &mut target, &scan(self.to)).await?;
         Ok((source, target, difference))
@@ -128,6 +133,7 @@ fn changed(difference: &Difference) -> Changed {
         wire: Bytes::ZERO,
         there: Some(there),
         was_read: !was_saved,
+        spared: Bytes::new(difference.spared),
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn spec() -> BackupSpec {
         running: WhileRunning::Snapshot,
         limit: Bandwidth::UNLIMITED,
         compression: Compress::Auto,
+        track: kvm_clone::Track::No,
         tool: "test 1".to_owned(),
     }
 }

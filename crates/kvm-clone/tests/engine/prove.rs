@@ -7,8 +7,8 @@ use kvm_clone::{ProvePlan, ProveSpec, plan_prove, proof_of};
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan, RunContext};
 use kvm_core::{
-    ErrorKind, Existing, Host, PowerAction, ProofKind, Receipt, ReplicaState, Replication, Result, Silent, View,
-    VmFilter, VmId, VmNotes, VmRef, VmState,
+    Clock as _, ErrorKind, Existing, Host, PowerAction, ProofKind, Receipt, ReplicaState, Replication, Result, Silent,
+    View, VmFilter, VmId, VmNotes, VmRef, VmState,
 };
 use kvm_mock::{GuestAction, Method};
 use tokio::sync::Mutex;
@@ -101,7 +101,7 @@ async fn each_overlay_lies_on_its_image_in_the_format_that_is_on_record() {
     let run = executor.run(trial.plan, cx);
     let look = async {
         loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            pair.clock.sleep(Duration::from_millis(100)).await;
             let Ok(vm) = pair.here.hypervisor.find(&VmRef::Id(trial.trial)).await else { continue };
             if vm.state == VmState::Running {
                 return;
@@ -147,7 +147,7 @@ async fn one_that_crashes_or_cannot_be_started_is_not_waited_for() {
     let trial = pair.trial("web", &in_vain()).await.unwrap();
     let crash = async {
         while pair.source.act(&trial.trial, GuestAction::Crash).is_err() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            pair.clock.sleep(Duration::from_millis(200)).await;
         }
     };
     let (ran, ()) = tokio::join!(pair.run_at(trial.plan, &pair.here), crash);
@@ -191,7 +191,7 @@ async fn a_replica_takes_no_sync_while_it_is_tried_and_goes_on_afterwards() {
     let trial = plan_prove(&pair.there, &web, &spec(), &pair.cx()).await.unwrap();
     let sync = async {
         while pair.replica("web").await.state != ReplicaState::Proving {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            pair.clock.sleep(Duration::from_millis(100)).await;
         }
         said(&pair.sync_plan("web", &crate::sync::spec()).await.unwrap_err())
     };
@@ -240,13 +240,14 @@ struct Trying(Mutex<Option<Pair>>);
 impl Scenario for Trying {
     async fn begin(&self) -> Result<(Host, Plan)> {
         let pair = Pair::new().await?;
-        let web = pair.vm("web").await.id;
-        let mut document = pair.here.hypervisor.definition(&web, View::CONFIG).await?;
-        let nvram = kvm_xml::domain::Nvram { value: Some("/nvram/web_VARS.fd".to_owned()), ..Default::default() };
-        document.os.get_or_insert_default().nvram = Some(nvram);
-        pair.here.hypervisor.define(&document, Existing::Replace).await?;
-        pair.here.transport.write_file("/nvram/web_VARS.fd".as_ref(), b"variables", 0o600).await?;
         pair.sync("web").await?;
+        let web = pair.there("web").await.id;
+        let mut document = pair.there.hypervisor.definition(&web, View::CONFIG).await?;
+        let path = "/var/lib/images/web_VARS.fd";
+        let nvram = kvm_xml::domain::Nvram { value: Some(path.to_owned()), ..Default::default() };
+        document.os.get_or_insert_default().nvram = Some(nvram);
+        pair.there.hypervisor.define(&document, Existing::Replace).await?;
+        pair.there.transport.write_file(path.as_ref(), b"variables", 0o600).await?;
         let plan = plan_prove(&pair.there, &pair.there("web").await, &spec(), &pair.cx()).await?.plan;
         let host = pair.there.clone();
         *self.0.lock().await = Some(pair);

@@ -162,6 +162,7 @@ pub(crate) async fn transfer(from: &Way, to: &Way, resume: bool) -> Result<Trans
     let transfer = ImageTransfer {
         source: from,
         from: &source,
+        is_qcow2: false,
         target: to,
         to: &target,
         limit: None,
@@ -179,7 +180,8 @@ pub(crate) async fn transfer(from: &Way, to: &Way, resume: bool) -> Result<Trans
 pub(crate) async fn update(from: &Way, to: &Way) -> Result<Updated> {
     let (source, target) = (from.place().disk("source"), to.place().disk("copy"));
     let compression = Compress::Never;
-    let update = ImageUpdate { source: from, from: &source, target: to, to: &target, limit: None, compression };
+    let update =
+        ImageUpdate { source: from, from: &source, is_qcow2: false, target: to, to: &target, limit: None, compression };
     let cancel = CancellationToken::new();
     let done = update.run(watch(&cancel)).await;
     from.place().settle();

@@ -24,11 +24,12 @@ cases! { CASES in "notes" on Cx;
     /// A running machine's notes change in both documents, and are there after it stopped.
     async fn notes_of_a_running_machine_change_in_both_documents(cx) {
         let id = cx.in_state("a", VmState::Running).await?;
-        cx.hypervisor().set_notes(&id, &full(cx).await?).await?;
-        same("live", read(cx, &id, View::LIVE).await?, full(cx).await?)?;
-        same("configured", read(cx, &id, View::CONFIG).await?, full(cx).await?)?;
+        let notes = full(cx).await?;
+        cx.hypervisor().set_notes(&id, &notes).await?;
+        same("live", read(cx, &id, View::LIVE).await?, notes.clone())?;
+        same("configured", read(cx, &id, View::CONFIG).await?, notes.clone())?;
         cx.power(&id, kvm_core::PowerAction::PowerOff).await?;
-        same("afterwards", read(cx, &id, View::CONFIG).await?, full(cx).await?)
+        same("afterwards", read(cx, &id, View::CONFIG).await?, notes)
     }
 
     /// Metadata of other programs stays as it is.

@@ -40,6 +40,12 @@ pub struct Bitmap {
     pub auto: bool,
     /// Each bit stands for 2 to this power bytes.
     pub granularity_bits: u8,
+    /// Where the table is that names the parts of its bits.
+    #[serde(skip)]
+    pub table_offset: u64,
+    /// The number of its entries.
+    #[serde(skip)]
+    pub table_entries: u32,
 }
 
 pub(super) fn snapshots(
@@ -82,6 +88,8 @@ pub(super) fn bitmaps(
             in_use: flags & 1 != 0,
             auto: flags & 2 != 0,
             granularity_bits: fields.array::<1>(17)[0],
+            table_offset: fields.be64(0),
+            table_entries: fields.be32(8),
         })
     })?;
     Ok((count, bitmaps))

@@ -55,7 +55,7 @@ pub(crate) const REFCOUNT_BLOCK: usize = 2;
 pub(crate) const L1: usize = 3;
 pub(crate) const L2: usize = 4;
 const SNAPSHOTS: usize = 5;
-const BITMAPS: usize = 6;
+pub(crate) const BITMAPS: usize = 6;
 pub(crate) const DATA: usize = 7;
 
 pub(crate) fn put(image: &mut [u8], at: usize, bytes: &[u8]) {

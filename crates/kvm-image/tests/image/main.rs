@@ -6,3 +6,4 @@ mod corpus;
 mod formats;
 mod graph;
 mod map;
+mod marks;

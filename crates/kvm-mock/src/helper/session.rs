@@ -268,7 +268,7 @@ impl Session {
     fn scanned(&mut self, tree: Tree) -> Reply {
         let (length, data, root) = (tree.length, tree.data(), tree.root);
         self.scanned = Some(tree);
-        Reply::Scanned { length, data, root, was_saved: false, pending: None }
+        Reply::Scanned { length, data, root, was_saved: false, spared: 0, pending: None }
     }
 
     fn tree(&self) -> Answer<&Tree> {

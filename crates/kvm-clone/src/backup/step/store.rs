@@ -10,7 +10,7 @@ use super::At;
 use crate::backup::place::{Point, PointId, inside};
 use crate::spec::Compress;
 use crate::step::{Whole, to_json};
-use crate::transfer::{FileTransfer, Watch, file};
+use crate::transfer::{FileTransfer, Watch, file, keep};
 
 /// Brings an image, or the firmware's variables, into a point: compared, durable, and under its name only then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub(crate) struct StoreFile {
     pub(crate) at: At,
     pub(crate) source: Peer,
     pub(crate) path: DiskPath,
+    #[serde(default)]
+    pub(crate) is_qcow2: bool,
     /// Its name in the point.
     pub(crate) file: String,
     /// Where other images lie below it: what is made of them first.
@@ -40,6 +42,7 @@ impl StoreFile {
         let transfer = FileTransfer {
             source: &*source.transport,
             from: file(path),
+            keep: keep(self.is_qcow2),
             target: &*store.transport,
             to: self.at.begun(&self.file),
             limit: self.limit,
