@@ -3,6 +3,7 @@
 mod copy;
 mod directory;
 mod fault;
+mod marks;
 mod peer;
 mod place;
 mod scan;
