@@ -9,7 +9,7 @@ use kvm_vm::Start;
 use kvm_xml::Document as _;
 use serde::Serialize;
 
-use crate::operation::{DoneForm, PlanView, agree};
+use crate::operation::{DoneForm, PlanView, Rewritten, agree};
 use crate::printer::{Failure, Outcome, Page, Printer};
 use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::{Connection, Session};
@@ -150,7 +150,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
 /// Shows a plan.
 pub(crate) fn preview(clone: &ClonePlan, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     let changes = clone.changes.iter().map(ToString::to_string).collect();
-    printer.show(&Planned { plan: PlanView::of(&clone.plan), changes })
+    printer.show(&Rewritten { plan: PlanView::of(&clone.plan), changes })
 }
 
 /// What comes when a clone stands.
@@ -195,24 +195,6 @@ pub(crate) async fn carry_out(
         changes,
         kept_as: kept,
     })
-}
-
-/// What `--dry-run` found.
-#[derive(Serialize)]
-struct Planned {
-    #[serde(flatten)]
-    plan: PlanView,
-    /// In what its document differs.
-    changes: Vec<String>,
-}
-
-impl Outcome for Planned {
-    fn text(&self, page: &mut Page<'_>) {
-        self.plan.text(page);
-        for change in &self.changes {
-            page.line(format_args!("  {change}"));
-        }
-    }
 }
 
 /// A VM that was cloned.

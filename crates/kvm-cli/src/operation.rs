@@ -43,6 +43,24 @@ impl Outcome for PlanView {
     }
 }
 
+/// The plan of a copy that was not carried out.
+#[derive(Serialize)]
+pub(crate) struct Rewritten {
+    #[serde(flatten)]
+    pub(crate) plan: PlanView,
+    /// In what its document differs.
+    pub(crate) changes: Vec<String>,
+}
+
+impl Outcome for Rewritten {
+    fn text(&self, page: &mut Page<'_>) {
+        self.plan.text(page);
+        for change in &self.changes {
+            page.line(format_args!("  {change}"));
+        }
+    }
+}
+
 /// Says in what a plan is less than, or different from, what was asked for, when it is carried out without being shown.
 pub(crate) fn note_differences(plan: &Plan, printer: &mut Printer) {
     for line in &plan.lines {

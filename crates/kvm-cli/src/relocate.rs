@@ -8,7 +8,7 @@ use kvm_vm::Start;
 use kvm_xml::Document as _;
 use serde::Serialize;
 
-use crate::operation::{DoneForm, PlanView, agree};
+use crate::operation::{DoneForm, PlanView, Rewritten, agree};
 use crate::printer::{Outcome, Page, Printer};
 use crate::session::Session;
 use crate::vms::One;
@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     }
     let changes = changes.iter().map(ToString::to_string).collect();
     if args.dry_run {
-        return printer.show(&Planned { plan: PlanView::of(&plan), changes });
+        return printer.show(&Rewritten { plan: PlanView::of(&plan), changes });
     }
     agree(&plan, session, printer).await?;
     let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
@@ -114,24 +114,6 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         warnings,
         changes,
     })
-}
-
-/// What `--dry-run` found.
-#[derive(Serialize)]
-struct Planned {
-    #[serde(flatten)]
-    plan: PlanView,
-    /// In what its document differs.
-    changes: Vec<String>,
-}
-
-impl Outcome for Planned {
-    fn text(&self, page: &mut Page<'_>) {
-        self.plan.text(page);
-        for change in &self.changes {
-            page.line(format_args!("  {change}"));
-        }
-    }
 }
 
 /// What was moved of a disk.

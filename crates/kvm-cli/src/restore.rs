@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::backup::Which;
 use crate::clone::replace;
-use crate::operation::{DoneForm, PlanView, agree};
+use crate::operation::{DoneForm, PlanView, Rewritten, agree};
 use crate::printer::{Failure, Outcome, Page, Printer};
 use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::Session;
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     announce(prove.as_ref(), &mut restore.plan, restore.name.as_str());
     let changes = restore.changes.iter().map(ToString::to_string).collect();
     if args.dry_run {
-        return printer.show(&Planned { plan: PlanView::of(&restore.plan), changes });
+        return printer.show(&Rewritten { plan: PlanView::of(&restore.plan), changes });
     }
     // A definition that is there is replaced.
     if !restore.kept.is_empty() || restore.replaced.is_some() {
@@ -127,24 +127,6 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         warnings,
         changes,
     })
-}
-
-/// What `--dry-run` found.
-#[derive(Serialize)]
-struct Planned {
-    #[serde(flatten)]
-    plan: PlanView,
-    /// In what its document differs from the stored one.
-    changes: Vec<String>,
-}
-
-impl Outcome for Planned {
-    fn text(&self, page: &mut Page<'_>) {
-        self.plan.text(page);
-        for change in &self.changes {
-            page.line(format_args!("  {change}"));
-        }
-    }
 }
 
 /// A VM that came back.
