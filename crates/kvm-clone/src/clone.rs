@@ -354,7 +354,7 @@ impl Work<'_> {
             Route::Helpers => self.steps.push(Box::new(TransferImage {
                 ends,
                 path: own.volume.host_path()?.clone(),
-                is_qcow2: own.is_qcow2(),
+                is_qcow2: own.is_qcow2,
                 from,
                 to,
                 to_path,

@@ -7,7 +7,7 @@ use kvm_core::{
 };
 use kvm_vm::VolumeRef;
 use kvm_xml::Domain;
-use kvm_xml::domain::{Disk, DiskDevice, DiskType};
+use kvm_xml::domain::{Disk, DiskDevice, DiskFormat, DiskType};
 use kvm_xml::rewrite::{Content, Location, Request};
 
 use crate::survey::Survey;
@@ -19,12 +19,8 @@ pub(crate) struct Own {
     /// How long its file is, which is not what a guest sees.
     pub(crate) stored: Bytes,
     pub(crate) pool: PoolInfo,
-}
-
-impl Own {
-    pub(crate) fn is_qcow2(&self) -> bool {
-        self.volume.format.as_deref() == Some("qcow2")
-    }
+    /// Whether the machine's document says so. A pool only looks at the image, which the guest of a raw disk has written.
+    pub(crate) is_qcow2: bool,
 }
 
 /// The images that are copied, by where they lie.
@@ -64,7 +60,8 @@ pub(crate) async fn images_in(
         let pool = choose(survey, &volume, asked(&name).as_ref(), default)?;
         survey.look_into(&pool).await?;
         let stored = stored(survey.source, &volume).await?;
-        images.insert(location, Own { volume, stored, pool });
+        let is_qcow2 = disk.driver.as_ref().and_then(|driver| driver.r#type) == Some(DiskFormat::Qcow2);
+        images.insert(location, Own { volume, stored, pool, is_qcow2 });
     }
     Ok(images)
 }

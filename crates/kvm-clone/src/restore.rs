@@ -313,7 +313,7 @@ async fn images(
         let volume = volume(&location, stored, default)?;
         let pool = place::choose(survey, &volume, asked, default)?;
         survey.look_into(&pool).await?;
-        images.insert(location, Own { volume, stored: stored.stored.size, pool });
+        images.insert(location, Own { volume, stored: stored.stored.size, pool, is_qcow2: false });
     }
     Ok(images)
 }

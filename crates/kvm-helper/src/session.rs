@@ -145,7 +145,7 @@ impl Session {
                 let file = image.name().clone();
                 let image = Image::of(image.file().try_clone().map_err(|e| image.failed("cannot open it", e))?, &file)?;
                 let scanned = Scanned { file, identity: image.identity()?, _image: image, tree };
-                self.remember(scanned, false, None)
+                self.remember(scanned, false, 0, None)
             }
             Request::Receive => {
                 return match self.target()? {
@@ -229,11 +229,7 @@ impl Session {
         if !was_saved {
             keep_digests(digests, keep, &tree, &image, identity)?;
         }
-        let mut reply = self.remember(Scanned { file, _image: image, identity, tree }, was_saved, pending);
-        if let Reply::Scanned { spared: told, .. } = &mut reply {
-            *told = spared;
-        }
-        Ok(reply)
+        Ok(self.remember(Scanned { file, _image: image, identity, tree }, was_saved, spared, pending))
     }
 
     fn update(&mut self, file: &FileRef, expect: Digest, length: u64, peer: &Peer) -> Result<Reply> {
@@ -250,10 +246,10 @@ impl Session {
         Ok(Reply::Updating { length: now })
     }
 
-    fn remember(&mut self, scanned: Scanned, was_saved: bool, pending: Option<Pending>) -> Reply {
+    fn remember(&mut self, scanned: Scanned, was_saved: bool, spared: u64, pending: Option<Pending>) -> Reply {
         let Tree { length, data, root, .. } = scanned.tree;
         self.scanned = Some(scanned);
-        Reply::Scanned { length, data, root, was_saved, spared: 0, pending }
+        Reply::Scanned { length, data, root, was_saved, spared, pending }
     }
 
     fn send(

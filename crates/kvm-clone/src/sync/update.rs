@@ -71,7 +71,7 @@ impl Update {
             return Err(Error::internal(format!("nobody looked at {}", copy.from)));
         };
         let Own { volume, pool, .. } = own;
-        let is_qcow2 = own.is_qcow2();
+        let is_qcow2 = own.is_qcow2;
         let from = VolumeRef { pool: volume.pool.clone(), volume: volume.name.clone() };
         let path = volume.host_path()?.clone();
         let format = volume.format.as_deref().unwrap_or("raw");
