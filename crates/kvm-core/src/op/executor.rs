@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::journal::VERSION;
 use super::{
     Already, Attempt, Catalogue, Entry, ErrorRecord, Header, Journal, LockGuard, LockKey, OpId, OpStatus, OpView,
-    Owner, Plan, Probe, Record, Step, StepContext, StepRecord, StepState, Store,
+    Owner, Pace, Plan, Probe, Record, Step, StepContext, StepRecord, StepState, Store,
 };
 use crate::{
     Clock, Entropy, Error, ErrorKind, Host, Progress, Reporter, Resource, Result, StepOutcome, SystemClock,
     SystemEntropy,
 };
+
+mod together;
 
 /// How often a running operation looks whether another process asked it to cancel.
 const CANCEL_POLL: Duration = Duration::from_millis(250);
@@ -181,7 +184,7 @@ impl Executor {
         let first = self.entry(Record::Opened(Box::new(header)));
         let view = OpView::replay(std::slice::from_ref(&first), true)?;
         let journal = self.store.create(first).await?;
-        let run = Run { executor: self, cx, steps: plan.steps, view, journal };
+        let run = Run::new(self, cx, plan.steps, Book { view, journal });
         let status = run.drive(Direction::Forward).await?;
         Ok(Outcome { operation: id, status, recovered })
     }
@@ -246,9 +249,9 @@ impl Executor {
         for step in &view.header.steps {
             steps.push(self.catalogue.decode(&view.header.kind, &step.name, &step.data)?);
         }
-        let mut run = Run { executor: self, cx, steps, view, journal };
+        let mut run = Run::new(self, cx, steps, Book { view, journal });
         run.settle().await?;
-        let direction = match (asked, run.view.is_committed()) {
+        let direction = match (asked, run.book.get_mut().view.is_committed()) {
             (None, true) => Direction::Forward,
             (None, false) => Direction::Back,
             (Some(Direction::Back), true) => {
@@ -281,19 +284,29 @@ enum Unreachable {
 struct Run<'a> {
     executor: &'a Executor,
     cx: RunContext<'a>,
+    id: OpId,
     steps: Vec<Box<dyn Step>>,
+    /// Steps that are done at the same time write one line after the other.
+    book: Mutex<Book>,
+    pace: Pace,
+}
+
+/// The journal of an operation, and what it says so far.
+struct Book {
     view: OpView,
     journal: Box<dyn Journal>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(executor: &'a Executor, cx: RunContext<'a>, steps: Vec<Box<dyn Step>>, book: Book) -> Self {
+        let id = book.view.header.id.clone();
+        Self { executor, cx, id, steps, book: Mutex::new(book), pace: Pace::default() }
+    }
+
     async fn drive(mut self, direction: Direction) -> Result<OpStatus> {
-        let id = self.view.header.id.clone();
-        self.report(&Progress::Started {
-            operation: id.clone(),
-            title: self.view.header.title.clone(),
-            steps: self.steps.len(),
-        });
+        let id = self.id.clone();
+        let title = self.book.get_mut().view.header.title.clone();
+        self.report(&Progress::Started { operation: id.clone(), title, steps: self.steps.len() });
         let halt = match direction {
             Direction::Forward => match self.forward_unless_cancelled().await {
                 Ok(()) => return self.close(OpStatus::Succeeded, None).await,
@@ -308,7 +321,7 @@ impl Run<'_> {
             Halt::Died => return Err(died()),
             Halt::Error(error) => error,
         };
-        if self.view.is_committed() {
+        if self.book.get_mut().view.is_committed() {
             return Err(self.attention(Halt::Error(error)).await);
         }
         match self.back().await {
@@ -324,9 +337,9 @@ impl Run<'_> {
     }
 
     /// Leaves the operation open for a person, and says so.
-    async fn attention(mut self, halt: Halt) -> Error {
+    async fn attention(self, halt: Halt) -> Error {
         let Halt::Error(error) = halt else { return died() };
-        let id = self.view.header.id.clone();
+        let id = &self.id;
         let record = Record::Closed { status: OpStatus::NeedsAttention, error: Some((&error).into()) };
         match self.append(record).await {
             Ok(()) => error.with_note(&format!("operation {id} is not finished; it can be resumed")),
@@ -335,9 +348,9 @@ impl Run<'_> {
     }
 
     /// Does the steps while listening for requests to cancel: from this process and from others.
-    async fn forward_unless_cancelled(&mut self) -> Result<(), Halt> {
+    async fn forward_unless_cancelled(&self) -> Result<(), Halt> {
         let cancel = self.cx.cancel.child_token();
-        let (store, id) = (Arc::clone(&self.executor.store), self.view.header.id.clone());
+        let (store, id) = (Arc::clone(&self.executor.store), self.id.clone());
         let watch = {
             let cancel = cancel.clone();
             async move {
@@ -358,29 +371,42 @@ impl Run<'_> {
         }
     }
 
-    async fn forward(&mut self, cancel: &CancellationToken) -> Result<(), Halt> {
-        for i in 0..self.steps.len() {
-            match self.view.steps[i] {
-                StepState::Done | StepState::Skipped => {
-                    self.report_step(i, StepOutcome::AlreadyDone);
-                    continue;
-                }
-                StepState::Pending | StepState::Undone | StepState::Failed | StepState::Unknown => {}
+    async fn forward(&self, cancel: &CancellationToken) -> Result<(), Halt> {
+        let mut rest = 0..self.steps.len();
+        while let Some(i) = rest.next() {
+            let together = self.together(i).await;
+            if together.len() > 1 {
+                self.do_together(together.clone(), cancel).await?;
+                rest.start = together.end;
+                continue;
             }
-            if cancel.is_cancelled() && !self.view.is_committed() {
-                return Err(Error::new(ErrorKind::Cancelled, "the operation was cancelled").into());
+            if self.is_done(i).await {
+                self.report_step(i, StepOutcome::AlreadyDone);
+                continue;
+            }
+            if cancel.is_cancelled() && !self.book().await.view.is_committed() {
+                return Err(cancelled().into());
             }
             self.do_step(i, cancel).await?;
         }
         Ok(())
     }
 
-    async fn do_step(&mut self, i: usize, cancel: &CancellationToken) -> Result<(), Halt> {
+    /// Whether the journal says that nothing is left to do of a step.
+    async fn is_done(&self, i: usize) -> bool {
+        matches!(self.book().await.view.steps.get(i), Some(StepState::Done | StepState::Skipped))
+    }
+
+    async fn do_step(&self, i: usize, cancel: &CancellationToken) -> Result<(), Halt> {
         // Past the point of no return a request to cancel must not leave the work half done. The step that gets there
         // is not past it: it may still give up while nothing has happened.
         let never = CancellationToken::new();
-        let cancel = if self.view.is_committed() { &never } else { cancel };
-        let begun_before = self.view.steps[i] == StepState::Unknown;
+        let (is_committed, begun_before, irreversible) = {
+            let book = self.book().await;
+            let view = &book.view;
+            (view.is_committed(), view.steps[i] == StepState::Unknown, i >= view.header.reversible)
+        };
+        let cancel = if is_committed { &never } else { cancel };
         let found = self.probe(i, cancel).await?;
         if found == Probe::Done && begun_before {
             self.append(Record::Done { step: i }).await?;
@@ -418,7 +444,6 @@ impl Run<'_> {
                 other => Self::obey(other, Moment::After, i)?,
             };
         }
-        let irreversible = i >= self.view.header.reversible;
         let mut maybe = true;
         if let Err(error) = &result {
             // What somebody else made in the meantime is not ours to take back.
@@ -449,11 +474,11 @@ impl Run<'_> {
 
     /// Looks which irreversible steps that were under way have not happened: the point of no return is before them.
     async fn settle(&mut self) -> Result<()> {
-        for i in self.view.header.reversible..self.steps.len() {
-            if self.view.steps[i] == StepState::Unknown
+        for i in self.book.get_mut().view.header.reversible..self.steps.len() {
+            if self.book.get_mut().view.steps[i] == StepState::Unknown
                 && self.probe(i, &CancellationToken::new()).await? == Probe::Pending
             {
-                self.view.steps[i] = StepState::Failed;
+                self.book.get_mut().view.steps[i] = StepState::Failed;
             }
         }
         Ok(())
@@ -461,10 +486,12 @@ impl Run<'_> {
 
     /// Takes back what was done or may have been, last first. Goes on after an undo that went wrong, so that as
     /// little as possible is left, and gives the first error.
-    async fn back(&mut self) -> Result<(), Halt> {
+    async fn back(&self) -> Result<(), Halt> {
         let mut first = None;
-        for i in (0..self.steps.len().min(self.view.header.reversible)).rev() {
-            if !matches!(self.view.steps[i], StepState::Done | StepState::Unknown) {
+        let reversible = self.book().await.view.header.reversible;
+        for i in (0..self.steps.len().min(reversible)).rev() {
+            let state = self.book().await.view.steps[i];
+            if !matches!(state, StepState::Done | StepState::Unknown) {
                 continue;
             }
             match self.undo_step(i).await {
@@ -478,7 +505,7 @@ impl Run<'_> {
         first.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    async fn undo_step(&mut self, i: usize) -> Result<(), Halt> {
+    async fn undo_step(&self, i: usize) -> Result<(), Halt> {
         self.append(Record::UndoIntent { step: i }).await?;
         let mut result = self.hook(Moment::BeforeUndo, i).await?;
         if result.is_ok() {
@@ -525,6 +552,7 @@ impl Run<'_> {
             cancel,
             peers: self.executor.catalogue.peers(),
             attempt,
+            pace: &self.pace,
         }
     }
 
@@ -547,23 +575,28 @@ impl Run<'_> {
         }
     }
 
-    async fn failed(&mut self, i: usize, error: &Error, maybe: bool) -> Result<()> {
+    async fn failed(&self, i: usize, error: &Error, maybe: bool) -> Result<()> {
         self.append(Record::Failed { step: i, error: ErrorRecord::from(error), maybe }).await?;
         self.report_step(i, StepOutcome::Failed);
         Ok(())
     }
 
-    /// Writes a record, and learns from it what a reader of the journal would.
-    async fn append(&mut self, record: Record) -> Result<()> {
-        let entry = self.executor.entry(record);
-        self.journal.append(&entry).await?;
-        self.log(&entry.record);
-        self.view.note(&entry)
+    async fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().await
     }
 
-    async fn close(mut self, status: OpStatus, error: Option<ErrorRecord>) -> Result<OpStatus> {
+    /// Writes a record, and learns from it what a reader of the journal would.
+    async fn append(&self, record: Record) -> Result<()> {
+        let entry = self.executor.entry(record);
+        let mut book = self.book().await;
+        book.journal.append(&entry).await?;
+        self.log(&book.view.header, &entry.record);
+        book.view.note(&entry)
+    }
+
+    async fn close(self, status: OpStatus, error: Option<ErrorRecord>) -> Result<OpStatus> {
         self.append(Record::Closed { status, error }).await?;
-        self.journal.finish().await?;
+        self.book.into_inner().journal.finish().await?;
         Ok(status)
     }
 
@@ -573,7 +606,7 @@ impl Run<'_> {
 
     fn report_step(&self, i: usize, outcome: StepOutcome) {
         self.report(&Progress::Step {
-            operation: self.view.header.id.clone(),
+            operation: self.id.clone(),
             step: i,
             title: self.steps[i].title(),
             outcome,
@@ -581,8 +614,7 @@ impl Run<'_> {
     }
 
     /// One line per record, with the fields of an audit trail: who, what, to which object, with what result.
-    fn log(&self, record: &Record) {
-        let header = &self.view.header;
+    fn log(&self, header: &Header, record: &Record) {
         let (step, result) = match record {
             Record::Opened(_) | Record::TakenOver { .. } => (None, "begun"),
             Record::Intent { step } => (Some(*step), "intent"),
@@ -606,6 +638,10 @@ impl Run<'_> {
             result,
         );
     }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the operation was cancelled")
 }
 
 fn died() -> Error {
