@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use kvm_benches::quartiles;
 use kvm_clone::{Compress, ImageTransfer, ImageUpdate, Transferred, Updated, Watch};
+use kvm_core::op::Pace;
 use kvm_core::{DiskPath, Silent, SystemClock, SystemEntropy};
 use kvm_ssh::{LocalTransport, NoPrompt, SshOptions, SshTransport};
 use tempfile::TempDir;
@@ -169,7 +170,7 @@ impl Bench {
                     resume: false,
                 };
                 let cancel = CancellationToken::new();
-                let watch = Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel };
+                let watch = Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel, pace: &Pace::default() };
                 return Ok(Some(transfer.run(watch).await?));
             }
             Way::Rsync => done("rsync", &["-S", "-e", &ssh, &from, &format!("{there}:{to}")]).await?,
@@ -244,7 +245,7 @@ impl Bench {
             compression: Compress::Auto,
         };
         let cancel = CancellationToken::new();
-        Ok(update.run(Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel }).await?)
+        Ok(update.run(Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel, pace: &Pace::default() }).await?)
     }
 
     fn ssh(&self) -> String {

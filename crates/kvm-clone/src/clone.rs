@@ -362,6 +362,7 @@ impl Work<'_> {
                 whole,
                 limit: self.spec.limit.bytes_per_second(),
                 is_compressed: self.spec.compression == Compress::Auto,
+                at_once: self.spec.parallel,
                 tally: self.tally.of(&copy.path),
             })),
             Route::Libvirt { .. } => {

@@ -5,7 +5,6 @@
 
 mod difference;
 mod files;
-mod pace;
 mod relay;
 mod session;
 mod stall;
@@ -16,13 +15,13 @@ pub(crate) use session::Session;
 pub(crate) use update::{Changed, recover, root, staged};
 pub use update::{ImageUpdate, Updated};
 
+use kvm_core::op::Pace;
 use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Progress, Reporter, Resource, Result, Transport};
 use kvm_wire::{Access, Compression, Digest, FileRef, Keep, Opening, Reply, Request, What};
 use tokio_util::sync::CancellationToken;
 
 use crate::spec::Compress;
 use difference::{Difference, difference};
-use pace::Pace;
 use relay::{Relay, relay};
 use session::failure;
 
@@ -64,6 +63,8 @@ pub struct Watch<'a> {
     pub clock: &'a dyn Clock,
     /// Ends it; what was brought stays for another attempt.
     pub cancel: &'a CancellationToken,
+    /// Shared with other transfers at the same time, which keep their limit together then.
+    pub pace: &'a Pace,
 }
 
 /// What a transfer took.
@@ -155,7 +156,7 @@ impl FileTransfer<'_> {
         };
         let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
         let send = Request::Send { file: from, what, compression, keep, access };
-        let way = Relay { pace: &Pace::new(self.limit), length, watch };
+        let way = Relay { limit: self.limit, length, watch };
         let sent = relay(&mut source, &send, &mut target, way).await?;
         let root = known.or(sent.root).ok_or_else(|| Error::internal("nobody knows the digest of the image"))?;
         if let Some(expected) = self.expect.filter(|expected| *expected != root) {

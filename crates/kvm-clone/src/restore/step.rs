@@ -1,6 +1,7 @@
 //! The steps of a restoration.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU8;
 
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::backup::{Point, inside};
 use crate::place;
+use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::step::{to_json, unless_gone};
 use crate::survey::has;
@@ -36,6 +38,9 @@ pub(crate) struct RestoreFile {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// How many images are under way at a time, this one included.
+    #[serde(default = "Parallel::one")]
+    pub(crate) at_once: Parallel,
 }
 
 impl RestoreFile {
@@ -60,6 +65,10 @@ impl Step for RestoreFile {
         Already::Conflict
     }
 
+    fn at_once(&self) -> NonZeroU8 {
+        self.at_once.get()
+    }
+
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
         let target = cx.peer(&self.target).await?;
         Ok(if has(&target, self.to.as_str()).await? { Probe::Done } else { Probe::Pending })
@@ -80,7 +89,7 @@ impl Step for RestoreFile {
             expect: Some(self.digest),
         };
         let title = format!("restore {}", self.file);
-        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel }).await?;
+        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace }).await?;
         match &self.volume {
             Some(volume) => target.storage.refresh_pool(&volume.pool).await,
             None => Ok(()),

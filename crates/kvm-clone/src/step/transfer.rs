@@ -1,5 +1,7 @@
 //! An image that goes from helper to helper.
 
+use std::num::NonZeroU8;
+
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, ErrorKind, Result};
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use super::whole::Whole;
 use super::{Ends, to_json, unless_gone};
+use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::tally::{Moved, TallyOf};
 use crate::transfer::{ImageTransfer, Transferred, Watch};
@@ -36,6 +39,9 @@ pub(crate) struct TransferImage {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// How many images are under way at a time, this one included.
+    #[serde(default = "Parallel::one")]
+    pub(crate) at_once: Parallel,
     /// Hears what was sent.
     #[serde(skip)]
     pub(crate) tally: TallyOf,
@@ -57,7 +63,7 @@ impl TransferImage {
             resume: cx.attempt == Attempt::Again,
         };
         let title = format!("copy {}", self.from);
-        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
+        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
         let Transferred { length, data, wire } = transfer.run(watch).await?;
         self.tally.add(Moved { length, changed: data, sent: wire, is_new: true, is_whole: true, ..Moved::default() });
         Ok(())
@@ -80,6 +86,10 @@ impl Step for TransferImage {
 
     fn already(&self) -> Already {
         Already::Conflict
+    }
+
+    fn at_once(&self) -> NonZeroU8 {
+        self.at_once.get()
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {

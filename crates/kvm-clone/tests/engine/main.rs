@@ -4,6 +4,7 @@ mod backup;
 mod clone;
 mod linked;
 mod moving;
+mod parallel;
 mod prove;
 mod race;
 mod replace;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kvm_clone::{Compress, ImageTransfer, ImageUpdate, Transferred, Updated, Watch};
+use kvm_core::op::Pace;
 use kvm_core::{DiskPath, Result, Silent, SystemClock};
 use kvm_helper::Settings;
 use tempfile::TempDir;
@@ -170,7 +171,7 @@ pub(crate) async fn transfer(from: &Way, to: &Way, resume: bool) -> Result<Trans
         resume,
     };
     let cancel = CancellationToken::new();
-    let done = transfer.run(watch(&cancel)).await;
+    let done = transfer.run(watch(&cancel, &Pace::default())).await;
     from.place().settle();
     to.place().settle();
     done
@@ -183,12 +184,12 @@ pub(crate) async fn update(from: &Way, to: &Way) -> Result<Updated> {
     let update =
         ImageUpdate { source: from, from: &source, is_qcow2: false, target: to, to: &target, limit: None, compression };
     let cancel = CancellationToken::new();
-    let done = update.run(watch(&cancel)).await;
+    let done = update.run(watch(&cancel, &Pace::default())).await;
     from.place().settle();
     to.place().settle();
     done
 }
 
-fn watch(cancel: &CancellationToken) -> Watch<'_> {
-    Watch { reporter: &Silent, title: "copy", clock: &SystemClock, cancel }
+fn watch<'a>(cancel: &'a CancellationToken, pace: &'a Pace) -> Watch<'a> {
+    Watch { reporter: &Silent, title: "copy", clock: &SystemClock, cancel, pace }
 }

@@ -1,5 +1,7 @@
 //! A file of the machine in a point.
 
+use std::num::NonZeroU8;
+
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, Result};
@@ -8,6 +10,7 @@ use serde_json::Value;
 
 use super::At;
 use crate::backup::place::{Point, PointId, inside};
+use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::step::{Whole, to_json};
 use crate::transfer::{FileTransfer, Watch, file, keep};
@@ -31,6 +34,9 @@ pub(crate) struct StoreFile {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// How many images are under way at a time, this one included.
+    #[serde(default = "Parallel::one")]
+    pub(crate) at_once: Parallel,
 }
 
 impl StoreFile {
@@ -52,7 +58,7 @@ impl StoreFile {
             expect: None,
         };
         let title = format!("store {path}");
-        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel }).await.map(drop)
+        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace }).await.map(drop)
     }
 }
 
@@ -72,6 +78,10 @@ impl Step for StoreFile {
 
     fn already(&self) -> Already {
         Already::Conflict
+    }
+
+    fn at_once(&self) -> NonZeroU8 {
+        self.at_once.get()
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {

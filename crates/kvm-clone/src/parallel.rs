@@ -1,0 +1,96 @@
+//! How many images are on their way at a time.
+
+use std::fmt;
+use std::num::NonZeroU8;
+use std::str::FromStr;
+
+use kvm_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How many images of one machine are sent at a time at most: 1 to 16.
+///
+/// Each has connections and helpers of its own, so that more than one core enciphers and compresses; the limit of bandwidth
+/// is kept by all together. Two by default: that is the disks that most machines have, and one of them goes on while the
+/// other is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Parallel(NonZeroU8);
+
+impl Parallel {
+    /// One after the other.
+    pub const ONE: Self = Self(NonZeroU8::MIN);
+    /// More only take memory and connections from each other.
+    const MOST: u8 = 16;
+
+    /// `InvalidInput` for 0, and for more than 16.
+    pub fn new(count: u8) -> Result<Self> {
+        match NonZeroU8::new(count).filter(|count| count.get() <= Self::MOST) {
+            Some(count) => Ok(Self(count)),
+            None => Err(Error::invalid("parallel", format!("it is a number from 1 to {}", Self::MOST))),
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn get(self) -> NonZeroU8 {
+        self.0
+    }
+
+    /// What journals mean that do not say.
+    pub(crate) fn one() -> Self {
+        Self::ONE
+    }
+}
+
+impl Default for Parallel {
+    fn default() -> Self {
+        Self(NonZeroU8::MIN.saturating_add(1))
+    }
+}
+
+impl FromStr for Parallel {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // What is no number is none from 1 to 16 either.
+        Self::new(text.parse().unwrap_or(0))
+    }
+}
+
+impl TryFrom<u8> for Parallel {
+    type Error = Error;
+
+    fn try_from(count: u8) -> Result<Self> {
+        Self::new(count)
+    }
+}
+
+impl From<Parallel> for u8 {
+    fn from(parallel: Parallel) -> Self {
+        parallel.0.get()
+    }
+}
+
+impl fmt::Display for Parallel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_number_from_1_to_16() {
+        assert_eq!(Parallel::default().to_string(), "2");
+        for (text, count) in [("1", 1), ("16", 16)] {
+            assert_eq!(u8::from(text.parse::<Parallel>().unwrap()), count);
+        }
+        for bad in ["0", "17", "256", "-1", "", "two"] {
+            assert!(bad.parse::<Parallel>().is_err(), "{bad}");
+        }
+        assert_eq!(serde_json::from_str::<Parallel>("3").unwrap(), Parallel::new(3).unwrap());
+        assert!(serde_json::from_str::<Parallel>("0").is_err());
+    }
+}
