@@ -165,7 +165,9 @@ fn four_images_at_a_time_are_copied_in_little_memory() {
             ended.succeeded();
             assert!(peaks.iter().all(|peak| *peak > 0), "nobody was seen: {peaks:?}");
             let [ours, source, target] = peaks.map(|peak| peak >> 10);
-            println!("{count} of four images of {size} MiB at a time: cloned in {took:.2?}, {most} helpers at a time on a host");
+            println!(
+                "{count} of four images of {size} MiB at a time: cloned in {took:.2?}, {most} helpers at a time on a host"
+            );
             println!("peaks of memory: kvmctl {ours} MiB, all helpers of a host {source} and {target} MiB");
             kvmctl.ok(&["vm", "delete", &format!("two/{twin}"), "--delete-volumes", "--yes"]).await;
         }

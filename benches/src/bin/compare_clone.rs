@@ -170,7 +170,13 @@ impl Bench {
                     resume: false,
                 };
                 let cancel = CancellationToken::new();
-                let watch = Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel, pace: &Pace::default() };
+                let watch = Watch {
+                    reporter: &Silent,
+                    title: "",
+                    clock: &SystemClock,
+                    cancel: &cancel,
+                    pace: &Pace::default(),
+                };
                 return Ok(Some(transfer.run(watch).await?));
             }
             Way::Rsync => done("rsync", &["-S", "-e", &ssh, &from, &format!("{there}:{to}")]).await?,
@@ -245,7 +251,9 @@ impl Bench {
             compression: Compress::Auto,
         };
         let cancel = CancellationToken::new();
-        Ok(update.run(Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel, pace: &Pace::default() }).await?)
+        Ok(update
+            .run(Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel, pace: &Pace::default() })
+            .await?)
     }
 
     fn ssh(&self) -> String {

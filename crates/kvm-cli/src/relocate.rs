@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvm_clone::{Compress, Parallel, MovePlan, MoveSpec, SyncedImage, UplinkMap, WhileMoving, plan_move};
+use kvm_clone::{Compress, MovePlan, MoveSpec, Parallel, SyncedImage, UplinkMap, WhileMoving, plan_move};
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, parse_duration};
 use kvm_vm::Start;
 use kvm_xml::Document as _;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU8;
 use std::str::FromStr;
 
+use kvm_core::text::printable_within;
 use kvm_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +25,8 @@ impl Parallel {
 
     /// `InvalidInput` for 0, and for more than 16.
     pub fn new(count: u8) -> Result<Self> {
-        match NonZeroU8::new(count).filter(|count| count.get() <= Self::MOST) {
-            Some(count) => Ok(Self(count)),
-            None => Err(Error::invalid("parallel", format!("it is a number from 1 to {}", Self::MOST))),
-        }
+        let allowed = NonZeroU8::new(count).filter(|count| count.get() <= Self::MOST);
+        allowed.map(Self).ok_or_else(|| refused(&count.to_string()))
     }
 
     /// How many.
@@ -52,8 +51,7 @@ impl FromStr for Parallel {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        // What is no number is none from 1 to 16 either.
-        Self::new(text.parse().unwrap_or(0))
+        text.parse().ok().and_then(|count| Self::new(count).ok()).ok_or_else(|| refused(text))
     }
 }
 
@@ -75,6 +73,11 @@ impl fmt::Display for Parallel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+fn refused(given: &str) -> Error {
+    let shown = printable_within(given, 24);
+    Error::invalid("parallel", format!("parallel \"{shown}\" is not a number from 1 to {}", Parallel::MOST))
 }
 
 #[cfg(test)]

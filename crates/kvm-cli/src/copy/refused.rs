@@ -44,12 +44,8 @@ mod tests {
 
     #[test]
     fn what_is_refused_names_its_flag_and_says_what_to_do() {
-        let errors = [
-            ("parallel", parallel()),
-            ("compress", compress()),
-            ("verify", verify()),
-            ("delta-only", whole(&["vda"])),
-        ];
+        let errors =
+            [("parallel", parallel()), ("compress", compress()), ("verify", verify()), ("delta-only", whole(&["vda"]))];
         for (flag, e) in errors {
             assert_eq!(e.resource(), Some(&Resource::Field(flag.to_owned())));
             assert!(e.message().starts_with(&format!("--{flag}: ")) && e.detail().is_some(), "{e}");

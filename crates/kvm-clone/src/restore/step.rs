@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backup::{Point, inside};
-use crate::place;
 use crate::parallel::Parallel;
+use crate::place;
 use crate::spec::Compress;
 use crate::step::{to_json, unless_gone};
 use crate::survey::has;
@@ -89,7 +89,9 @@ impl Step for RestoreFile {
             expect: Some(self.digest),
         };
         let title = format!("restore {}", self.file);
-        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace }).await?;
+        transfer
+            .run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace })
+            .await?;
         match &self.volume {
             Some(volume) => target.storage.refresh_pool(&volume.pool).await,
             None => Ok(()),

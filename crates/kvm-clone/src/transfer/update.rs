@@ -105,8 +105,7 @@ impl ImageUpdate<'_> {
         let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
         let (keep, access) = (keep(self.is_qcow2), Access::Exclusive);
         let send = Request::Send { file: file(self.from), what: What::Ranges(spans), compression, keep, access };
-        let sent =
-            relay(&mut source, &send, &mut target, Relay { limit: self.limit, length, watch }).await?;
+        let sent = relay(&mut source, &send, &mut target, Relay { limit: self.limit, length, watch }).await?;
         match target.ask(&Request::Finish { root }).await? {
             Reply::Ready => Ok((target, Changed { wire: Bytes::new(sent.wire), ..found })),
             other => Err(unexpected(&other)),

@@ -605,12 +605,7 @@ impl<'a> Run<'a> {
     }
 
     fn report_step(&self, i: usize, outcome: StepOutcome) {
-        self.report(&Progress::Step {
-            operation: self.id.clone(),
-            step: i,
-            title: self.steps[i].title(),
-            outcome,
-        });
+        self.report(&Progress::Step { operation: self.id.clone(), step: i, title: self.steps[i].title(), outcome });
     }
 
     /// One line per record, with the fields of an audit trail: who, what, to which object, with what result.

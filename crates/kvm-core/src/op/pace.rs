@@ -64,7 +64,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_in_which_nothing_was_sent_is_not_saved_up() {
         let (pace, begun) = (Pace::default(), Instant::now());
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        SystemClock.sleep(Duration::from_secs(60)).await;
         send(&pace, 32).await;
         assert!(begun.elapsed() >= Duration::from_secs(62) - BURST, "{:?}", begun.elapsed());
         pace.wait(None, u64::MAX, &SystemClock).await;

@@ -58,7 +58,10 @@ impl StoreFile {
             expect: None,
         };
         let title = format!("store {path}");
-        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace }).await.map(drop)
+        transfer
+            .run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace })
+            .await
+            .map(drop)
     }
 }
 
