@@ -1,7 +1,8 @@
-//! What the measurements share: made-up worlds of a given size, and medians.
+//! What the measurements share: made-up worlds of a given size, an SSH server, and medians.
 
 #![forbid(unsafe_code)]
 
+pub mod sshd;
 pub mod xml;
 
 use std::fmt::Write as _;

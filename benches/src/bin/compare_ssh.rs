@@ -5,22 +5,17 @@
 //! `ssh-keygen`; the server runs on the loopback interface, as whoever runs this.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measuring program starts programs and prints")]
+#![expect(clippy::print_stdout, reason = "a measuring program prints")]
 
-use std::error::Error;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvm_benches::quartiles;
-use kvm_core::{Dial, SystemClock, SystemEntropy, Transport};
-use kvm_ssh::{NoPrompt, SshOptions, SshTransport};
-use tempfile::TempDir;
+use kvm_benches::sshd::{Outcome, Sshd, command};
+use kvm_core::{Dial, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use tokio::process::Child;
 
 /// Both sides' first choice.
 const CIPHER: &str = "aes256-gcm@openssh.com";
@@ -32,14 +27,14 @@ async fn main() -> Outcome<()> {
     let rounds: usize = args.next().map_or(Ok(9), |n| n.parse())?;
     let mib: u64 = args.next().map_or(Ok(1024), |n| n.parse())?;
     let bytes = mib << 20;
-    let server = Server::start().await?;
+    let server = Sshd::start().await?;
     println!("{rounds} interleaved rounds of {mib} MiB, {CIPHER}; MiB/s, median [middle half]");
     for (what, way) in [("from the host", Way::Down), ("to the host", Way::Up)] {
         let port = far_end(way, bytes).await?;
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..=rounds {
-            let ours = timed(way, bytes, server.through_us(port).await?).await?;
-            let (mut ssh, theirs) = server.through_ssh(port)?;
+            let ours = timed(way, bytes, through_us(&server, port).await?).await?;
+            let (mut ssh, theirs) = through_ssh(&server, port)?;
             let theirs = timed(way, bytes, theirs).await?;
             ssh.kill().await?;
             // The first round only warms caches.
@@ -140,76 +135,20 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), mut bytes: u64) -> Outcom
     Ok(())
 }
 
-/// A server with keys of its own; it ends with this.
-struct Server {
-    dir: TempDir,
-    port: u16,
-    user: String,
-    _sshd: Child,
+async fn through_us(server: &Sshd, port: u16) -> Outcome<impl AsyncRead + AsyncWrite + Unpin> {
+    let to = Dial::Tcp { host: "127.0.0.1".parse()?, port: port.to_string().parse()? };
+    Ok(server.transport(None)?.dial(&to).await?)
 }
 
-impl Server {
-    async fn start() -> Outcome<Self> {
-        let dir = tempfile::tempdir()?;
-        let at = |name: &str| dir.path().join(name).display().to_string();
-        for key in ["host_key", "user_key"] {
-            done("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]).await?;
-        }
-        std::fs::copy(at("user_key.pub"), at("authorized_keys"))?;
-        let user = done("id", &["-un"]).await?;
-        if user == "root" {
-            std::fs::create_dir_all("/run/sshd")?;
-        }
-        let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
-        let here = dir.path().display();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {here}/host_key\nStrictModes no\nPermitRootLogin yes\n\
-             AuthorizedKeysFile {here}/authorized_keys\nPidFile none\nUsePAM no\nPasswordAuthentication no\n"
-        );
-        std::fs::write(at("sshd_config"), config)?;
-        let key = std::fs::read_to_string(at("host_key.pub"))?;
-        std::fs::write(at("known_hosts"), format!("[127.0.0.1]:{port} {key}"))?;
-        let sshd = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f", &at("sshd_config")])
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(Self { dir, port, user, _sshd: sshd })
-    }
-
-    async fn through_us(&self, port: u16) -> Outcome<impl AsyncRead + AsyncWrite + Unpin> {
-        let mut login = SshOptions::new("127.0.0.1".parse()?, self.user.parse()?);
-        login.port = self.port.to_string().parse()?;
-        login.known_hosts = vec![self.dir.path().join("known_hosts")];
-        login.identities = vec![self.dir.path().join("user_key")];
-        let transport = SshTransport::new(login, Arc::new(NoPrompt), Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let to = Dial::Tcp { host: "127.0.0.1".parse()?, port: port.to_string().parse()? };
-        Ok(transport.dial(&to).await?)
-    }
-
-    fn through_ssh(&self, port: u16) -> Outcome<(Child, impl AsyncRead + AsyncWrite + Unpin)> {
-        let at = |name: &str| self.dir.path().join(name).display().to_string();
-        let known_hosts = format!("UserKnownHostsFile={}", at("known_hosts"));
-        let mut ssh = Command::new("ssh")
-            .args(["-F", "/dev/null", "-o", &known_hosts, "-o", "BatchMode=yes", "-i", &at("user_key")])
-            .args(["-c", CIPHER, "-p", &self.port.to_string(), "-W", &format!("127.0.0.1:{port}")])
-            .arg(format!("{}@127.0.0.1", self.user))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let (input, output) = (ssh.stdin.take().ok_or("no input")?, ssh.stdout.take().ok_or("no output")?);
-        Ok((ssh, tokio::io::join(output, input)))
-    }
-}
-
-async fn done(program: &str, args: &[&str]) -> Outcome<String> {
-    let output = Command::new(program).args(args).output().await?;
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout)?.trim().to_owned()),
-        false => Err(format!("{program} ended with {}", output.status).into()),
-    }
+fn through_ssh(server: &Sshd, port: u16) -> Outcome<(Child, impl AsyncRead + AsyncWrite + Unpin)> {
+    let mut ssh = command("ssh")
+        .args(server.options())
+        .args(["-c", CIPHER, "-p", &server.port(), "-W", &format!("127.0.0.1:{port}")])
+        .arg(server.target())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let (input, output) = (ssh.stdin.take().ok_or("no input")?, ssh.stdout.take().ok_or("no output")?);
+    Ok((ssh, tokio::io::join(output, input)))
 }

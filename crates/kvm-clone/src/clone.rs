@@ -274,7 +274,7 @@ impl Route {
         }
         for host in [survey.source, survey.target] {
             match Session::open(&*host.transport).await {
-                Ok(_) => {}
+                Ok(session) => session.give_back(&*host.transport).await,
                 Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => return Err(e),
                 Err(e) => return Ok(Self::Libvirt { why: e.message().to_owned() }),
             }

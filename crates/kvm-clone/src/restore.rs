@@ -106,7 +106,7 @@ pub async fn plan_restore(
     let manifest = read_manifest(&mut session, &point).await?;
     let document = document(&mut session, &point, &manifest).await?;
     drop(session);
-    drop(Session::open(&*target.transport).await?);
+    Session::open(&*target.transport).await?.give_back(&*target.transport).await;
 
     let mut survey = Survey::arriving(store, target, document).await?;
     let present = match spec.identity {

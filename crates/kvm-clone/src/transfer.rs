@@ -168,6 +168,8 @@ impl FileTransfer<'_> {
         let Reply::Ready = ready else { return Err(unexpected(&ready)) };
         match target.ask(&Request::Publish).await? {
             Reply::Published => {
+                source.give_back(self.source).await;
+                target.give_back(self.target).await;
                 Ok(Transferred { length: Bytes::new(length), data: Bytes::new(sent.data), wire: Bytes::new(sent.wire) })
             }
             other => Err(unexpected(&other)),

@@ -29,9 +29,16 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     async fn dial(&self, to: &Dial) -> Result<Box<dyn ByteStream>>;
 
     /// Begins a session with the helper, the program of this project that reads and writes disk images on the host; what is
-    /// said to it is described by `kvm-wire`. Each session has a connection and a process of its own, which ends with
-    /// the stream. `Unsupported` when no helper is configured or none can run there; then there are slower ways.
+    /// said to it is described by `kvm-wire`. Each session has a connection and a process of its own, which end with
+    /// the stream, unless it is [given back](Self::keep_helper). `Unsupported` when no helper is configured or none can run there; then there are slower ways.
     async fn helper(&self) -> Result<Box<dyn ByteStream>>;
+
+    /// Takes a session with the helper back on which nothing is under way and for which the helper holds nothing, so that
+    /// [`helper`](Self::helper) can give it out again and the host need not start another program. Whoever gets it greets
+    /// anew. It may end meanwhile; without a place to keep it, it ends now.
+    fn keep_helper(&self, session: Box<dyn ByteStream>) {
+        drop(session);
+    }
 
     /// How long the other side of a conversation may say nothing, and take nothing, while something is expected of it: then
     /// the way there is taken for cut. The helper says every 5 seconds that it is at work. 30 seconds, unless it was set.

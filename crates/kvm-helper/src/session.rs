@@ -32,7 +32,7 @@ pub fn serve(settings: Settings, input: impl Read + Send + 'static, output: impl
     let peer = Peer::new(input, output, settings.sign_of_life);
     let mut session = Session { settings, scanned: None, target: None, locks: Vec::new() };
     // Both ways of ending are the same: nobody is there any more.
-    let _gone = session.greet(&peer).and_then(|()| session.run(&peer));
+    let _gone = Session::greet(&peer).and_then(|()| session.run(&peer));
 }
 
 struct Session {
@@ -57,18 +57,9 @@ struct Scanned {
 }
 
 impl Session {
-    fn greet(&self, peer: &Peer) -> Result<()> {
+    fn greet(peer: &Peer) -> Result<()> {
         let greeting = peer.next().and_then(|frame| match frame.as_request() {
-            Ok(Request::Hello { version: VERSION }) => Ok(Reply::Hello {
-                version: VERSION,
-                program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-                architecture: std::env::consts::ARCH.to_owned(),
-                features: Vec::new(),
-            }),
-            Ok(Request::Hello { version }) => {
-                let text = format!("this helper speaks version {VERSION}, not {version}");
-                Err(Trouble::new(FailureKind::Unsupported, text))
-            }
+            Ok(Request::Hello { version }) => hello(version),
             Ok(_) => Err(Trouble::invalid("the greeting comes first")),
             Err(e) => Err(Trouble::invalid(e.to_string())),
         });
@@ -109,7 +100,12 @@ impl Session {
     fn answer(&mut self, request: Request, peer: &Peer) -> Result<()> {
         let digests = &self.settings.digests.clone();
         let reply = match request {
-            Request::Hello { .. } => return Err(Trouble::invalid("the greeting comes once")),
+            // Somebody else goes on with this process.
+            Request::Hello { version } => {
+                (self.scanned, self.target) = (None, None);
+                self.locks.clear();
+                hello(version)?
+            }
             Request::Stat { file } => stat(&file)?,
             Request::Space { root } => space(&root)?,
             Request::Scan { file, keep, access } => self.scan(file, keep, access, peer)?,
@@ -310,6 +306,21 @@ fn settle(image: &Image, then: Option<Identity>, access: Access) -> Result<()> {
     match access == Access::Shared || image.identity()? == then {
         true => Ok(()),
         false => Err(Trouble::changed().of(image.name())),
+    }
+}
+
+fn hello(version: u32) -> Result<Reply> {
+    match version {
+        VERSION => Ok(Reply::Hello {
+            version: VERSION,
+            program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            features: Vec::new(),
+        }),
+        other => {
+            let text = format!("this helper speaks version {VERSION}, not {other}");
+            Err(Trouble::new(FailureKind::Unsupported, text))
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Another machine as a transport, over SSH.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kvm_core::{ByteStream, Bytes, Clock, Dial, Endpoint, Entropy, FilePart, Output, Result, Transport};
+use kvm_core::{ByteStream, Bytes, Clock, Dial, Endpoint, Entropy, ErrorKind, FilePart, Output, Result, Transport};
 use tokio::sync::Mutex;
 
 mod algorithms;
@@ -32,8 +32,15 @@ pub use prompt::{Asked, Echo, NoPrompt, Prompt, Question, Secret};
 pub use trust::{host_key, host_keys, knows_host_key, trust_host_key};
 
 use client::Connection;
+use error::host_error;
+use helper::Settled;
 use prompt::Answers;
 use sftp::Sftp;
+
+/// So many sessions with the helper are kept that nobody uses.
+const KEPT: usize = 4;
+/// How long one of them may have waited to be used again.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// Another machine, reached over SSH.
 ///
@@ -47,8 +54,8 @@ use sftp::Sftp;
 ///   the deadline there, rounded up to a second. A program that nobody waits for any more is killed at once where the
 ///   server passes signals on; OpenSSH's does not for root, and there it runs until its deadline.
 /// - **The helper** is put into a directory that nobody else can write to, under a name with its SHA-256, which is checked
-///   before each start. It runs under a command line that has nothing in it but that path and the home, on a connection of
-///   its own.
+///   at each start by the command line that starts it, on a connection of its own. Sessions that are given back go on with
+///   the next one who wants one.
 /// - **Files** go through the SFTP subsystem and are named by absolute paths in UTF-8. A link at the path of a file that
 ///   is written is replaced, not followed.
 #[derive(Debug)]
@@ -59,8 +66,10 @@ pub struct SshTransport {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     control: Mutex<Option<Arc<Connection>>>,
-    /// Held while the helper is looked for on the host.
-    helper: Mutex<()>,
+    /// The helper as it lies on the host; held while it is looked for there.
+    helper: Mutex<Option<Settled>>,
+    /// Sessions with the helper that were given back.
+    idle: std::sync::Mutex<Vec<Idle>>,
     /// One on which no stream was opened, for the next.
     spare: Mutex<Option<Connection>>,
 }
@@ -79,6 +88,7 @@ impl SshTransport {
             entropy,
             control: Mutex::new(None),
             helper: Mutex::default(),
+            idle: std::sync::Mutex::default(),
             spare: Mutex::new(None),
         }
     }
@@ -107,6 +117,48 @@ impl SshTransport {
             None => Connection::open(&self.options, &self.answers, &*self.clock).await,
         }
     }
+
+    /// Starts the helper, put there before where it is not, or in any case; `None` when what lies there is not it.
+    async fn start(
+        &self,
+        program: &helper::Program,
+        control: &Arc<Connection>,
+        anew: bool,
+    ) -> Result<Option<Box<dyn ByteStream>>> {
+        let settled = async {
+            // One at a time, so that it is put there once.
+            let mut settled = self.helper.lock().await;
+            if anew || !settled.as_ref().is_some_and(|settled| settled.is(program)) {
+                let directory = self.options.helper_directory.as_deref();
+                *settled = Some(program.settle(control, directory, anew, &*self.entropy).await?);
+            }
+            Ok(settled.clone())
+        };
+        let (settled, connection) = tokio::try_join!(settled, self.fresh())?;
+        match settled {
+            Some(settled) => helper::Program::start(connection, &settled).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A session that was given back a moment ago. One that has waited for longer may lead nowhere by now.
+    fn take_idle(&self) -> Option<Box<dyn ByteStream>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| idle.since.elapsed() < KEPT_FOR);
+        idle.pop().map(|idle| idle.stream)
+    }
+}
+
+/// A session with the helper that nobody uses.
+struct Idle {
+    stream: Box<dyn ByteStream>,
+    since: Instant,
+}
+
+impl std::fmt::Debug for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Idle({:?})", self.since)
+    }
 }
 
 #[async_trait]
@@ -132,16 +184,22 @@ impl Transport for SshTransport {
     }
 
     async fn helper(&self) -> Result<Box<dyn ByteStream>> {
+        if let Some(idle) = self.take_idle() {
+            return Ok(idle);
+        }
         let (program, control) = (helper::Program::read(&self.options).await?, self.control().await?);
-        // One at a time, so that it is put there once.
-        let line = {
-            let _one = self.helper.lock().await;
-            program.settle(&control, self.options.helper_directory.as_deref(), &*self.entropy).await?
-        };
-        let connection = self.fresh().await?;
-        let channel = connection.session().await?;
-        connection.answer(channel.exec(true, line)).await?;
-        Ok(dial::stream(channel, connection))
+        if let Some(stream) = self.start(&program, &control, false).await? {
+            return Ok(stream);
+        }
+        let unlike = || host_error(ErrorKind::Corrupt, control.shown(), "has not kept the helper as it was written");
+        self.start(&program, &control, true).await?.ok_or_else(unlike)
+    }
+
+    fn keep_helper(&self, session: Box<dyn ByteStream>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(Idle { stream: session, since: Instant::now() });
+        }
     }
 
     fn stall(&self) -> Duration {

@@ -12,7 +12,8 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
-    /// The greeting, which must come first. Answer: [`Reply::Hello`].
+    /// The greeting, which must come first. When it comes again the helper closes and unlocks all that it has open, as if
+    /// the session had just begun. Answer: [`Reply::Hello`].
     Hello {
         /// The caller's [`VERSION`].
         version: u32,

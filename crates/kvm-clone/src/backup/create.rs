@@ -86,7 +86,7 @@ pub async fn plan_backup(
     let document = source.hypervisor.definition(&vm.id, super::step::view(vm.persistent)).await?;
     let moment = moment::hold(source, vm, (spec.running, spec.track), cx.entropy).await?;
     // A host without a helper is told of now.
-    drop(Session::open(&*source.transport).await?);
+    Session::open(&*source.transport).await?.give_back(&*source.transport).await;
     let mut session = Session::open(&*store.transport).await?;
     let free = session.space(directory.as_str()).await?;
 

@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, Writ
 
 use super::stall::{Ear, Heard};
 
+/// The greeting, at which a helper also lets go of all that it held for whoever spoke before.
+const HELLO: Request = Request::Hello { version: VERSION };
 /// So much of what a helper says is shown.
 const SHOWN: usize = 300;
 /// What is read ahead of the stream at most; a block is read in one piece.
@@ -33,12 +35,20 @@ pub(super) struct Output {
 impl Session {
     /// Starts the helper on a host. `Unsupported` when the host has none, or one that speaks another version.
     pub(crate) async fn open(host: &dyn Transport) -> Result<Self> {
+        match Self::greet(host).await {
+            // A session that was kept may have ended meanwhile.
+            Err(e) if e.kind() == ErrorKind::Unavailable => Self::greet(host).await,
+            greeted => greeted,
+        }
+    }
+
+    async fn greet(host: &dyn Transport) -> Result<Self> {
         let (reader, writer) = tokio::io::split(host.helper().await?);
         let heard = Heard::now(host.stall());
         let stream = BufReader::with_capacity(AHEAD, Ear { stream: reader, heard: heard.clone() });
         let input = Input { stream, heard: heard.clone() };
         let mut session = Self { input, output: Output { stream: writer, heard } };
-        match session.ask(&Request::Hello { version: VERSION }).await? {
+        match session.ask(&HELLO).await? {
             Reply::Hello { version: VERSION, .. } => Ok(session),
             Reply::Hello { version, program, .. } => {
                 let program = printable_within(&program, SHOWN).to_string();
@@ -46,6 +56,25 @@ impl Session {
             }
             other => Err(super::unexpected(&other)),
         }
+    }
+
+    /// Lets the host keep it for the next one, where nothing is under way: all that was asked was answered. What the helper
+    /// held is free when this returns.
+    pub(crate) async fn give_back(mut self, host: &dyn Transport) {
+        // At a greeting it lets go of everything.
+        let is_free = matches!(self.ask(&HELLO).await, Ok(Reply::Hello { .. }));
+        let Self { input, output } = self;
+        if is_free && input.stream.buffer().is_empty() {
+            host.keep_helper(input.stream.into_inner().stream.unsplit(output.stream));
+        }
+    }
+
+    /// Has one question answered.
+    pub(crate) async fn ask_once(host: &dyn Transport, request: &Request) -> Result<Reply> {
+        let mut session = Self::open(host).await?;
+        let reply = session.ask(request).await?;
+        session.give_back(host).await;
+        Ok(reply)
     }
 
     /// Asks, and waits for the answer.

@@ -69,7 +69,10 @@ impl ImageUpdate<'_> {
     pub async fn run(&self, watch: Watch<'_>) -> Result<Updated> {
         let (mut target, Changed { length, changed, wire, .. }) = self.unless_cancelled(watch).await?;
         match target.ask(&Request::Publish).await? {
-            Reply::Published => Ok(Updated { length, changed, wire }),
+            Reply::Published => {
+                target.give_back(self.target).await;
+                Ok(Updated { length, changed, wire })
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -77,14 +80,18 @@ impl ImageUpdate<'_> {
     /// Finds out how much would be sent. `access` says whether somebody may be writing to the image meanwhile, so that
     /// the answer is about no single moment.
     pub(crate) async fn measure(&self, access: Access) -> Result<Changed> {
-        let (_, _, difference) = self.compare(access).await?;
+        let (source, target, difference) = self.compare(access).await?;
+        source.give_back(self.source).await;
+        target.give_back(self.target).await;
         Ok(changed(&difference))
     }
 
     /// Sends what changed, and has it wait beside the copy, whole and durable; [`recover`] applies it. The errors are
     /// those of [`run`](Self::run).
     pub(crate) async fn stage(&self, watch: Watch<'_>) -> Result<Changed> {
-        Ok(self.unless_cancelled(watch).await?.1)
+        let (target, changed) = self.unless_cancelled(watch).await?;
+        target.give_back(self.target).await;
+        Ok(changed)
     }
 
     async fn unless_cancelled(&self, watch: Watch<'_>) -> Result<(Session, Changed)> {
@@ -106,6 +113,7 @@ impl ImageUpdate<'_> {
         let (keep, access) = (keep(self.is_qcow2), Access::Exclusive);
         let send = Request::Send { file: file(self.from), what: What::Ranges(spans), compression, keep, access };
         let sent = relay(&mut source, &send, &mut target, Relay { limit: self.limit, length, watch }).await?;
+        source.give_back(self.source).await;
         match target.ask(&Request::Finish { root }).await? {
             Reply::Ready => Ok((target, Changed { wire: Bytes::new(sent.wire), ..found })),
             other => Err(unexpected(&other)),
@@ -141,7 +149,7 @@ fn scan(path: &DiskPath) -> Request {
 
 /// The digest of an image on a host.
 pub(crate) async fn root(host: &dyn Transport, path: &DiskPath) -> Result<Digest> {
-    match Session::open(host).await?.ask(&scan(path)).await? {
+    match Session::ask_once(host, &scan(path)).await? {
         Reply::Scanned { root, .. } => Ok(root),
         other => Err(unexpected(&other)),
     }
@@ -149,7 +157,7 @@ pub(crate) async fn root(host: &dyn Transport, path: &DiskPath) -> Result<Digest
 
 /// What an image will be once the update that waits beside it is applied; `None` when none does.
 pub(crate) async fn staged(host: &dyn Transport, path: &DiskPath) -> Result<Option<Digest>> {
-    match Session::open(host).await?.ask(&Request::Stat { file: file(path) }).await? {
+    match Session::ask_once(host, &Request::Stat { file: file(path) }).await? {
         Reply::Stat { pending, .. } => Ok(pending.map(|pending| pending.after)),
         other => Err(unexpected(&other)),
     }
@@ -157,7 +165,7 @@ pub(crate) async fn staged(host: &dyn Transport, path: &DiskPath) -> Result<Opti
 
 /// Applies the update that waits beside an image, again if that was interrupted; `None` when none does.
 pub(crate) async fn recover(host: &dyn Transport, path: &DiskPath) -> Result<Option<Digest>> {
-    match Session::open(host).await?.ask(&Request::Recover { file: file(path) }).await? {
+    match Session::ask_once(host, &Request::Recover { file: file(path) }).await? {
         Reply::Recovered { root } => Ok(root),
         other => Err(unexpected(&other)),
     }

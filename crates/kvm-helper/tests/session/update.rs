@@ -262,3 +262,18 @@ fn one_session_updates_an_image_at_a_time() {
     assert!(matches!(case.update(&mut first), Reply::Updating { .. }));
     assert_eq!(kind(&case.update(&mut second)), FailureKind::Busy);
 }
+
+#[test]
+fn a_second_greeting_lets_go_of_everything() {
+    let case = case();
+    let mut peer = case.ready();
+    assert!(matches!(peer.ask(&Request::Hello { version: VERSION }), Reply::Hello { .. }));
+    // Both files are open for others, in this session as in any.
+    assert_eq!(kind(&peer.ask(&Request::Publish)), FailureKind::InvalidState);
+    assert_eq!(kind(&peer.ask(&Request::Groups)), FailureKind::InvalidState);
+    assert_eq!(case.recover(), Reply::Recovered { root: Some(case.after) });
+    assert!(case.is(&case.new));
+    // And it is a session as before.
+    assert_eq!(peer.scan(&case.host.file("copy"), Keep::Remember).0, case.after);
+    assert_eq!(kind(&peer.ask(&Request::Hello { version: VERSION + 1 })), FailureKind::Unsupported);
+}

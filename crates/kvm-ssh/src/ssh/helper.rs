@@ -1,24 +1,28 @@
 //! The helper on the host: put there when it is not, never started when it is not ours.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use kvm_core::text::printable_within;
-use kvm_core::{Bytes, Entropy, Error, ErrorKind, Resource, Result};
+use kvm_core::{ByteStream, Bytes, Entropy, Error, ErrorKind, Resource, Result};
 use russh_sftp::protocol::FileAttributes;
 use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::client::Connection;
 use super::error::{SHOWN, host_error};
 use super::options::SshOptions;
 use super::sftp::Sftp;
-use super::{program, quote};
+use super::{dial, program, quote};
 use crate::local::file;
 
 /// A helper that is larger is none.
 const LARGEST: Bytes = Bytes::from_mib(64);
+/// The most that a login shell may say before it starts a program.
+const MOST_SAID: usize = 64 << 10;
 /// How long the host may take for one of the small programs that are asked about it.
 const MOMENT: Duration = Duration::from_secs(30);
 
@@ -48,17 +52,20 @@ impl Program {
         Ok(Self { data, digest, machine })
     }
 
-    /// Sees to it that the host has it, and gives the command line that starts it. `Unsupported` when it cannot run there.
+    /// Sees to it that the host has it, and gives the command line that starts it. Where one lies there that looks like it,
+    /// it is put there `anew` if that is asked for. `Unsupported` when it cannot run there.
     pub(super) async fn settle(
         &self,
         connection: &Arc<Connection>,
         directory: Option<&Path>,
+        anew: bool,
         entropy: &dyn Entropy,
-    ) -> Result<String> {
+    ) -> Result<Settled> {
         let shown = connection.shown();
-        let (system, user) = tokio::try_join!(ask(connection, &["uname", "-sm"]), ask(connection, &["id", "-u"]))?;
+        let about = ask(connection, &["sh", "-c", "uname -sm && id -u"]).await?;
+        let (system, user) = about.split_once('\n').unwrap_or((&about, ""));
         if system != format!("Linux {}", self.machine) {
-            let text = format!("runs no helper: it is {}, and ours is for Linux {}", shorten(&system), self.machine);
+            let text = format!("runs no helper: it is {}, and ours is for Linux {}", shorten(system), self.machine);
             return Err(host_error(ErrorKind::Unsupported, shown, &text));
         }
         let user = user.parse().map_err(|_| host_error(ErrorKind::Corrupt, shown, "does not say who is logged in"))?;
@@ -80,28 +87,63 @@ impl Program {
             return Err(host_error(ErrorKind::Unsupported, shown, &text));
         }
         let path = format!("{directory}/helper-{}", self.digest);
-        if !self.is_there(connection, &sftp, &path, user).await? {
+        let found = sftp.look(&path).await?;
+        let is_like_it = |it: FileAttributes| it.is_regular() && is_private(&it, user);
+        if anew || !found.is_some_and(is_like_it) {
             let put = sftp.write(Path::new(&path), &self.data, 0o700, entropy).await;
             put.map_err(|e| host_error(ErrorKind::Unsupported, shown, "has no place for the helper").with_source(e))?;
-            if !self.is_there(connection, &sftp, &path, user).await? {
-                return Err(host_error(ErrorKind::Corrupt, shown, "has not kept the helper as it was written"));
-            }
             // Not where programs may not be, such as a file system that is mounted without.
             let tried = ask(connection, &[&path, "--version"]).await;
             tried.map_err(|e| host_error(ErrorKind::Unsupported, shown, "cannot run the helper").with_source(e))?;
         }
-        Ok(quote::conversation_line(&home, &path))
+        Ok(Settled { line: quote::conversation_line(&home, &path, &self.digest), digest: self.digest.clone() })
     }
 
-    /// Whether this very program lies there, and nobody else can write to it.
-    async fn is_there(&self, connection: &Arc<Connection>, sftp: &Sftp<'_>, path: &str, user: u32) -> Result<bool> {
-        let found = sftp.look(path).await?;
-        if !found.is_some_and(|it| it.is_regular() && is_private(&it, user)) {
+    /// Starts it on a connection of its own; `None` when what lies there is not it.
+    pub(super) async fn start(connection: Connection, settled: &Settled) -> Result<Option<Box<dyn ByteStream>>> {
+        let (shown, stall) = (connection.shown().to_owned(), connection.stall());
+        let channel = connection.session().await?;
+        connection.answer(channel.exec(true, settled.line.as_str())).await?;
+        let mut stream = dial::stream(channel, connection);
+        match tokio::time::timeout(stall, first_words(&mut stream)).await {
+            Ok(Ok(true)) => Ok(Some(stream)),
+            Ok(Ok(false)) => Ok(None),
+            Ok(Err(e)) => Err(host_error(ErrorKind::Unavailable, &shown, "did not start the helper").with_source(e)),
+            Err(_) => Err(host_error(ErrorKind::Timeout, &shown, "did not start the helper in time")),
+        }
+    }
+}
+
+/// A helper that was seen to lie on the host, and how it is started.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    line: String,
+    digest: String,
+}
+
+impl Settled {
+    /// Whether it is this program.
+    pub(super) fn is(&self, program: &Program) -> bool {
+        self.digest == program.digest
+    }
+}
+
+/// Reads until it is clear whether the program starts, past what the login shell says of itself.
+async fn first_words(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<bool> {
+    let mut said = Vec::new();
+    loop {
+        // The program itself says nothing before it is spoken to.
+        if stream.read_buf(&mut said).await? == 0 || said.len() > MOST_SAID {
+            let said = shorten(&String::from_utf8_lossy(&said));
+            return Err(io::Error::other(format!("the login shell said: {said}")));
+        }
+        if said.ends_with(quote::STARTS.as_bytes()) {
+            return Ok(true);
+        }
+        // Its shell may still have something to say when it ends.
+        if said.windows(quote::ABSENT.len()).any(|part| part == quote::ABSENT.as_bytes()) {
             return Ok(false);
         }
-        let sum = ask(connection, &["sha256sum", "--", path]).await?;
-        // The digest stands before the path; a backslash before it says that the path has been escaped.
-        Ok(sum.trim_start_matches('\\').split_whitespace().next() == Some(&self.digest))
     }
 }
 
@@ -140,6 +182,17 @@ fn machine(program: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_login_shell_says_first_is_passed_over() {
+        let said = |text: &str| format!("Welcome to kvm1!\r\n\r\n{text}").into_bytes();
+        assert!(first_words(&mut &said(quote::STARTS)[..]).await.unwrap());
+        assert!(!first_words(&mut &said(quote::ABSENT)[..]).await.unwrap());
+        assert!(!first_words(&mut &said(&format!("{}logout\n", quote::ABSENT))[..]).await.unwrap());
+        let e = first_words(&mut &said("sh: not found\n")[..]).await.unwrap_err();
+        assert!(e.to_string().contains("sh: not found"), "{e}");
+        assert!(first_words(&mut tokio::io::repeat(b'-')).await.is_err());
+    }
 
     #[test]
     fn the_machine_of_a_program_is_in_its_header() {

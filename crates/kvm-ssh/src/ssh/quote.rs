@@ -35,12 +35,21 @@ pub(super) fn command_line(argv: &[&str], deadline: Duration) -> Result<String> 
     Ok(line)
 }
 
-/// The command line that starts a program of ours, which needs to know the login's home, in a cleared environment.
-pub(super) fn conversation_line(home: &str, program: &str) -> String {
+/// The command line that starts a program of ours, which needs to know the login's home, in a cleared environment; but only
+/// when it has this SHA-256. It says [`STARTS`] right before the program can speak, or [`ABSENT`].
+pub(super) fn conversation_line(home: &str, program: &str, digest: &str) -> String {
     let home = format!("HOME={home}");
-    let words: Vec<_> = ENVIRONMENT.into_iter().chain([home.as_str(), program]).map(quote).collect();
-    words.join(" ")
+    let script = format!(
+        "if test \"$(sha256sum <\"$0\")\" = \"$1  -\"; then printf %s {STARTS}; exec \"$0\"; else printf %s {ABSENT}; fi"
+    );
+    let words: Vec<_> = ENVIRONMENT.into_iter().chain([home.as_str(), "sh", "-c", &script, program, digest]).collect();
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
+
+/// What comes before the program speaks; a login shell may have said anything before.
+pub(super) const STARTS: &str = "kvm-manager:starts";
+/// What comes when the program is not there as it should be.
+pub(super) const ABSENT: &str = "kvm-manager:absent";
 
 /// The deadline as the host keeps it: rounded up, and never 0, which would mean that there is none.
 pub(super) fn whole_seconds(deadline: Duration) -> u64 {

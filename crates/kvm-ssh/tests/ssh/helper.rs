@@ -3,8 +3,8 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use kvm_core::{Error, ErrorKind, Transport as _};
-use kvm_ssh::SshOptions;
+use kvm_core::{ByteStream, Error, ErrorKind, Transport as _};
+use kvm_ssh::{SshOptions, SshTransport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::sshd::Sshd;
@@ -20,7 +20,11 @@ fn options(sshd: &Sshd) -> SshOptions {
 }
 
 async fn echoes(sshd: &Sshd, options: &SshOptions) -> Result<(), Error> {
-    let mut stream = sshd.transport(options).helper().await?;
+    echoes_at(&sshd.transport(options)).await
+}
+
+async fn echoes_at(there: &SshTransport) -> Result<(), Error> {
+    let mut stream = there.helper().await?;
     stream.write_all(b"there and back").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut back = Vec::new();
@@ -36,6 +40,14 @@ fn files(sshd: &Sshd) -> Vec<PathBuf> {
 
 fn mode(path: &Path) -> u32 {
     std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Puts another program in its place, for its owner alone as well. The old one may still be about to end.
+fn replace(path: &Path, program: &[u8]) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, program).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::rename(&new, path).unwrap();
 }
 
 #[tokio::test]
@@ -56,7 +68,7 @@ async fn a_helper_that_somebody_changed_is_not_started_but_put_there_again() {
     let path = files(&sshd).remove(0);
     let (good, canary) = (std::fs::read(&path).unwrap(), sshd.path("canary"));
     let evil = format!("#!/bin/sh\ntouch '{}'\n", canary.display());
-    std::fs::write(&path, evil.as_bytes()).unwrap();
+    replace(&path, evil.as_bytes());
     echoes(&sshd, &options(&sshd)).await.unwrap();
     assert!(std::fs::read(&path).unwrap() == good);
 
@@ -71,6 +83,45 @@ async fn a_helper_that_somebody_changed_is_not_started_but_put_there_again() {
     echoes(&sshd, &options(&sshd)).await.unwrap();
     assert_eq!(mode(&path), 0o700);
     assert!(!canary.exists());
+}
+
+#[tokio::test]
+async fn its_digest_is_checked_at_each_start() {
+    let sshd = Sshd::start("").await;
+    let there = sshd.transport(&options(&sshd));
+    echoes_at(&there).await.unwrap();
+    let path = files(&sshd).remove(0);
+    let (mut changed, good) = (std::fs::read(&path).unwrap(), std::fs::read(&path).unwrap());
+    *changed.last_mut().unwrap() ^= 1;
+    replace(&path, &changed);
+    echoes_at(&there).await.unwrap();
+    assert!(std::fs::read(&path).unwrap() == good);
+    std::fs::remove_file(&path).unwrap();
+    echoes_at(&there).await.unwrap();
+    assert!(std::fs::read(&path).unwrap() == good);
+}
+
+#[tokio::test]
+async fn a_session_that_is_given_back_goes_on_with_the_next() {
+    let sshd = Sshd::start("").await;
+    let there = sshd.transport(&options(&sshd));
+    let said = async |stream: &mut Box<dyn ByteStream>, word: &[u8; 4]| {
+        stream.write_all(word).await.unwrap();
+        let mut back = [0; 4];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, word);
+    };
+    let mut first = there.helper().await.unwrap();
+    said(&mut first, b"ping").await;
+    there.keep_helper(first);
+    std::fs::remove_file(files(&sshd).remove(0)).unwrap();
+    let mut same = there.helper().await.unwrap();
+    said(&mut same, b"pong").await;
+    assert!(files(&sshd).is_empty(), "it was put there again, so another one was started");
+    // It is out, so whoever comes next gets another one.
+    let mut other = there.helper().await.unwrap();
+    said(&mut other, b"peng").await;
+    assert_eq!(files(&sshd).len(), 1);
 }
 
 #[tokio::test]
