@@ -122,28 +122,33 @@ pub(crate) struct FileTransfer<'a> {
 impl FileTransfer<'_> {
     /// As [`ImageTransfer::run`]. `Corrupt` as well when the source is not what was expected.
     pub(crate) async fn run(self, watch: Watch<'_>) -> Result<Transferred> {
-        tokio::select! {
-            biased;
-            () = watch.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the transfer was cancelled")),
-            done = self.carry_out(watch) => done,
-        }
+        let mut begun = unless_cancelled(watch, self.begin(watch)).await?;
+        let Begun { target, length, opening, .. } = &mut begun;
+        let create = Request::Create { file: self.to.clone(), length: *length, mode: MODE, opening: *opening };
+        // Its answer is waited for in any case: who takes back what was begun is to find it there.
+        let created = target.ask(&create).await?;
+        let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
+        unless_cancelled(watch, self.complete(begun, was_there, watch)).await
     }
 
-    async fn carry_out(&self, watch: Watch<'_>) -> Result<Transferred> {
-        let (from, to, seed) = (self.from.clone(), self.to.clone(), self.seed.clone());
+    /// Both helpers, and what is to be created.
+    async fn begin(&self, watch: Watch<'_>) -> Result<Begun> {
         let (mut source, mut target) = tokio::try_join!(Session::open(self.source), Session::open(self.target))?;
-        let has_seed = match seed {
-            Some(seed) => plant(&mut target, &to, seed, watch).await?,
+        let has_seed = match self.seed.clone() {
+            Some(seed) => plant(&mut target, &self.to, seed, watch).await?,
             None => false,
         };
-        let stat = source.ask(&Request::Stat { file: from.clone() }).await?;
+        let stat = source.ask(&Request::Stat { file: self.from.clone() }).await?;
         let Reply::Stat { length, allocated, .. } = stat else { return Err(unexpected(&stat)) };
         let opening = if self.resume || has_seed { Opening::Resume } else { Opening::New };
         if opening == Opening::New {
-            check_room(&mut target, &to, Bytes::new(allocated.min(length))).await?;
+            check_room(&mut target, &self.to, Bytes::new(allocated.min(length))).await?;
         }
-        let created = target.ask(&Request::Create { file: to, length, mode: MODE, opening }).await?;
-        let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
+        Ok(Begun { source, target, length, opening })
+    }
+
+    async fn complete(&self, begun: Begun, was_there: bool, watch: Watch<'_>) -> Result<Transferred> {
+        let (Begun { mut source, mut target, length, .. }, from) = (begun, self.from.clone());
         let (keep, access) = (self.keep, Access::Exclusive);
         let (what, known) = match was_there {
             true => {
@@ -174,6 +179,22 @@ impl FileTransfer<'_> {
             }
             other => Err(unexpected(&other)),
         }
+    }
+}
+
+/// A transfer of which nothing is on the target yet.
+struct Begun {
+    source: Session,
+    target: Session,
+    length: u64,
+    opening: Opening,
+}
+
+async fn unless_cancelled<T>(watch: Watch<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = watch.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the transfer was cancelled")),
+        done = work => done,
     }
 }
 

@@ -10,7 +10,7 @@ use kvm_clone::{CloneSpec, Compress, Parallel, SyncSpec, plan_sync};
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Direction, Hook, Moment, OpStatus, Plan, RunContext, Store as _, Verdict};
 use kvm_core::{
-    Bandwidth, Bytes, Clock as _, ErrorKind, Host, OnProgress, Progress, Reporter, Result, StepOutcome, Transport as _,
+    Bandwidth, Bytes, Clock as _, ErrorKind, Host, OnProgress, Progress, Reporter, Result, StepOutcome,
 };
 use kvm_mock::{Fault, Method};
 use tokio::time::Instant;
