@@ -363,6 +363,7 @@ impl Work<'_> {
                 limit: self.spec.limit.bytes_per_second(),
                 is_compressed: self.spec.compression == Compress::Auto,
                 at_once: self.spec.parallel,
+                reach: crate::transfer::Reach::default(),
                 tally: self.tally.of(&copy.path),
             })),
             Route::Libvirt { .. } => {

@@ -469,6 +469,7 @@ impl Work<'_> {
             limit: self.spec.limit.bytes_per_second(),
             is_compressed: self.spec.compression == Compress::Auto,
             at_once: self.spec.parallel,
+            reach: crate::transfer::Reach::default(),
         }));
     }
 

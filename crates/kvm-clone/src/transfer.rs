@@ -5,6 +5,7 @@
 
 mod difference;
 mod files;
+mod reach;
 mod relay;
 mod session;
 mod stall;
@@ -13,6 +14,7 @@ mod update;
 pub(crate) use files::digest_of;
 pub(crate) use session::Session;
 pub(crate) use update::{Changed, recover, root, staged};
+pub(crate) use reach::{Reach, Reached};
 pub use update::{ImageUpdate, Updated};
 
 use kvm_core::op::Pace;
@@ -85,6 +87,11 @@ impl ImageTransfer<'_> {
     /// Does it. `Unsupported` without a helper on either side; `NotFound`, `AlreadyExists`, `NoSpace`, `Denied`; `Busy` when
     /// somebody writes to the source; `Corrupt` when what arrived is not what was sent; `Cancelled`, `Unavailable`.
     pub async fn run(&self, watch: Watch<'_>) -> Result<Transferred> {
+        self.run_noting(watch, &Reach::default()).await
+    }
+
+    /// The same, and notes how far it has come.
+    pub(crate) async fn run_noting(&self, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {
         let transfer = FileTransfer {
             source: self.source,
             from: file(self.from),
@@ -97,7 +104,7 @@ impl ImageTransfer<'_> {
             seed: None,
             expect: None,
         };
-        transfer.run(watch).await
+        transfer.run_noting(watch, reach).await
     }
 }
 
@@ -122,13 +129,26 @@ pub(crate) struct FileTransfer<'a> {
 impl FileTransfer<'_> {
     /// As [`ImageTransfer::run`]. `Corrupt` as well when the source is not what was expected.
     pub(crate) async fn run(self, watch: Watch<'_>) -> Result<Transferred> {
+        self.run_noting(watch, &Reach::default()).await
+    }
+
+    /// The same, and notes how far it has come.
+    pub(crate) async fn run_noting(self, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {
+        // An earlier attempt may have left a part of it.
+        if !self.resume && self.seed.is_none() {
+            reach.set(Reached::Nothing);
+        }
         let mut begun = unless_cancelled(watch, self.begin(watch)).await?;
+        reach.set(Reached::Unknown);
         let Begun { target, length, opening, .. } = &mut begun;
         let create = Request::Create { file: self.to.clone(), length: *length, mode: MODE, opening: *opening };
         // Its answer is waited for in any case: who takes back what was begun is to find it there.
         let created = target.ask(&create).await?;
         let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
-        unless_cancelled(watch, self.complete(begun, was_there, watch)).await
+        if !was_there {
+            reach.set(Reached::Partial);
+        }
+        unless_cancelled(watch, self.complete(begun, was_there, watch, reach)).await
     }
 
     /// Both helpers, and what is to be created.
@@ -147,7 +167,13 @@ impl FileTransfer<'_> {
         Ok(Begun { source, target, length, opening })
     }
 
-    async fn complete(&self, begun: Begun, was_there: bool, watch: Watch<'_>) -> Result<Transferred> {
+    async fn complete(
+        &self,
+        begun: Begun,
+        was_there: bool,
+        watch: Watch<'_>,
+        reach: &Reach,
+    ) -> Result<Transferred> {
         let (Begun { mut source, mut target, length, .. }, from) = (begun, self.from.clone());
         let (keep, access) = (self.keep, Access::Exclusive);
         let (what, known) = match was_there {
@@ -171,7 +197,13 @@ impl FileTransfer<'_> {
         }
         let ready = target.ask(&Request::Finish { root }).await?;
         let Reply::Ready = ready else { return Err(unexpected(&ready)) };
-        match target.ask(&Request::Publish).await? {
+        reach.set(Reached::Unknown);
+        let published = target.ask(&Request::Publish).await;
+        if published.as_ref().is_err_and(|e| e.kind() == ErrorKind::AlreadyExists) {
+            // The name is somebody else's by now; what waits beside it is ours.
+            let _left = target.have(Request::Discard).await;
+        }
+        match published? {
             Reply::Published => {
                 source.give_back(self.source).await;
                 target.give_back(self.target).await;

@@ -18,7 +18,7 @@ use crate::place;
 use crate::spec::Compress;
 use crate::step::{to_json, unless_gone};
 use crate::survey::has;
-use crate::transfer::{FileTransfer, Watch, file};
+use crate::transfer::{FileTransfer, Reach, Reached, Watch, file};
 
 /// Brings a file of a point to where the machine has it: it gets its name there only when it is what was stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub(crate) struct RestoreFile {
     /// How many images are under way at a time, this one included.
     #[serde(default = "Parallel::one")]
     pub(crate) at_once: Parallel,
+    /// How far it has come in this process.
+    #[serde(skip)]
+    pub(crate) reach: Reach,
 }
 
 impl RestoreFile {
@@ -90,7 +93,10 @@ impl Step for RestoreFile {
         };
         let title = format!("restore {}", self.file);
         transfer
-            .run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace })
+            .run_noting(
+                Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace },
+                &self.reach,
+            )
             .await?;
         match &self.volume {
             Some(volume) => target.storage.refresh_pool(&volume.pool).await,
@@ -99,9 +105,19 @@ impl Step for RestoreFile {
     }
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
+        let reached = self.reach.get();
+        if reached == Reached::Nothing {
+            return Ok(());
+        }
         let target = cx.peer(&self.target).await?;
         let partial = format!("{}.partial", self.to);
         unless_gone(target.transport.remove_file(partial.as_ref()).await)?;
+        if reached == Reached::Partial {
+            return match &self.volume {
+                Some(volume) => target.storage.refresh_pool(&volume.pool).await,
+                None => Ok(()),
+            };
+        }
         let Some(volume) = &self.volume else {
             return unless_gone(target.transport.remove_file(self.to.as_path()).await);
         };

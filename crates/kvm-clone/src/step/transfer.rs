@@ -15,7 +15,7 @@ use super::{Ends, to_json, unless_gone};
 use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::tally::{Moved, TallyOf};
-use crate::transfer::{ImageTransfer, Transferred, Watch};
+use crate::transfer::{ImageTransfer, Reach, Reached, Transferred, Watch};
 
 /// What an image is called for as long as it is not whole; the helper's own.
 const PARTIAL: &str = ".partial";
@@ -42,6 +42,9 @@ pub(crate) struct TransferImage {
     /// How many images are under way at a time, this one included.
     #[serde(default = "Parallel::one")]
     pub(crate) at_once: Parallel,
+    /// How far it has come in this process.
+    #[serde(skip)]
+    pub(crate) reach: Reach,
     /// Hears what was sent.
     #[serde(skip)]
     pub(crate) tally: TallyOf,
@@ -64,7 +67,7 @@ impl TransferImage {
         };
         let title = format!("copy {}", self.from);
         let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
-        let Transferred { length, data, wire } = transfer.run(watch).await?;
+        let Transferred { length, data, wire } = transfer.run_noting(watch, &self.reach).await?;
         self.tally.add(Moved { length, changed: data, sent: wire, is_new: true, is_whole: true, ..Moved::default() });
         Ok(())
     }
@@ -122,10 +125,17 @@ impl Step for TransferImage {
         if let Some(whole) = &self.whole {
             whole.forget(&cx.peer(&self.ends.source).await?).await?;
         }
+        let reached = self.reach.get();
+        if reached == Reached::Nothing {
+            return Ok(());
+        }
         let target = cx.peer(&self.ends.target).await?;
         let partial = format!("{}{PARTIAL}", self.to_path);
         unless_gone(target.transport.remove_file(partial.as_ref()).await)?;
         target.storage.refresh_pool(&self.to.pool).await?;
+        if reached == Reached::Partial {
+            return Ok(());
+        }
         // As for any volume that an operation made: it stays where it is in use by now.
         let made = reserve_volume(self.to.clone(), self.size, &StorageVolume::default());
         made.undo(&StepContext { host: &target, ..*cx }).await
