@@ -20,6 +20,7 @@ use crate::spec::{CloneSpec, Compress, UplinkMap};
 use crate::step::Ends;
 use crate::survey::Survey;
 use crate::tally::Tally;
+use crate::transfer::Turns;
 
 mod check;
 mod step;
@@ -188,6 +189,7 @@ impl Draft<'_> {
             spec: self.like,
             lines: Vec::new(),
             steps: Vec::new(),
+            turns: Turns::default(),
             placed: Vec::new(),
             tally: tally.clone(),
         };

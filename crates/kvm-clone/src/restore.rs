@@ -21,7 +21,7 @@ use crate::place::{self, Images, Own};
 use crate::replace::{Replace, Replaced, free_variables as variables_of_name};
 use crate::spec::{CloneSpec, Compress, UplinkMap};
 use crate::survey::{Survey, check_room, has};
-use crate::transfer::{Session, digest_of};
+use crate::transfer::{Session, Turns, digest_of};
 
 mod step;
 
@@ -174,6 +174,7 @@ pub async fn plan_restore(
             consistency(&manifest)
         ))],
         steps: Vec::new(),
+        turns: Turns::default(),
         placed: Vec::new(),
     };
     for copy in &rewritten.copies {
@@ -413,6 +414,7 @@ struct Work<'a> {
     spec: &'a RestoreSpec,
     lines: Vec<PlanLine>,
     steps: Vec<Box<dyn Step>>,
+    turns: Turns,
     /// Where images will be.
     placed: Vec<DiskPath>,
 }
@@ -469,7 +471,7 @@ impl Work<'_> {
             limit: self.spec.limit.bytes_per_second(),
             is_compressed: self.spec.compression == Compress::Auto,
             at_once: self.spec.parallel,
-            reach: crate::transfer::Reach::default(),
+            reach: self.turns.next(),
         }));
     }
 

@@ -12,9 +12,9 @@ mod stall;
 mod update;
 
 pub(crate) use files::digest_of;
+pub(crate) use reach::{Reach, Reached, Turns};
 pub(crate) use session::Session;
 pub(crate) use update::{Changed, recover, root, staged};
-pub(crate) use reach::{Reach, Reached};
 pub use update::{ImageUpdate, Updated};
 
 use kvm_core::op::Pace;
@@ -139,12 +139,18 @@ impl FileTransfer<'_> {
             reach.set(Reached::Nothing);
         }
         let mut begun = unless_cancelled(watch, self.begin(watch)).await?;
+        let turn = async {
+            reach.turn().await;
+            Ok(())
+        };
+        unless_cancelled(watch, turn).await?;
         reach.set(Reached::Unknown);
         let Begun { target, length, opening, .. } = &mut begun;
         let create = Request::Create { file: self.to.clone(), length: *length, mode: MODE, opening: *opening };
         // Its answer is waited for in any case: who takes back what was begun is to find it there.
         let created = target.ask(&create).await?;
         let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
+        reach.has_begun();
         if !was_there {
             reach.set(Reached::Partial);
         }
@@ -167,13 +173,7 @@ impl FileTransfer<'_> {
         Ok(Begun { source, target, length, opening })
     }
 
-    async fn complete(
-        &self,
-        begun: Begun,
-        was_there: bool,
-        watch: Watch<'_>,
-        reach: &Reach,
-    ) -> Result<Transferred> {
+    async fn complete(&self, begun: Begun, was_there: bool, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {
         let (Begun { mut source, mut target, length, .. }, from) = (begun, self.from.clone());
         let (keep, access) = (self.keep, Access::Exclusive);
         let (what, known) = match was_there {

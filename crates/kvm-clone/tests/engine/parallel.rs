@@ -9,9 +9,7 @@ use async_trait::async_trait;
 use kvm_clone::{CloneSpec, Compress, Parallel, SyncSpec, plan_sync};
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Direction, Hook, Moment, OpStatus, Plan, RunContext, Store as _, Verdict};
-use kvm_core::{
-    Bandwidth, Bytes, Clock as _, ErrorKind, Host, OnProgress, Progress, Reporter, Result, StepOutcome,
-};
+use kvm_core::{Bandwidth, Bytes, Clock as _, ErrorKind, Host, OnProgress, Progress, Reporter, Result, StepOutcome};
 use kvm_mock::{Fault, Method};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -113,8 +111,8 @@ async fn the_first_that_goes_wrong_stops_the_others_and_nothing_is_left() {
         if let Progress::Moved { .. } = progress {
             let mut told = told.lock().unwrap();
             *told += 1;
-            // All are under way, and none of them is nearly done.
-            if *told == 7 {
+            // All are under way: each has told of its first block.
+            if *told == 3 {
                 pair.target.inject(Fault::next(Method::Helper, ErrorKind::NoSpace));
             }
         }
