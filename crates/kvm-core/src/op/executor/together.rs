@@ -25,10 +25,17 @@ impl Run<'_> {
         loop {
             while under_way.len() < usize::from(most) && !stop.is_cancelled() {
                 let Some(i) = waiting.next() else { break };
-                match self.is_done(i).await {
-                    true => self.report_step(i, StepOutcome::AlreadyDone),
-                    false => under_way.push(self.do_step(i, &stop)),
-                }
+                let stop = &stop;
+                // Nothing is waited for out here: those that are under way would stand still, with the journal in hand.
+                under_way.push(async move {
+                    match self.is_done(i).await {
+                        true => {
+                            self.report_step(i, StepOutcome::AlreadyDone);
+                            Ok(())
+                        }
+                        false => self.do_step(i, stop).await,
+                    }
+                });
             }
             match under_way.next().await {
                 Some(Ok(())) => {}
