@@ -50,6 +50,11 @@ async fn clean(image: &[u8]) -> (Track, Track) {
     (source.passed().from_helper, target.passed().to_helper)
 }
 
+/// The message with which all is read back. After it the copy gets its name, and the session is given back.
+fn finish(to: &Track) -> usize {
+    to.number_of(FrameKind::Message) - 3
+}
+
 #[tokio::test]
 async fn every_bit_that_is_flipped_on_the_way_or_before_the_end_is_found() {
     let extent = Extent::asked_for();
@@ -59,8 +64,7 @@ async fn every_bit_that_is_flipped_on_the_way_or_before_the_end_is_found() {
     let places = [payloads(&from, Leg::FromHelper), payloads(&to, Leg::ToHelper)].concat();
     assert!(places.iter().any(|place| place.1 == FrameKind::Message && place.0 == Leg::FromHelper), "{places:?}");
     assert!(places.iter().any(|place| place.1 == FrameKind::Message && place.0 == Leg::ToHelper), "{places:?}");
-    // The message with which all is read back.
-    let finish = to.number_of(FrameKind::Message) - 2;
+    let finish = finish(&to);
     let rounds = if extent.is_long { 1000 } else { 150 };
     let (mut on_the_way, mut at_rest, mut wrong) = (0, 0, Vec::new());
     let (here, there) = (Place::new(), Place::new());
@@ -104,7 +108,7 @@ async fn a_flipped_bit_is_repaired_by_the_next_attempt() {
     let image = noise(LENGTH, 7);
     let (here, there) = (Place::new(), Place::new());
     here.write("source", &image);
-    let finish = clean(&image).await.1.number_of(FrameKind::Message) - 2;
+    let finish = finish(&clean(&image).await.1);
     let partial = there.path("copy.partial");
     let fault = Fault::Before { message: finish, act: Arc::new(move || Place::flip(&partial, 70_000, 3)) };
     transfer(&here.way(), &there.faulty(fault, STALL), false).await.unwrap_err();
