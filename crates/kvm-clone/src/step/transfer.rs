@@ -58,7 +58,7 @@ impl TransferImage {
         };
         let title = format!("copy {}", self.from);
         let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
-        let Transferred { length, data, wire } = transfer.run(watch).await?;
+        let Transferred { length, data, wire, .. } = transfer.run(watch).await?;
         self.tally.add(Moved { length, changed: data, sent: wire, is_new: true, is_whole: true, ..Moved::default() });
         Ok(())
     }

@@ -10,7 +10,8 @@ use super::At;
 use crate::backup::place::{Point, PointId, inside};
 use crate::spec::Compress;
 use crate::step::{Whole, to_json};
-use crate::transfer::{FileTransfer, Watch, file, keep};
+use crate::tally::{Moved, TallyOf};
+use crate::transfer::{FileTransfer, Transferred, Watch, file, keep};
 
 /// Brings an image, or the firmware's variables, into a point: compared, durable, and under its name only then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub(crate) struct StoreFile {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// Hears what was sent of an image.
+    #[serde(skip)]
+    pub(crate) tally: TallyOf,
 }
 
 impl StoreFile {
@@ -52,7 +56,11 @@ impl StoreFile {
             expect: None,
         };
         let title = format!("store {path}");
-        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel }).await.map(drop)
+        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
+        let Transferred { length, data, wire, spared } = transfer.run(watch).await?;
+        let (is_new, is_whole) = (true, self.base.is_none());
+        self.tally.add(Moved { length, changed: data, sent: wire, is_new, is_whole, spared, ..Moved::default() });
+        Ok(())
     }
 }
 
