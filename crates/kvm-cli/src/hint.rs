@@ -67,6 +67,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
             Some("make room in the pool, or keep the disks alone: --disk-only".to_owned())
         }
         (ErrorKind::NoSpace, "delete-snapshot", _) => Some("make room in the pool first".to_owned()),
+        (ErrorKind::NoSpace, "make-copy", Some(Resource::Pool(_))) => {
+            Some("make room in that pool, or choose another one: --pool NAME".to_owned())
+        }
+        (ErrorKind::NoSpace, _, Some(Resource::File(_))) => Some("make room there, or choose another place".to_owned()),
         // Not from a later look at a VM that was found: what it lacks is then something of its own.
         (ErrorKind::NotFound, "", Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
         (ErrorKind::NotFound, _, Some(Resource::Pool(name))) => Some(format!(
