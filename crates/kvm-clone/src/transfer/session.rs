@@ -37,16 +37,16 @@ pub(super) struct Output {
 impl Session {
     /// Starts the helper on a host. `Unsupported` when the host has none, or one that speaks another version.
     pub(crate) async fn open(host: &dyn Transport) -> Result<Self> {
-        match Self::greet(host).await {
-            // A session that was kept may have ended meanwhile.
-            Err(e) if e.kind() == ErrorKind::Unavailable => Self::greet(host).await,
+        match Self::greet(host.helper().await?, host.stall()).await {
+            // A session that was kept may have ended meanwhile. A host that is not reached is not tried again here.
+            Err(e) if e.kind() == ErrorKind::Unavailable => Self::greet(host.helper().await?, host.stall()).await,
             greeted => greeted,
         }
     }
 
-    async fn greet(host: &dyn Transport) -> Result<Self> {
-        let (reader, writer) = tokio::io::split(host.helper().await?);
-        let heard = Heard::now(host.stall());
+    async fn greet(stream: Box<dyn ByteStream>, stall: std::time::Duration) -> Result<Self> {
+        let (reader, writer) = tokio::io::split(stream);
+        let heard = Heard::now(stall);
         let stream = BufReader::with_capacity(AHEAD, Ear { stream: reader, heard: heard.clone() });
         let input = Input { stream, heard: heard.clone() };
         let mut session = Self { input, output: Output { stream: writer, heard } };
