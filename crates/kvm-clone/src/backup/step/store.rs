@@ -64,6 +64,14 @@ impl StoreFile {
     }
 }
 
+impl StoreFile {
+    /// Whether the point has it.
+    async fn is_there(&self, cx: &StepContext<'_>) -> Result<bool> {
+        let mut session = self.at.open(cx).await?;
+        Ok(session.stat(&self.at.begun(&self.file)).await?.is_some() || self.at.is_whole(&mut session).await?)
+    }
+}
+
 #[async_trait]
 impl Step for StoreFile {
     fn name(&self) -> &'static str {
@@ -83,13 +91,21 @@ impl Step for StoreFile {
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
-        let mut session = self.at.open(cx).await?;
-        let is_there =
-            session.stat(&self.at.begun(&self.file)).await?.is_some() || self.at.is_whole(&mut session).await?;
-        Ok(if is_there { Probe::Done } else { Probe::Pending })
+        let is_all = match &self.whole {
+            Some(whole) if self.is_there(cx).await? => !whole.is_there(&cx.peer(&self.source).await?).await?,
+            Some(_) => false,
+            None => self.is_there(cx).await?,
+        };
+        Ok(if is_all { Probe::Done } else { Probe::Pending })
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        if let (Attempt::Again, Some(whole)) = (cx.attempt, &self.whole)
+            && self.is_there(cx).await?
+        {
+            // It got its name when it was whole; what it was made of had still to go.
+            return whole.forget(&cx.peer(&self.source).await?).await;
+        }
         let Some(whole) = &self.whole else { return self.transfer(&self.path, cx).await };
         let source = cx.peer(&self.source).await?;
         let made = whole.make(&source).await?;
