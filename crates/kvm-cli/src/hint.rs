@@ -51,6 +51,12 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (_, "check-images", Some(Resource::Snapshot(name))) => {
             Some(format!("kvmctl disk graph {} shows who uses which image", owner(name)))
         }
+        (ErrorKind::Busy, "copy-machine", Some(Resource::Vm(name))) => Some(format!(
+            "try again when it is done; if its computer has died, finish it there with kvmctl op resume, or give it up: \
+             kvmctl snap delete {} {}",
+            word(name),
+            kvm_vm::COPYING
+        )),
         (ErrorKind::NotFound, "find-snapshot", Some(Resource::Snapshot(name))) => {
             Some(format!("kvmctl snap list {} shows what it has", owner(name)))
         }
