@@ -163,3 +163,59 @@ fn a_replica_with_uefi_is_proved_and_one_that_boots_no_more_is_told_from_it() {
         two.assert_as(&before.1).await;
     });
 }
+
+#[test]
+fn what_is_restored_and_what_is_inverted_is_proved_and_stays_what_it_was() {
+    on_two_hosts(LIMIT, async |one, two| {
+        let before = (one.stock().await, two.stock().await);
+        let kvmctl = Kvmctl::at_both(one, two);
+        let vm = machine(&kvmctl, one, &[]).await;
+        let (dir, again) = ("/var/lib/libvirt/backup", format!("{vm}-again"));
+        two.exec(&["mkdir", "-p", dir]).await.succeeded();
+        let store = format!("two:{dir}");
+        let made = kvmctl.json(&["backup", "create", &vm, &store]).await;
+        let restore = ["restore", &store, &vm, "--name", &again, "--host", "two", "--prove", "--timeout", BOOT];
+        let planned = kvmctl.ok(&[&restore[..], &["--dry-run"]].concat()).await;
+        assert!(planned.contains("prove") && planned.contains("until its agent answers"), "{planned}");
+        let done = kvmctl.json(&restore).await;
+        let proof = &done["proof"];
+        assert_eq!((&proof["result"], &proof["vm"]), (&"proved".into(), &again.as_str().into()), "{done}");
+        // The images are still what the store has.
+        let digests = async |host: &LabHost, files: [String; 2]| {
+            let printed = host.exec(&["sha256sum", &files[0], &files[1]]).await.succeeded();
+            printed.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let of = |vm: &str| [format!("{IMAGES}/{vm}.qcow2"), format!("{IMAGES}/{vm}-data.raw")];
+        let point = format!("{dir}/{}", made["backup"].as_str().unwrap());
+        let stored = digests(two, [format!("{point}/vda.qcow2"), format!("{point}/vdb.raw")]).await;
+        assert_eq!(digests(two, of(&again)).await, stored);
+        let shown = kvmctl.json(&["vm", "show", &format!("two/{again}")]).await;
+        assert_eq!((&shown["proof"]["trial"], &shown["state"]), (&proof["trial"], &"off".into()), "{shown}");
+        kvmctl.ok(&["vm", "delete", &format!("two/{again}"), "--delete-volumes", "--yes"]).await;
+        two.exec(&["rm", "-r", dir]).await.succeeded();
+
+        let there = format!("two/{vm}");
+        kvmctl.ok(&["sync", &vm, "two"]).await;
+        kvmctl.ok(&["replica", "promote", &there]).await;
+        // What the new source has is what boots.
+        let file = format!("of={IMAGES}/{vm}-data.raw");
+        two.exec(&["dd", "if=/dev/urandom", &file, "bs=1M", "count=1", "seek=9", "conv=notrunc,fsync"])
+            .await
+            .succeeded();
+        let invert = ["replica", "invert", &there, "one", "--yes", "--prove", "--timeout", BOOT];
+        let inverted = kvmctl.json(&invert).await;
+        let proof = &inverted["proof"];
+        assert_eq!((&proof["result"], &inverted["host"]), (&"proved".into(), &"one".into()), "{inverted}");
+        assert_eq!(digests(one, of(&vm)).await, digests(two, of(&vm)).await);
+        let shown = kvmctl.json(&["replica", "show", &vm]).await;
+        assert_eq!((&shown["proof"]["trial"], &shown["state"]), (&proof["trial"], &"current".into()), "{shown}");
+        assert!(!sums(one).await.contains("-proof-"));
+        assert_eq!(open_operations(&kvmctl).await, [""; 0]);
+
+        for place in [format!("one/{vm}"), there] {
+            kvmctl.ok(&["vm", "delete", &place, "--delete-volumes", "--yes"]).await;
+        }
+        one.assert_as(&before.0).await;
+        two.assert_as(&before.1).await;
+    });
+}

@@ -31,6 +31,10 @@ fn spared(synced: &Value) -> u64 {
     image(synced, "vdb")["spared_bytes"].as_u64().unwrap()
 }
 
+/// What the guest finds in the parts of its disk that the test has written.
+const SUMS: &str =
+    "echo 3 > /proc/sys/vm/drop_caches; pat sum /dev/vdb 0 16; pat sum /dev/vdb 40 1; pat sum /dev/vdb 100 2";
+
 /// The replica has what its source had.
 async fn assert_same(one: &LabHost, two: &LabHost, vm: &str) {
     let path = format!("/var/lib/libvirt/images/{vm}-data.qcow2");
@@ -104,6 +108,53 @@ fn what_was_written_is_remembered_and_nothing_else_is_read() {
         }
         one.assert_as(&before.0).await;
         two.assert_as(&before.1).await;
+    });
+}
+
+#[test]
+fn a_later_backup_reads_only_what_was_written_since_and_has_all_of_it() {
+    on_two_hosts(LIMIT, async |one, two| {
+        let before = (one.stock().await, two.stock().await);
+        let kvmctl = Kvmctl::at_both(one, two);
+        let vm = guest(&kvmctl, one).await;
+        let (dir, store) = ("/var/lib/libvirt/backup", "two:/var/lib/libvirt/backup");
+        two.exec(&["mkdir", "-p", dir]).await.succeeded();
+        let create = ["backup", "create", &vm, store, "--track"];
+        let first = kvmctl.json(&create).await;
+        assert_eq!(spared(&first), 0, "there was nothing to go by");
+
+        // It writes all the time, behind what is compared.
+        let script = "touch /run/writing; (i=0; while [ -e /run/writing ]; do pat write /dev/vdb $((200 + i % 8)) 1 w$i; \
+                      i=$((i + 1)); done) > /dev/null 2>&1 &";
+        one.sh_in_guest(&vm, script).await;
+        one.sh_in_guest(&vm, "pat write /dev/vdb 40 1 later && pat write /dev/vdb 100 2 new && sync").await;
+        let sum = one.sh_in_guest(&vm, SUMS).await;
+        let second = kvmctl.json(&create).await;
+        let data = image(&second, "vdb");
+        assert!(spared(&second) > 48 << 20, "{data}");
+        let changed = data["changed_bytes"].as_u64().unwrap();
+        assert!((3 << 20..32 << 20).contains(&changed), "{data}");
+        assert_eq!(kvmctl.json(&["checkpoint", "list", &vm]).await.as_array().map(Vec::len), Some(1));
+
+        // Off, it lies still, and can be compared whole: what was not read was not guessed.
+        kvmctl.ok(&["vm", "power-off", &vm]).await;
+        let third = kvmctl.json(&["backup", "create", &vm, store]).await;
+        let stored = format!("{dir}/{}/vdb.qcow2", third["backup"].as_str().unwrap());
+        let digest = async |host: &LabHost, file: &str| {
+            host.exec(&["sha256sum", file]).await.succeeded().split(' ').next().unwrap_or_default().to_owned()
+        };
+        let image = format!("/var/lib/libvirt/images/{vm}-data.qcow2");
+        assert_eq!(digest(two, &stored).await, digest(one, &image).await);
+
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
+        let (again, point) = (format!("{vm}-again"), second["backup"].as_str().unwrap());
+        kvmctl.ok(&["restore", store, point, "--name", &again, "--host", "two", "--start"]).await;
+        assert_eq!(two.sh_in_guest(&again, SUMS).await, sum);
+
+        kvmctl.ok(&["vm", "delete", &format!("two/{again}"), "--power-off", "--delete-volumes", "--yes"]).await;
+        one.assert_as(&before.0).await;
+        two.assert_as(&before.1).await;
+        two.exec(&["rm", "-r", dir]).await.succeeded();
     });
 }
 

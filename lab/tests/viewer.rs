@@ -68,6 +68,29 @@ fn a_screen_is_reached_through_a_tunnel_that_is_there_until_somebody_stops_it() 
 }
 
 #[test]
+fn a_program_that_reaches_a_host_over_ssh_leaves_no_file_behind_however_it_ends() {
+    on_a_host(async |host| {
+        let (kvmctl, vm) = (over_ssh(host), host.unique("ended"));
+        let runtime = kvmctl.home().join("run");
+        std::fs::create_dir(&runtime).unwrap();
+        let left = || -> Vec<_> { runtime.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect() };
+        let nothing = [""; 0].map(std::path::PathBuf::from);
+        paused(&kvmctl, &vm, &["--start-paused"]).await;
+        assert_eq!(left(), nothing, "it has ended by itself");
+        let file = kvmctl.home().join("screen.vv");
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL] {
+            let mut viewer = kvmctl.start(&["vm", "viewer", &vm, "--vv", file.to_str().unwrap()]);
+            within(SOON, "the tunnel", viewer.line("word of the tunnel", |line| line.contains("until Ctrl-C"))).await;
+            viewer.signal(signal);
+            let ended = viewer.ended().await;
+            let is_polite = matches!(signal, Signal::INT | Signal::TERM);
+            assert_eq!(ended.code == Some(0), is_polite, "{ended}");
+            assert_eq!(left(), nothing, "{signal:?}");
+        }
+    });
+}
+
+#[test]
 fn a_viewer_gets_the_file_with_the_password_and_the_tunnel_while_it_runs() {
     on_a_host(async |host| {
         let (kvmctl, vm) = (over_ssh(host), host.unique("viewer"));

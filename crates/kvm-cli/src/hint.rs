@@ -51,6 +51,12 @@ pub(crate) fn of(error: &Error) -> Option<String> {
         (_, "check-images", Some(Resource::Snapshot(name))) => {
             Some(format!("kvmctl disk graph {} shows who uses which image", owner(name)))
         }
+        (ErrorKind::Busy, "copy-machine", Some(Resource::Vm(name))) => Some(format!(
+            "try again when it is done; if its computer has died, finish it there with kvmctl op resume, or give it up: \
+             kvmctl snap delete {} {}",
+            word(name),
+            kvm_vm::COPYING
+        )),
         (ErrorKind::NotFound, "find-snapshot", Some(Resource::Snapshot(name))) => {
             Some(format!("kvmctl snap list {} shows what it has", owner(name)))
         }
@@ -67,6 +73,10 @@ pub(crate) fn of(error: &Error) -> Option<String> {
             Some("make room in the pool, or keep the disks alone: --disk-only".to_owned())
         }
         (ErrorKind::NoSpace, "delete-snapshot", _) => Some("make room in the pool first".to_owned()),
+        (ErrorKind::NoSpace, "make-copy", Some(Resource::Pool(_))) => {
+            Some("make room in that pool, or choose another one: --pool NAME".to_owned())
+        }
+        (ErrorKind::NoSpace, _, Some(Resource::File(_))) => Some("make room there, or choose another place".to_owned()),
         // Not from a later look at a VM that was found: what it lacks is then something of its own.
         (ErrorKind::NotFound, "", Some(Resource::Vm(_))) => Some("kvmctl vm list shows what is there".to_owned()),
         (ErrorKind::NotFound, _, Some(Resource::Pool(name))) => Some(format!(

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use kvm_core::op::{Plan, PlanLine, Step};
 use kvm_core::{
-    Consistency, Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName, View, VmState,
-    VmSummary, disks_to_keep,
+    Consistency, Description, Entropy, Error, ErrorKind, Host, Quiesce, Resource, Result, SnapshotKind, SnapshotName,
+    View, VmState, VmSummary, disks_to_keep,
 };
-use kvm_vm::{KeepMemory, SnapshotCreate, at_peer, checkpoints, plan_snapshot};
+use kvm_vm::{COPYING, at_peer, check_not_copied, checkpoints, plan_hold};
 use kvm_xml::domain::Disk;
 use kvm_xml::value::DiskName;
 
@@ -18,6 +18,7 @@ use crate::step::{Ends, ForgetTracks, ReleaseMoment, TRACK, TrackChanges};
 #[derive(Debug)]
 pub(crate) struct MomentPlan {
     pub(crate) name: SnapshotName,
+    description: Description,
     pub(crate) plan: Plan,
     pub(crate) line: PlanLine,
     /// In what order the file systems are.
@@ -36,8 +37,9 @@ impl MomentPlan {
     ) -> Vec<Box<dyn Step>> {
         let (source, id, name) = (|| ends.source.clone(), vm.id, || vm.name.clone());
         let mut all: Vec<Box<dyn Step>> = Vec::new();
-        let mut after: Vec<Box<dyn Step>> =
-            vec![Box::new(ReleaseMoment { ends: ends.clone(), id, name: name(), snapshot: self.name })];
+        let description = Some(self.description.as_str().to_owned());
+        let release = ReleaseMoment { ends: ends.clone(), id, name: name(), snapshot: self.name, description };
+        let mut after: Vec<Box<dyn Step>> = vec![Box::new(release)];
         if let Some((checkpoint, old)) = self.track {
             // What is written in between is remembered, and in the copy as well.
             all.push(Box::new(TrackChanges { source: source(), id, name: name(), checkpoint }));
@@ -54,7 +56,7 @@ impl MomentPlan {
 
 /// How the images of a machine lie still: `None` when they do anyway.
 ///
-/// `InvalidState` when they cannot.
+/// `InvalidState` when they cannot, `Busy` when somebody else copies the machine.
 pub(crate) async fn hold(
     source: &Host,
     vm: &VmSummary,
@@ -66,6 +68,7 @@ pub(crate) async fn hold(
             .on(Resource::Vm(vm.name.as_str().to_owned()))
             .with_detail(fix.to_owned()))
     };
+    check_not_copied(source, vm).await?;
     if vm.has_saved_state || vm.state == VmState::Saved {
         return refuse(
             format!("VM {} is saved: its disks alone are not all of it", vm.name),
@@ -96,21 +99,13 @@ pub(crate) async fn hold(
         None => false,
     };
     let quiesce = if answers { Quiesce::Yes } else { Quiesce::No };
-    let part = entropy.uuid().simple().to_string();
-    let name = SnapshotName::parse(&format!("kvm-manager-clone-{}", &part[..8]))?;
-    let wanted = SnapshotCreate {
-        name: name.clone(),
-        description: None,
-        kind: Some(SnapshotKind::External),
-        memory: KeepMemory::No,
-        quiesce,
-    };
-    let plan = plan_snapshot(source, vm, &wanted).await.map_err(|e| {
-        let detail = "shut it down first: a VM that is off is copied as it is";
-        match e.detail() {
-            None => e.with_detail(detail),
-            Some(_) => e,
-        }
+    let (name, token) = (SnapshotName::parse(COPYING)?, entropy.uuid().simple().to_string());
+    let token = format!("kvm-manager-copy-{}", &token[..8]);
+    let description = Description::parse(&format!("held while its disks are copied ({token})"))?;
+    let held = plan_hold(source, vm, quiesce, description.clone(), &token).await;
+    let plan = held.map_err(|e| match (e.kind(), e.detail()) {
+        (ErrorKind::Busy, _) | (_, Some(_)) => e,
+        (_, None) => e.with_detail("shut it down first: a VM that is off is copied as it is"),
     })?;
     let how = match quiesce {
         Quiesce::Yes => "its file systems in order (application-consistent)",
@@ -130,7 +125,7 @@ pub(crate) async fn hold(
         },
         None => line,
     };
-    Ok(Some(MomentPlan { name, plan, line, consistency, track }))
+    Ok(Some(MomentPlan { name, description, plan, line, consistency, track }))
 }
 
 /// A name for a checkpoint, and the checkpoints of earlier copies.

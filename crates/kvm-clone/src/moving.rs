@@ -8,7 +8,9 @@ use kvm_core::{
     Bandwidth, CpuFit, DiskPath, Elsewhere, Error, ErrorKind, Host, Moving, PoolName, Replication, Resource, Result,
     Secrets, View, VmId, VmName, VmNotes, VmSummary, Way,
 };
-use kvm_vm::{Arrival, CreatePlan, PlanContext, Start, at_peer, plan_arrival, plan_images_left, start_machine};
+use kvm_vm::{
+    Arrival, CreatePlan, PlanContext, Start, at_peer, check_not_copied, plan_arrival, plan_images_left, start_machine,
+};
 use kvm_xml::Domain;
 use kvm_xml::rewrite::{Content, Copy, Edit, Facts, Location, Policy, Rewritten, Warning, policy, rewrite};
 
@@ -109,6 +111,7 @@ pub async fn plan_move(
     spec: &MoveSpec,
     cx: &PlanContext<'_>,
 ) -> Result<MovePlan> {
+    check_not_copied(source, vm).await?;
     // Several documents are part of what is worked on, too much for the stack of whoever waits.
     Box::pin(draw_up(source, target, vm, spec, cx)).await
 }

@@ -210,7 +210,8 @@ pub(crate) fn check_room(pool: &PoolInfo, needed: Bytes) -> Result<()> {
         Some(free) if free < needed => {
             Err(Error::new(ErrorKind::NoSpace, format!("not enough space in pool {} for the copy", pool.name))
                 .on(Resource::Pool(pool.name.as_str().to_owned()))
-                .with_detail(format!("asked {needed}, free {free}")))
+                .with_detail(format!("asked {needed}, free {free}"))
+                .during("make-copy"))
         }
         _ => Ok(()),
     }

@@ -1,12 +1,12 @@
-//! What a sync moved, image by image.
+//! What a copy moved, image by image.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_core::Bytes;
 use serde::Serialize;
 
-/// What a sync moved, image by image. Clones share it; it is complete when the operation has ended. A sync that another
-/// process goes on with is told there.
+/// What a sync, a move or a backup moved, image by image. Clones share it; it is complete when the operation has ended. What
+/// another process goes on with is told there.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Arc<Mutex<Noted>>);
 

@@ -78,6 +78,8 @@ pub struct Transferred {
     pub data: Bytes,
     /// How many bytes that took on the way.
     pub wire: Bytes,
+    /// How much of it was not read, because a bitmap says that it has not changed since it was read last.
+    pub spared: Bytes,
 }
 
 /// The permission bits of new images; the hypervisor gives them to whom it wants.
@@ -176,14 +178,14 @@ impl FileTransfer<'_> {
     async fn complete(&self, begun: Begun, was_there: bool, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {
         let (Begun { mut source, mut target, length, .. }, from) = (begun, self.from.clone());
         let (keep, access) = (self.keep, Access::Exclusive);
-        let (what, known) = match was_there {
+        let (what, known, spared) = match was_there {
             true => {
                 let scan = Request::Scan { file: from.clone(), keep, access };
-                let Difference { root, spans, .. } =
+                let Difference { root, spans, spared, .. } =
                     difference(&mut source, &scan, &mut target, &Request::ScanPartial).await?;
-                (What::Ranges(spans), Some(root))
+                (What::Ranges(spans), Some(root), spared)
             }
-            false => (What::All, None),
+            false => (What::All, None, 0),
         };
         let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
         let send = Request::Send { file: from, what, compression, keep, access };
@@ -207,7 +209,12 @@ impl FileTransfer<'_> {
             Reply::Published => {
                 source.give_back(self.source).await;
                 target.give_back(self.target).await;
-                Ok(Transferred { length: Bytes::new(length), data: Bytes::new(sent.data), wire: Bytes::new(sent.wire) })
+                Ok(Transferred {
+                    length: Bytes::new(length),
+                    data: Bytes::new(sent.data),
+                    wire: Bytes::new(sent.wire),
+                    spared: Bytes::new(spared),
+                })
             }
             other => Err(unexpected(&other)),
         }

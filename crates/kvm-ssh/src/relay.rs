@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kvm_core::{ByteStream, Dial, Error, ErrorKind, Port, Resource, Result, Transport};
-use tempfile::TempDir;
+use rustix::fs::{Mode, OFlags};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
@@ -18,20 +19,24 @@ const PIECE: usize = 64 << 10;
 /// The most connections that are relayed at a time; what is more waits to be accepted.
 const MOST: usize = 64;
 
-/// A socket in a directory that only this user can enter, which leads to one on a host.
+/// A socket of this process, which leads to one on a host.
 ///
 /// Whoever connects is connected to the host's anew, so that a connection that broke is followed by one that works. The
-/// socket and all connections end when this is dropped. It has to be made, and lives, in a tokio runtime.
+/// socket and all connections end when this is dropped, and with the process, however that ends: the socket has no name
+/// that somebody would have to remove. It has to be made, and lives, in a tokio runtime.
 pub struct SocketRelay {
     path: PathBuf,
     task: AbortHandle,
-    _dir: TempDir,
+    /// What `path` leads to.
+    _socket: OwnedFd,
 }
 
 impl SocketRelay {
     /// Connects to the first of these sockets that answers, so that trouble shows at once; whoever comes first takes
-    /// that connection over. The private directory is made in `parent`, whose path has to be short, since a socket's is at
-    /// most 107 bytes long. The errors are those of [`Transport::dial`].
+    /// that connection over. The socket is made in a directory below `parent` that only this user can enter and that is
+    /// gone before this returns; the path of `parent` has to be short, since a socket's is at most 107 bytes long.
+    ///
+    /// The errors are those of [`Transport::dial`]; `Unavailable` where no socket can be made.
     pub async fn open(transport: Arc<dyn Transport>, to: Vec<Dial>, parent: &Path) -> Result<Self> {
         let way = Way { transport, to };
         let first = way.dial().await?;
@@ -39,15 +44,13 @@ impl SocketRelay {
             let text = format!("cannot make a socket below {}", parent.display());
             Error::new(ErrorKind::Unavailable, text).on(Resource::File(parent.display().to_string())).with_source(e)
         };
-        let only_ours = std::fs::Permissions::from_mode(0o700);
-        let dir = tempfile::Builder::new().prefix("kvm-").permissions(only_ours).tempdir_in(parent).map_err(trouble)?;
-        let path = dir.path().join("socket");
-        let listener = UnixListener::bind(&path).map_err(trouble)?;
+        let (listener, socket) = nameless(parent).map_err(trouble)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", socket.as_raw_fd()));
         let task = tokio::spawn(serve(listener, way, Some(first))).abort_handle();
-        Ok(Self { path, task, _dir: dir })
+        Ok(Self { path, task, _socket: socket })
     }
 
-    /// Where it is.
+    /// Where this process finds it, and no other one does.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -70,6 +73,18 @@ impl fmt::Debug for SocketRelay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SocketRelay").field(&self.path).finish()
     }
+}
+
+/// A socket that is listened on, and the descriptor by which it is found once its name is gone.
+fn nameless(parent: &Path) -> io::Result<(UnixListener, OwnedFd)> {
+    let only_ours = std::fs::Permissions::from_mode(0o700);
+    let dir = tempfile::Builder::new().prefix("kvm-").permissions(only_ours).tempdir_in(parent)?;
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path)?;
+    let socket = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    // A process that is killed takes nothing away: there must be nothing to take away.
+    dir.close()?;
+    Ok((listener, socket))
 }
 
 /// A port of this machine's loopback interface, which leads to a socket on a host.
@@ -229,8 +244,8 @@ mod tests {
         tokio::spawn(numbered(UnixListener::bind(&there).unwrap()));
         let to = vec![Dial::Unix(dir.path().join("nobody")), Dial::Unix(there)];
         let relay = SocketRelay::open(Arc::new(LocalTransport::new()), to, dir.path()).await.unwrap();
-        let mode = std::fs::metadata(relay.path().parent().unwrap()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["there"], "a relay has no name that could be left behind");
         let mut first = UnixStream::connect(relay.path()).await.unwrap();
         let mut second = UnixStream::connect(relay.path()).await.unwrap();
         assert_eq!((ask(&mut first).await, ask(&mut second).await), (1, 2));
@@ -241,7 +256,8 @@ mod tests {
         let path = relay.path().to_owned();
         drop(relay);
         assert_eq!(second.read(&mut [0]).await.unwrap(), 0, "what was relayed ends with the relay");
-        assert!(!path.exists());
+        // The number of its descriptor may be another file's by now, of a test beside this one.
+        assert!(UnixStream::connect(path).await.is_err());
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use kvm_xml::domain::Disk as XmlDisk;
 use kvm_xml::value::DiskName;
 
 use crate::chain::{DiskGraph, disk_graph, normal};
+use crate::copying::check_not_copied;
 use crate::device::{Subject, source};
 use crate::place::volume_name;
 use crate::secret::is_encrypted_disk;
@@ -110,6 +111,7 @@ impl<'a> Target<'a> {
     async fn read(host: &'a Host, vm: &'a VmSummary, disk: &DiskName) -> Result<Self> {
         // A machine that runs goes on in what runs; what is configured follows.
         let impact = if vm.state.is_active() { Impact::Live } else { Impact::Config };
+        check_not_copied(host, vm).await?;
         let subject = Subject::read(host, vm, Some(impact)).await?;
         let key = DeviceRef::Disk(disk.clone());
         let Device::Disk(document) = subject.present(&key)? else {

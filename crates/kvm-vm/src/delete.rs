@@ -6,6 +6,7 @@ use kvm_core::op::{LockKey, Plan, PlanLine, Step};
 use kvm_core::{DiskPath, Error, ErrorKind, Host, Resource, Result, View, VmNotes, VmSummary, VolumeInfo};
 
 use crate::chain::{DiskGraph, disk_graph};
+use crate::copying::check_not_copied;
 use crate::step::{DeleteVolume, PowerOff, Undefine, refuse_protected};
 
 mod image;
@@ -54,11 +55,12 @@ pub enum Running {
 ///
 /// There is no way back: the first step is the point of no return.
 ///
-/// `InvalidState` when the machine is protected, or runs and that was to be refused; `NotFound`.
+/// `InvalidState` when the machine is protected, or runs and that was to be refused; `Busy` while it is copied; `NotFound`.
 pub async fn plan_delete(host: &Host, vm: &VmSummary, options: &DeleteOptions) -> Result<Plan> {
     let host_info = host.hypervisor.capabilities().await?;
     let config = host.hypervisor.definition(&vm.id, View::CONFIG).await?;
     refuse_protected(&vm.name, &VmNotes::of(&config))?;
+    check_not_copied(host, vm).await?;
     let is_running = vm.state.is_active();
     if is_running && options.running == Running::Refuse {
         return Err(Error::new(ErrorKind::InvalidState, format!("VM {} is {}", vm.name, vm.state))

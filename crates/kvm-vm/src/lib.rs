@@ -37,6 +37,7 @@ mod block_job;
 mod build;
 mod chain;
 mod checkpoint;
+mod copying;
 mod create;
 mod delete;
 mod device;
@@ -76,6 +77,7 @@ pub use address::addresses;
 pub use block_job::{DiskCommit, DiskMove, DiskPull, OldImages, plan_disk_commit, plan_disk_move, plan_disk_pull};
 pub use chain::{DiskGraph, disk_graph, inspect};
 pub use checkpoint::{checkpoints, create_checkpoint, find_checkpoint};
+pub use copying::{COPYING, check_not_copied, plan_hold};
 pub use create::{CreatePlan, plan_create, unused_mac};
 pub use delete::{DeleteOptions, Running, Volumes, plan_delete, plan_images_left};
 pub use device::{

@@ -11,6 +11,7 @@ use kvm_core::{
 use kvm_xml::value::DiskName;
 use serde::{Deserialize, Serialize};
 
+use crate::copying::check_not_copied;
 use crate::step::{AtPeer, Ends, LeaveSource, Migrate, ProveApart, RemoveVariables, SetAutostart};
 
 mod finding;
@@ -170,6 +171,7 @@ pub async fn preflight(
 ) -> Result<Preflight> {
     facet(source)?;
     facet(destination)?;
+    check_not_copied(source, vm).await?;
     let (here, there) = (source.hypervisor.capabilities().await?, destination.hypervisor.capabilities().await?);
     let is_live = vm.state.is_active();
     let mode = options.mode.unwrap_or(if is_live { MigrationMode::Live } else { MigrationMode::Offline });

@@ -15,6 +15,7 @@ mod proof;
 mod revert;
 mod rule;
 
+pub(crate) use create::plan_with_files;
 pub use create::{KeepMemory, SnapshotCreate, plan_snapshot};
 pub use delete::{SnapshotScope, plan_snapshot_delete};
 pub use revert::plan_revert;

@@ -1,7 +1,9 @@
 //! `kvmctl backup create`.
 
-use kvm_clone::{BackupSpec, Base, Compress, Parallel, PointId, Track, WhileRunning, plan_backup};
-use kvm_core::{Bandwidth, Consistency, ErrorKind, Result};
+use kvm_clone::{
+    BackupSpec, Base, Compress, Parallel, PointId, SyncedImage, Track, WhileRunning, plan_backup,
+};
+use kvm_core::{Bandwidth, Bytes, Consistency, ErrorKind, Result};
 use serde::Serialize;
 
 use super::Store;
@@ -80,7 +82,32 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         consistency: backup.consistency,
         based_on: backup.based_on,
         done: DoneForm::of(&done),
+        images: backup.tally.images().into_iter().map(Image::of).collect(),
     })
+}
+
+/// What was sent of a disk.
+#[derive(Serialize)]
+struct Image {
+    disk: String,
+    length_bytes: Bytes,
+    /// How much of it the point that it is made upon has not.
+    changed_bytes: Bytes,
+    sent_bytes: Bytes,
+    /// How much was not read, because a bitmap says that it has not changed.
+    spared_bytes: Bytes,
+}
+
+impl Image {
+    fn of(SyncedImage { disk, moved }: SyncedImage) -> Self {
+        Self {
+            disk,
+            length_bytes: moved.length,
+            changed_bytes: moved.changed,
+            sent_bytes: moved.sent,
+            spared_bytes: moved.spared,
+        }
+    }
 }
 
 /// A point that was made.
@@ -94,6 +121,7 @@ struct Created {
     based_on: Option<PointId>,
     #[serde(flatten)]
     done: DoneForm,
+    images: Vec<Image>,
 }
 
 impl Outcome for Created {

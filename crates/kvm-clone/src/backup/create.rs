@@ -19,6 +19,7 @@ use crate::place;
 use crate::spec::{Compress, Track, WhileRunning};
 use crate::step::{Ends, Whole};
 use crate::survey::has;
+use crate::tally::{Tally, TallyOf};
 use crate::transfer::Session;
 
 /// How a backup is to be made.
@@ -63,6 +64,8 @@ pub struct BackupPlan {
     pub consistency: Consistency,
     /// What it is made upon.
     pub based_on: Option<PointId>,
+    /// What was sent of each image, once the plan was carried out by this process.
+    pub tally: Tally,
 }
 
 /// Plans a backup of a machine into a directory of the same or another host, through the helpers of both.
@@ -112,6 +115,7 @@ pub async fn plan_backup(
         lines: Vec::new(),
         files: Vec::new(),
         needed: Bytes::ZERO,
+        tally: Tally::default(),
     };
     if let Some(moment) = &moment {
         work.lines.push(moment.line.clone());
@@ -126,7 +130,7 @@ pub async fn plan_backup(
             .on(Resource::File(directory.to_string()))
             .with_detail(format!("asked {}, free {free}", work.needed)));
     }
-    let Work { mut lines, files, .. } = work;
+    let Work { mut lines, files, tally, .. } = work;
     let note = match &base {
         Some(base) => format!("{consistency}-consistent, upon {}: what both share is not sent", base.point),
         None => format!("{consistency}-consistent, everything is sent"),
@@ -178,7 +182,7 @@ pub async fn plan_backup(
         steps,
     };
     let Point { vm, point, .. } = at.point;
-    Ok(BackupPlan { plan, vm, point, consistency, based_on })
+    Ok(BackupPlan { plan, vm, point, consistency, based_on, tally })
 }
 
 /// The newest point of this very machine that can be read.
@@ -225,6 +229,7 @@ struct Work<'a> {
     lines: Vec<PlanLine>,
     files: Vec<StoreFile>,
     needed: Bytes,
+    tally: Tally,
 }
 
 impl Work<'_> {
@@ -265,7 +270,8 @@ impl Work<'_> {
             false => format!("{path}: {note}"),
         }));
         self.needed = self.needed.saturating_add(volume.allocation);
-        self.file(path, &file, whole);
+        let tally = self.tally.of(&target);
+        self.file(path, &file, whole, tally);
         let stored = unknown(&file);
         Ok(Some(StoredDisk { target, format, virtual_size: size, allocated: Bytes::ZERO, stored }))
     }
@@ -289,11 +295,11 @@ impl Work<'_> {
             return Ok(None);
         }
         self.lines.push(PlanLine::new("store", "nvram", path));
-        self.file(DiskPath::adopt(path)?, VARIABLES, None);
+        self.file(DiskPath::adopt(path)?, VARIABLES, None, TallyOf::default());
         Ok(Some(unknown(VARIABLES)))
     }
 
-    fn file(&mut self, path: DiskPath, file: &str, whole: Option<Whole>) {
+    fn file(&mut self, path: DiskPath, file: &str, whole: Option<Whole>, tally: TallyOf) {
         let base = self.base.filter(|base| base.files().any(|stored| stored.file == file));
         self.files.push(StoreFile {
             at: self.at.clone(),
@@ -306,6 +312,7 @@ impl Work<'_> {
             limit: self.spec.limit.bytes_per_second(),
             is_compressed: self.spec.compression == Compress::Auto,
             at_once: self.spec.parallel,
+            tally,
         });
     }
 }

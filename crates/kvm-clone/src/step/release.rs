@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use kvm_core::op::{Already, Probe, Step, StepContext};
-use kvm_core::{Error, ErrorKind, Host, Remove, Result, SnapshotName, Snapshots, VmId, VmName};
+use kvm_core::{Error, ErrorKind, Host, Remove, Result, SnapshotInfo, SnapshotName, Snapshots, VmId, VmName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,10 +16,21 @@ pub(crate) struct ReleaseMoment {
     pub(crate) id: VmId,
     pub(crate) name: VmName,
     pub(crate) snapshot: SnapshotName,
+    /// What was said of it when it was made: the next one has the same name. Older journals do not say, nor do they need to.
+    #[serde(default)]
+    pub(crate) description: Option<String>,
 }
 
 impl ReleaseMoment {
     pub(crate) const NAME: &'static str = "release-moment";
+
+    /// Whether it is there, and still this one.
+    async fn is_there(&self, source: &Host) -> Result<bool> {
+        let is_ours = |snapshot: &SnapshotInfo| {
+            snapshot.name == self.snapshot && (self.description.is_none() || snapshot.description == self.description)
+        };
+        Ok(snapshots(source)?.list(&self.id).await?.iter().any(is_ours))
+    }
 }
 
 #[async_trait]
@@ -42,13 +53,14 @@ impl Step for ReleaseMoment {
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
         let source = cx.peer(&self.ends.source).await?;
-        let all = snapshots(&source)?.list(&self.id).await?;
-        let is_there = all.iter().any(|snapshot| snapshot.name == self.snapshot);
-        Ok(if is_there { Probe::Pending } else { Probe::Done })
+        Ok(if self.is_there(&source).await? { Probe::Pending } else { Probe::Done })
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
         let source = cx.peer(&self.ends.source).await?;
+        if !self.is_there(&source).await? {
+            return Ok(());
+        }
         unless_gone(snapshots(&source)?.delete(&self.id, &self.snapshot, Remove::Everything).await)
     }
 

@@ -4,13 +4,13 @@ use std::num::NonZeroU8;
 
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
-use kvm_core::{Bytes, DiskPath, ErrorKind, Result};
+use kvm_core::{Bytes, DiskPath, Host, Result};
 use kvm_vm::{VolumeRef, reserve_volume};
 use kvm_xml::StorageVolume;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::whole::Whole;
+use super::whole::{Whole, has_volume};
 use super::{Ends, to_json, unless_gone};
 use crate::parallel::Parallel;
 use crate::spec::Compress;
@@ -53,6 +53,12 @@ pub(crate) struct TransferImage {
 impl TransferImage {
     pub(crate) const NAME: &'static str = "transfer-image";
 
+    /// Whether the copy has its name.
+    async fn is_there(&self, target: &Host) -> Result<bool> {
+        target.storage.refresh_pool(&self.to.pool).await?;
+        has_volume(target, &self.to).await
+    }
+
     async fn transfer(&self, path: &DiskPath, cx: &StepContext<'_>) -> Result<()> {
         let (source, target) = self.ends.open(cx).await?;
         let transfer = ImageTransfer {
@@ -67,7 +73,7 @@ impl TransferImage {
         };
         let title = format!("copy {}", self.from);
         let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
-        let Transferred { length, data, wire } = transfer.run_noting(watch, &self.reach).await?;
+        let Transferred { length, data, wire, .. } = transfer.run_noting(watch, &self.reach).await?;
         self.tally.add(Moved { length, changed: data, sent: wire, is_new: true, is_whole: true, ..Moved::default() });
         Ok(())
     }
@@ -96,16 +102,22 @@ impl Step for TransferImage {
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
-        let target = cx.peer(&self.ends.target).await?;
-        target.storage.refresh_pool(&self.to.pool).await?;
-        match target.storage.find_volume(&self.to.pool, &self.to.volume).await {
-            Ok(_) => Ok(Probe::Done),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Probe::Pending),
-            Err(e) => Err(e),
-        }
+        let is_there = self.is_there(&cx.peer(&self.ends.target).await?).await?;
+        let is_all = match &self.whole {
+            Some(whole) if is_there => !whole.is_there(&cx.peer(&self.ends.source).await?).await?,
+            _ => is_there,
+        };
+        Ok(if is_all { Probe::Done } else { Probe::Pending })
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        if cx.attempt == Attempt::Again && self.is_there(&cx.peer(&self.ends.target).await?).await? {
+            // It got its name when it was whole; what it was made of had still to go.
+            if let Some(whole) = &self.whole {
+                whole.forget(&cx.peer(&self.ends.source).await?).await?;
+            }
+            return Ok(());
+        }
         match &self.whole {
             Some(whole) => {
                 let source = cx.peer(&self.ends.source).await?;

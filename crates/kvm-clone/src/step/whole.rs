@@ -40,8 +40,21 @@ impl Whole {
         content.copy((&self.of.pool, &self.of.volume), &self.of.pool, &document, Blocks::Own).await
     }
 
+    /// Whether it is there: its copy may have been done when somebody died, and this is still to go.
+    pub(crate) async fn is_there(&self, source: &Host) -> Result<bool> {
+        has_volume(source, &self.reference()).await
+    }
+
     pub(crate) async fn forget(&self, source: &Host) -> Result<()> {
         unless_gone(source.storage.delete_volume(&self.of.pool, &self.volume).await)
+    }
+}
+
+pub(crate) async fn has_volume(host: &Host, volume: &VolumeRef) -> Result<bool> {
+    match host.storage.find_volume(&volume.pool, &volume.volume).await {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

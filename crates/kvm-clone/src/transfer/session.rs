@@ -9,6 +9,8 @@ use super::stall::{Ear, Heard};
 
 /// The greeting, at which a helper also lets go of all that it held for whoever spoke before.
 const HELLO: Request = Request::Hello { version: VERSION };
+/// How long the answer to the last greeting is waited for.
+const PARTING: std::time::Duration = std::time::Duration::from_secs(5);
 /// So much of what a helper says is shown.
 const SHOWN: usize = 300;
 /// What is read ahead of the stream at most; a block is read in one piece.
@@ -35,16 +37,16 @@ pub(super) struct Output {
 impl Session {
     /// Starts the helper on a host. `Unsupported` when the host has none, or one that speaks another version.
     pub(crate) async fn open(host: &dyn Transport) -> Result<Self> {
-        match Self::greet(host).await {
-            // A session that was kept may have ended meanwhile.
-            Err(e) if e.kind() == ErrorKind::Unavailable => Self::greet(host).await,
+        match Self::greet(host.helper().await?, host.stall()).await {
+            // A session that was kept may have ended meanwhile. A host that is not reached is not tried again here.
+            Err(e) if e.kind() == ErrorKind::Unavailable => Self::greet(host.helper().await?, host.stall()).await,
             greeted => greeted,
         }
     }
 
-    async fn greet(host: &dyn Transport) -> Result<Self> {
-        let (reader, writer) = tokio::io::split(host.helper().await?);
-        let heard = Heard::now(host.stall());
+    async fn greet(stream: Box<dyn ByteStream>, stall: std::time::Duration) -> Result<Self> {
+        let (reader, writer) = tokio::io::split(stream);
+        let heard = Heard::now(stall);
         let stream = BufReader::with_capacity(AHEAD, Ear { stream: reader, heard: heard.clone() });
         let input = Input { stream, heard: heard.clone() };
         let mut session = Self { input, output: Output { stream: writer, heard } };
@@ -61,8 +63,8 @@ impl Session {
     /// Lets the host keep it for the next one, where nothing is under way: all that was asked was answered. What the helper
     /// held is free when this returns.
     pub(crate) async fn give_back(mut self, host: &dyn Transport) {
-        // At a greeting it lets go of everything.
-        let is_free = matches!(self.ask(&HELLO).await, Ok(Reply::Hello { .. }));
+        // At a greeting it lets go of everything. All is done by now: nobody waits long for it.
+        let is_free = matches!(tokio::time::timeout(PARTING, self.ask(&HELLO)).await, Ok(Ok(Reply::Hello { .. })));
         let Self { input, output } = self;
         if is_free && input.stream.buffer().is_empty() {
             host.keep_helper(input.stream.into_inner().stream.unsplit(output.stream));

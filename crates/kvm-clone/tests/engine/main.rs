@@ -2,6 +2,7 @@
 
 mod backup;
 mod clone;
+mod hold;
 mod linked;
 mod moving;
 mod parallel;

@@ -14,6 +14,7 @@ use kvm_xml::value::DiskName;
 use super::{AttachPlan, DETACH_TIMEOUT, Found, Subject, facet};
 use crate::build::device::{bus, hard_disk};
 use crate::chain::{disk_graph, volume_key};
+use crate::copying::check_not_copied;
 use crate::create::disk::{Wanted, named, resolve};
 use crate::delete::{ON_THE_NETWORK, Volumes};
 use crate::place::Places;
@@ -74,6 +75,7 @@ pub async fn plan_disk_attach(
 ) -> Result<AttachPlan> {
     let host_info = host.hypervisor.capabilities().await?;
     facet(host)?;
+    check_not_copied(host, vm).await?;
     let subject = Subject::read(host, vm, wanted.impact).await?;
     let bus = wanted.disk.bus.map_or(DiskBus::Virtio, bus);
     subject.check_bus(bus)?;
@@ -131,6 +133,7 @@ pub async fn plan_disk_attach(
 pub async fn plan_disk_detach(host: &Host, vm: &VmSummary, wanted: &DiskDetach) -> Result<kvm_core::op::Plan> {
     let host_info = host.hypervisor.capabilities().await?;
     facet(host)?;
+    check_not_copied(host, vm).await?;
     let subject = Subject::read(host, vm, wanted.impact).await?;
     let key = DeviceRef::Disk(wanted.target.clone());
     let found = subject.find(&key)?;

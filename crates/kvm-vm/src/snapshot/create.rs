@@ -9,6 +9,7 @@ use kvm_xml::domain::{Disk, DiskFormat, DiskType, FirmwareFormat};
 use kvm_xml::value::DiskName;
 
 use super::Subject;
+use crate::copying::check_not_copied;
 use crate::secret::is_encrypted_disk;
 use crate::step::CreateSnapshot;
 
@@ -48,10 +49,16 @@ pub enum KeepMemory {
 /// The room for the memory is checked first. What the guest writes from now on takes room, too, which nobody knows before:
 /// the plan says how much there is.
 ///
-/// `AlreadyExists` when the name is taken; `Unsupported` when a disk allows no snapshot of the kind; `NoSpace`;
+/// `AlreadyExists` when the name is taken; `Busy` while the machine is copied; `Unsupported` when a disk allows no snapshot of the kind; `NoSpace`;
 /// `InvalidInput` for wishes that contradict each other; `InvalidState` when a machine that is off is to be quiet;
 /// `Unavailable` when its agent does not answer.
 pub async fn plan_snapshot(host: &Host, vm: &VmSummary, wanted: &SnapshotCreate) -> Result<Plan> {
+    check_not_copied(host, vm).await?;
+    plan_with_files(host, vm, wanted, wanted.name.as_str()).await
+}
+
+/// The same, with files that are called after something else than the snapshot.
+pub(crate) async fn plan_with_files(host: &Host, vm: &VmSummary, wanted: &SnapshotCreate, files: &str) -> Result<Plan> {
     let subject = Subject::read(host, vm).await?;
     if subject.find(&wanted.name).is_ok() {
         let message = format!("VM {} has a snapshot {} already", vm.name, wanted.name);
@@ -65,7 +72,7 @@ pub async fn plan_snapshot(host: &Host, vm: &VmSummary, wanted: &SnapshotCreate)
     let room = Room { pools: &pools, memory: vm.memory.filter(|_| with_memory) };
     let place = match kind {
         SnapshotKind::Internal => SnapshotPlace::Internal,
-        SnapshotKind::External => subject.files(wanted, with_memory).await?,
+        SnapshotKind::External => subject.files(wanted, with_memory, files).await?,
     };
     let spec = SnapshotSpec {
         name: wanted.name.clone(),
@@ -139,13 +146,13 @@ impl Subject<'_> {
     }
 
     /// The new files of an external one: beside each image its overlay, and beside the first the memory.
-    async fn files(&self, wanted: &SnapshotCreate, with_memory: bool) -> Result<SnapshotPlace> {
+    async fn files(&self, wanted: &SnapshotCreate, with_memory: bool, called: &str) -> Result<SnapshotPlace> {
         // A file that no pool has seen yet would later be taken for one of ours.
         for pool in self.pools(&self.images()).await? {
             self.host.storage.refresh_pool(&pool).await?;
         }
         let (mut overlays, mut memory): (Vec<Overlay>, _) = (Vec::new(), None);
-        let (vm, snapshot) = (part(self.vm.name.as_str()), part(wanted.name.as_str()));
+        let (vm, snapshot) = (part(self.vm.name.as_str()), part(called));
         for (name, disk) in disks_to_keep(&self.document) {
             if is_encrypted_disk(disk) {
                 let message = format!("disk {name} of {} is encrypted, and its overlay would not be", self.vm.name);

@@ -13,6 +13,7 @@ use kvm_image::graph::Operation;
 use super::proof::{Proof, name as image_name};
 use super::{Subject, listed, rule, snapshots};
 use crate::block_job::CHECK_IMAGES;
+use crate::copying::check_not_copied;
 use crate::step::{Fingerprint, RevertSnapshot};
 
 /// So many differences of the definition are shown.
@@ -24,6 +25,7 @@ const SHOWN: usize = 3;
 /// `NotFound`; `InvalidState` when another snapshot, machine or overlay would lose its data, while checkpoints watch the
 /// images, and when the machine has a saved state.
 pub async fn plan_revert(host: &Host, vm: &VmSummary, name: &SnapshotName, how: Revert) -> Result<Plan> {
+    check_not_copied(host, vm).await?;
     let subject = Subject::read(host, vm).await?;
     let snapshot = subject.find(name)?.clone();
     subject.can_go_back(&snapshot).await?;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::interrupted::{Merge, Merged, remove};
 use super::stray::Stray;
 use super::{to_json, unless_gone};
+use crate::copying::{COPYING, is_copied};
 use crate::snapshot::snapshots;
 
 /// Takes a snapshot.
@@ -84,7 +85,11 @@ impl Step for CreateSnapshot {
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
-        Ok(if find(cx, &self.id, &self.spec.name).await?.is_some() { Probe::Done } else { Probe::Pending })
+        match find(cx, &self.id, &self.spec.name).await? {
+            None => Ok(Probe::Pending),
+            Some(held) if held.name.as_str() == COPYING && !self.made(&held) => Err(is_copied(&self.name, &held)),
+            Some(_) => Ok(Probe::Done),
+        }
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
@@ -102,6 +107,10 @@ impl Step for CreateSnapshot {
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
         let Some(found) = self.find_or_clear(cx).await? else { return Ok(()) };
         if !self.made(&found) {
+            // Ours was given up by hand, and the next copy has begun.
+            if found.name.as_str() == COPYING {
+                return Ok(());
+            }
             let message = format!(
                 "snapshot {} of {} stays: it is not the one that this operation made",
                 self.spec.name, self.name

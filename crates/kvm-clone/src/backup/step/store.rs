@@ -13,7 +13,8 @@ use crate::backup::place::{Point, PointId, inside};
 use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::step::{Whole, to_json};
-use crate::transfer::{FileTransfer, Watch, file, keep};
+use crate::tally::{Moved, TallyOf};
+use crate::transfer::{FileTransfer, Transferred, Watch, file, keep};
 
 /// Brings an image, or the firmware's variables, into a point: compared, durable, and under its name only then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub(crate) struct StoreFile {
     /// How many images are under way at a time, this one included.
     #[serde(default = "Parallel::one")]
     pub(crate) at_once: Parallel,
+    /// Hears what was sent of an image.
+    #[serde(skip)]
+    pub(crate) tally: TallyOf,
 }
 
 impl StoreFile {
@@ -58,10 +62,17 @@ impl StoreFile {
             expect: None,
         };
         let title = format!("store {path}");
-        transfer
-            .run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace })
-            .await
-            .map(drop)
+        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
+        let Transferred { length, data, wire, spared } = transfer.run(watch).await?;
+        let (is_new, is_whole) = (true, self.base.is_none());
+        self.tally.add(Moved { length, changed: data, sent: wire, is_new, is_whole, spared, ..Moved::default() });
+        Ok(())
+    }
+
+    /// Whether the point has it.
+    async fn is_there(&self, cx: &StepContext<'_>) -> Result<bool> {
+        let mut session = self.at.open(cx).await?;
+        Ok(session.stat(&self.at.begun(&self.file)).await?.is_some() || self.at.is_whole(&mut session).await?)
     }
 }
 
@@ -88,13 +99,21 @@ impl Step for StoreFile {
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
-        let mut session = self.at.open(cx).await?;
-        let is_there =
-            session.stat(&self.at.begun(&self.file)).await?.is_some() || self.at.is_whole(&mut session).await?;
-        Ok(if is_there { Probe::Done } else { Probe::Pending })
+        let is_all = match &self.whole {
+            Some(whole) if self.is_there(cx).await? => !whole.is_there(&cx.peer(&self.source).await?).await?,
+            Some(_) => false,
+            None => self.is_there(cx).await?,
+        };
+        Ok(if is_all { Probe::Done } else { Probe::Pending })
     }
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
+        if let (Attempt::Again, Some(whole)) = (cx.attempt, &self.whole)
+            && self.is_there(cx).await?
+        {
+            // It got its name when it was whole; what it was made of had still to go.
+            return whole.forget(&cx.peer(&self.source).await?).await;
+        }
         let Some(whole) = &self.whole else { return self.transfer(&self.path, cx).await };
         let source = cx.peer(&self.source).await?;
         let made = whole.make(&source).await?;
