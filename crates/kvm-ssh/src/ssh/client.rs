@@ -194,7 +194,10 @@ async fn reach(options: &SshOptions, through: Option<&Connection>) -> Result<Box
 
 fn connect_kind(e: &io::Error) -> ErrorKind {
     match e.kind() {
-        io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        // That no neighbour answers is a timeout that the kernel has waited for. The next try would wait as long.
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            ErrorKind::Timeout
+        }
         io::ErrorKind::PermissionDenied => ErrorKind::Denied,
         _ => ErrorKind::Unavailable,
     }
@@ -485,6 +488,14 @@ mod tests {
         assert_eq!(pauses.len(), 3, "{pauses:?}");
         assert!(pauses.iter().all(|pause| (250..=5_000).contains(&pause.as_millis())), "{pauses:?}");
         assert!(pauses[2] > pauses[0], "{pauses:?}");
+    }
+
+    #[test]
+    fn a_host_that_the_kernel_does_not_find_is_not_reached_as_one_that_says_nothing() {
+        for kind in [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable, io::ErrorKind::TimedOut] {
+            assert_eq!(connect_kind(&kind.into()), ErrorKind::Timeout);
+        }
+        assert_eq!(connect_kind(&io::ErrorKind::ConnectionRefused.into()), ErrorKind::Unavailable);
     }
 
     #[tokio::test]
