@@ -8,7 +8,7 @@ use kvm_core::text::printable_within;
 use kvm_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How many images of one machine are sent at a time at most: 1 to 16.
+/// How many images of one machine are sent at a time at most: 1 to 8.
 ///
 /// Each has connections and helpers of its own, so that more than one core enciphers and compresses; the limit of bandwidth
 /// is kept by all together. Two by default: that is the disks that most machines have, and one of them goes on while the
@@ -20,10 +20,10 @@ pub struct Parallel(NonZeroU8);
 impl Parallel {
     /// One after the other.
     pub const ONE: Self = Self(NonZeroU8::MIN);
-    /// More only take memory and connections from each other.
-    const MOST: u8 = 16;
+    /// More only take memory from each other, and OpenSSH's server turns logins away when more than ten begin at once.
+    const MOST: u8 = 8;
 
-    /// `InvalidInput` for 0, and for more than 16.
+    /// `InvalidInput` for 0, and for more than 8.
     pub fn new(count: u8) -> Result<Self> {
         let allowed = NonZeroU8::new(count).filter(|count| count.get() <= Self::MOST);
         allowed.map(Self).ok_or_else(|| refused(&count.to_string()))
@@ -85,12 +85,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_number_from_1_to_16() {
+    fn it_is_a_number_from_1_to_8() {
         assert_eq!(Parallel::default().to_string(), "2");
-        for (text, count) in [("1", 1), ("16", 16)] {
+        for (text, count) in [("1", 1), ("8", 8)] {
             assert_eq!(u8::from(text.parse::<Parallel>().unwrap()), count);
         }
-        for bad in ["0", "17", "256", "-1", "", "two"] {
+        for bad in ["0", "9", "256", "-1", "", "two"] {
             assert!(bad.parse::<Parallel>().is_err(), "{bad}");
         }
         assert_eq!(serde_json::from_str::<Parallel>("3").unwrap(), Parallel::new(3).unwrap());
