@@ -17,15 +17,21 @@ pub(crate) use session::Session;
 pub(crate) use update::{Changed, recover, root, staged};
 pub use update::{ImageUpdate, Updated};
 
+use std::time::Duration;
+
 use kvm_core::op::Pace;
 use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Progress, Reporter, Resource, Result, Transport};
 use kvm_wire::{Access, Compression, Digest, FileRef, Keep, Opening, Reply, Request, What};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::spec::Compress;
 use difference::{Difference, difference};
 use relay::{Relay, relay};
 use session::failure;
+
+/// How often a file is asked for again that an earlier attempt still holds.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// An image that goes from one host to another, each of which has a helper
 /// ([`Transport::helper`]).
@@ -149,8 +155,7 @@ impl FileTransfer<'_> {
         reach.set(Reached::Unknown);
         let Begun { target, length, opening, .. } = &mut begun;
         let create = Request::Create { file: self.to.clone(), length: *length, mode: MODE, opening: *opening };
-        // Its answer is waited for in any case: who takes back what was begun is to find it there.
-        let created = target.ask(&create).await?;
+        let created = self.create(target, &create, watch).await?;
         let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
         reach.has_begun();
         if !was_there {
@@ -173,6 +178,30 @@ impl FileTransfer<'_> {
             check_room(&mut target, &self.to, Bytes::new(allocated.min(length))).await?;
         }
         Ok(Begun { source, target, length, opening })
+    }
+
+    /// Has the file created. The helper of an earlier attempt holds it until it notices that nobody is behind it any more: after a
+    /// cut, when the host is back, for the time of a stall.
+    async fn create(&self, target: &mut Session, create: &Request, watch: Watch<'_>) -> Result<Reply> {
+        let patience = if self.resume { 2 * self.target.stall() } else { Duration::ZERO };
+        let due = Instant::now() + patience;
+        let mut is_told = false;
+        loop {
+            // Its answer is waited for in any case: who takes back what was begun is to find it there.
+            match target.ask(create).await {
+                Err(e) if e.kind() == ErrorKind::Busy && Instant::now() < due => {}
+                answer => return answer,
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                let message = "the helper of the attempt before has not noticed yet that it was left; it is waited for";
+                watch.reporter.report(&Progress::Warning { message: message.into() });
+            }
+            let pause = async {
+                watch.clock.sleep(AGAIN).await;
+                Ok(())
+            };
+            unless_cancelled(watch, pause).await?;
+        }
     }
 
     async fn complete(&self, begun: Begun, was_there: bool, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {

@@ -149,7 +149,12 @@ impl Place {
 
     /// A way here on which nothing goes wrong.
     pub(crate) fn way(self: &Arc<Self>) -> Way {
-        Way::to(Arc::clone(self), None, Duration::from_secs(30))
+        self.patient(Duration::from_secs(30))
+    }
+
+    /// The same, on which silence is taken for a cut after this time.
+    pub(crate) fn patient(self: &Arc<Self>, stall: Duration) -> Way {
+        Way::to(Arc::clone(self), None, stall)
     }
 
     pub(crate) fn faulty(self: &Arc<Self>, fault: Fault, stall: Duration) -> Way {
