@@ -43,7 +43,7 @@ pub struct Args {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
-    /// How many disks are sent at a time where helpers carry them, from 1 to 8; 2 if left out.
+    /// How many disks are sent at a time where helpers carry them, from 1 to 8; 1 if left out.
     #[arg(long, value_name = "N")]
     parallel: Option<Parallel>,
     /// Have the VM's qcow2 images remember what is written from now on, so that the next copy reads only that.

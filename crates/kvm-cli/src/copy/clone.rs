@@ -71,7 +71,7 @@ pub(super) struct HowSent {
     /// Most that is sent per second, such as 100M or 1Gbit/s.
     #[arg(short, long, value_name = "RATE", value_parser = Bandwidth::parse)]
     bandwidth_limit: Option<Bandwidth>,
-    /// How many images are sent at a time, from 1 to 8; 2 if left out.
+    /// How many images are sent at a time, from 1 to 8; 1 if left out.
     #[arg(short, long, value_name = "N")]
     parallel: Option<Parallel>,
     /// File that says what the target calls the networks and bridges.

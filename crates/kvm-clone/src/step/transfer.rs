@@ -40,7 +40,7 @@ pub(crate) struct TransferImage {
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
     /// How many images are under way at a time, this one included.
-    #[serde(default = "Parallel::one")]
+    #[serde(default)]
     pub(crate) at_once: Parallel,
     /// How far it has come in this process.
     #[serde(skip)]

@@ -50,7 +50,7 @@ pub(super) const KEYS: [Key; 11] = [
     key(("ssh", "port"), Kind::Port, None, "Port of the SSH servers, where neither the host nor hosts.toml names one.", "2222"),
     key(("transfer", "bandwidth_limit"), Kind::Rate, None, "Most that is sent per second.", "\"100M\""),
     key(("transfer", "compress"), Kind::Flag, Some("false"), "Whether what is under way is compressed, where helpers carry it.", "true"),
-    key(("transfer", "parallel"), Kind::Parallel, Some("2"), "How many images are sent at a time, where helpers carry them.", "4"),
+    key(("transfer", "parallel"), Kind::Parallel, Some("1"), "How many images are sent at a time, where helpers carry them.", "4"),
     key(("transfer", "timeout"), Kind::Time, None, "All of a clone or sync is done in this time, or taken back.", "\"2h\""),
     key(("transfer", "verify"), Kind::Flag, Some("false"), "Whether a clone of which nobody compares what has arrived is refused.", "true"),
     key(("logging", "file"), Kind::Path, None, "File to whose end the log is written; else it goes to standard error.", "\"/var/log/kvm-clone.log\""),

@@ -36,7 +36,7 @@ pub(crate) struct StoreFile {
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
     /// How many images are under way at a time, this one included.
-    #[serde(default = "Parallel::one")]
+    #[serde(default)]
     pub(crate) at_once: Parallel,
     /// Hears what was sent of an image.
     #[serde(skip)]
