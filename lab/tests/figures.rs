@@ -46,10 +46,15 @@ fn peak_of_ours() -> u64 {
     ours.map(|status| peak(&status)).max().unwrap_or_default()
 }
 
-async fn peak_of_helper(host: &LabHost) -> u64 {
+/// The peaks of the helpers that are at work on a host now.
+async fn peaks_of_helpers(host: &LabHost) -> Vec<u64> {
     let script = "for p in $(pgrep kvm-manager/helper- -f); do grep VmHWM /proc/$p/status; done";
     let printed = host.exec(&["sh", "-c", script]).await.stdout;
-    printed.lines().map(peak).max().unwrap_or_default()
+    printed.lines().map(peak).collect()
+}
+
+async fn peak_of_helper(host: &LabHost) -> u64 {
+    peaks_of_helpers(host).await.into_iter().max().unwrap_or_default()
 }
 
 #[test]
@@ -120,5 +125,52 @@ fn a_large_image_is_planned_and_copied_in_little_memory() {
         for vm in [format!("two/{twin}"), vm] {
             kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
         }
+    });
+}
+
+#[test]
+fn four_images_at_a_time_are_copied_in_little_memory() {
+    on_two_hosts(LIMIT, async |one, two| {
+        let kvmctl = Kvmctl::at_both(one, two);
+        let (vm, size) = (one.unique("measured"), if is_long() { 1024 } else { 128 });
+        let disks = ["a", "b", "c", "d"];
+        let options = disks.map(|disk| format!("4G,name={vm}-{disk}.raw,format=raw"));
+        let options = options.iter().flat_map(|disk| ["--disk", disk]);
+        let rest = ["--memory", "64M", "--network", "none"];
+        let create: Vec<_> = ["vm", "create", &vm].into_iter().chain(options).chain(rest).collect();
+        kvmctl.ok(&create).await;
+        for disk in disks {
+            let (of, count) = (format!("of={}", image(&format!("{vm}-{disk}"))), format!("count={size}"));
+            one.exec(&["dd", "if=/dev/urandom", &of, "bs=1M", &count, "conv=notrunc"]).await.succeeded();
+        }
+        let twin = format!("{vm}-twin");
+        for count in ["1", "2", "4"] {
+            let clone = ["clone", &vm, "two", "--name", &twin, "--no-compress", "--parallel", count];
+            let running = kvmctl.start(&clone);
+            let (mut peaks, mut most) = ([0; 3], 0);
+            let watch = async {
+                loop {
+                    let (here, there) = (peaks_of_helpers(one).await, peaks_of_helpers(two).await);
+                    most = most.max(here.len()).max(there.len());
+                    let now = [peak_of_ours(), here.iter().sum(), there.iter().sum()];
+                    peaks.iter_mut().zip(now).for_each(|(peak, now)| *peak = now.max(*peak));
+                    moment_passes(LOOK).await;
+                }
+            };
+            let ended = tokio::select! {
+                () = watch => unreachable!(),
+                ended = running.ended() => ended,
+            };
+            let took = ended.took;
+            ended.succeeded();
+            assert!(peaks.iter().all(|peak| *peak > 0), "nobody was seen: {peaks:?}");
+            let [ours, source, target] = peaks.map(|peak| peak >> 10);
+            println!(
+                "{count} of four images of {size} MiB at a time: cloned in {took:.2?}, {most} helpers at a time on a host"
+            );
+            println!("peaks of memory: kvmctl {ours} MiB, all helpers of a host {source} and {target} MiB");
+            kvmctl.ok(&["vm", "delete", &format!("two/{twin}"), "--delete-volumes", "--yes"]).await;
+        }
+        kvmctl.ok(&["vm", "delete", &vm, "--delete-volumes", "--yes"]).await;
     });
 }

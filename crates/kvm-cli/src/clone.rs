@@ -1,7 +1,7 @@
 //! `kvmctl clone`.
 
 use kvm_clone::{
-    AfterReplacing, ClonePlan, CloneSpec, Compress, ProveSpec, Replace, UplinkMap, WhileRunning, plan_clone,
+    AfterReplacing, ClonePlan, CloneSpec, Compress, Parallel, ProveSpec, Replace, UplinkMap, WhileRunning, plan_clone,
     plan_linked_clone,
 };
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     name: Option<VmName>,
     /// Copy nothing: have it lie upon the present images of the original, on the same host.
-    #[arg(long, conflicts_with_all = ["destination", "replace", "bandwidth", "no_compress"])]
+    #[arg(long, conflicts_with_all = ["destination", "replace", "bandwidth", "no_compress", "parallel"])]
     linked: bool,
     /// Put it in the place of a VM of that name, which is deleted when the clone stands.
     #[arg(long, requires = "name")]
@@ -81,6 +81,9 @@ pub struct Args {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    /// How many disks are sent at a time where helpers carry them, from 1 to 8; 1 if left out.
+    #[arg(long, value_name = "N")]
+    parallel: Option<Parallel>,
     /// Start it.
     #[arg(long, conflicts_with = "prove")]
     start: bool,
@@ -106,6 +109,7 @@ impl Args {
             running: if self.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
             limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
             compression: if self.no_compress { Compress::Never } else { Compress::Auto },
+            parallel: self.parallel.unwrap_or_default(),
             start: if self.start { Start::Yes } else { Start::No },
             replace: replace(self.replace, self.keep_replaced, session),
         }

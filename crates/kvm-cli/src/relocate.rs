@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvm_clone::{Compress, MovePlan, MoveSpec, SyncedImage, UplinkMap, WhileMoving, plan_move};
+use kvm_clone::{Compress, MovePlan, MoveSpec, Parallel, SyncedImage, UplinkMap, WhileMoving, plan_move};
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, parse_duration};
 use kvm_vm::Start;
 use kvm_xml::Document as _;
@@ -61,6 +61,9 @@ pub struct Args {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    /// How many disks are sent at a time where helpers carry them, from 1 to 8; 1 if left out.
+    #[arg(long, value_name = "N")]
+    parallel: Option<Parallel>,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -83,6 +86,7 @@ impl Args {
             },
             limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
             compression: if self.no_compress { Compress::Never } else { Compress::Auto },
+            parallel: self.parallel.unwrap_or_default(),
             start: if self.start { Start::Yes } else { Start::No },
         }
     }

@@ -1,6 +1,6 @@
 //! `kvmctl restore`.
 
-use kvm_clone::{Compress, RestoreSpec, Restored, UplinkMap, plan_restore};
+use kvm_clone::{Compress, Parallel, RestoreSpec, Restored, UplinkMap, plan_restore};
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
 use kvm_xml::Document as _;
@@ -59,6 +59,9 @@ pub struct Args {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    /// How many disks are sent at a time where helpers carry them, from 1 to 8; 1 if left out.
+    #[arg(long, value_name = "N")]
+    parallel: Option<Parallel>,
     /// Start it.
     #[arg(long, conflicts_with = "prove")]
     start: bool,
@@ -80,6 +83,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         uplinks: args.network.clone(),
         limit: args.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
         compression: if args.no_compress { Compress::Never } else { Compress::Auto },
+        parallel: args.parallel.unwrap_or_default(),
         start: if args.start { Start::Yes } else { Start::No },
         replace: replace(args.replace, args.keep_replaced, session),
     };

@@ -1,7 +1,7 @@
 //! `kvmctl sync`.
 
 use kvm_clone::{
-    Compress, ProveSpec, SyncPlan, SyncSpec, SyncedImage, Tally, Track, UplinkMap, WhileRunning, plan_sync,
+    Compress, Parallel, ProveSpec, SyncPlan, SyncSpec, SyncedImage, Tally, Track, UplinkMap, WhileRunning, plan_sync,
 };
 use kvm_core::{Bandwidth, Bytes, ErrorKind, PoolName, Result, VmId, VmName};
 use serde::Serialize;
@@ -58,6 +58,9 @@ pub(crate) struct How {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    /// How many disks are sent at a time where helpers carry them, from 1 to 8; 1 if left out.
+    #[arg(long, value_name = "N")]
+    parallel: Option<Parallel>,
     /// Have the source's qcow2 images remember what is written from now on, so that the next copy reads only that.
     #[arg(long)]
     track: bool,
@@ -76,6 +79,7 @@ impl How {
             running: if self.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
             limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
             compression: if self.no_compress { Compress::Never } else { Compress::Auto },
+            parallel: self.parallel.unwrap_or_default(),
             track: if self.track { Track::Yes } else { Track::No },
             ..SyncSpec::at(session.clock.now())
         }

@@ -25,7 +25,7 @@ use crate::spec::{CloneSpec, Compress, Track};
 use crate::step::{CopyImage, CopyVariables, Ends, TransferImage, Whole, whole_document};
 use crate::survey::{Survey, check_room, has};
 use crate::tally::Tally;
-use crate::transfer::Session;
+use crate::transfer::{Session, Turns};
 
 /// A clone that could be made.
 #[derive(Debug)]
@@ -122,6 +122,7 @@ async fn draw_up(
     let mut work = Work {
         lines: Vec::new(),
         steps: Vec::new(),
+        turns: Turns::default(),
         placed: Vec::new(),
         survey: &survey,
         images: &images,
@@ -298,6 +299,7 @@ pub(crate) struct Work<'a> {
     pub(crate) spec: &'a CloneSpec,
     pub(crate) lines: Vec<PlanLine>,
     pub(crate) steps: Vec<Box<dyn Step>>,
+    pub(crate) turns: Turns,
     /// Where images will be.
     pub(crate) placed: Vec<DiskPath>,
     /// Hears what was sent.
@@ -362,6 +364,8 @@ impl Work<'_> {
                 whole,
                 limit: self.spec.limit.bytes_per_second(),
                 is_compressed: self.spec.compression == Compress::Auto,
+                at_once: self.spec.parallel,
+                reach: self.turns.next(),
                 tally: self.tally.of(&copy.path),
             })),
             Route::Libvirt { .. } => {

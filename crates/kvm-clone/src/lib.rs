@@ -63,6 +63,7 @@ mod clone;
 mod linked;
 mod moment;
 mod moving;
+mod parallel;
 mod place;
 mod prove;
 mod replace;
@@ -83,6 +84,7 @@ pub use backup::{
 pub use clone::{ClonePlan, Way, plan_clone};
 pub use linked::plan_linked_clone;
 pub use moving::{MovePlan, MoveSpec, WhileMoving, plan_move};
+pub use parallel::Parallel;
 pub use prove::{ProvePlan, ProveSpec, plan_prove, proof_of};
 pub use replace::{AfterReplacing, Replace};
 pub use replica::{

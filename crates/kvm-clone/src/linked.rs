@@ -22,6 +22,7 @@ use crate::spec::CloneSpec;
 use crate::step::{Ends, to_json, unless_gone};
 use crate::survey::Survey;
 use crate::tally::Tally;
+use crate::transfer::Turns;
 use crate::{WhileRunning, moment};
 
 /// Plans a linked clone: another machine on the same host that takes only the room of what it writes.
@@ -77,6 +78,7 @@ async fn draw_up(host: &Host, vm: &VmSummary, spec: &CloneSpec, cx: &PlanContext
         spec,
         lines: frozen_plan.lines.into_iter().filter(|line| line.kind != "snapshot").collect(),
         steps: frozen_plan.steps,
+        turns: Turns::default(),
         placed: Vec::new(),
         tally: Tally::default(),
     };

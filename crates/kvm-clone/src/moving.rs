@@ -16,11 +16,13 @@ use kvm_xml::rewrite::{Content, Copy, Edit, Facts, Location, Policy, Rewritten, 
 
 use crate::clone::{Route, Work, attached, facts, refused};
 use crate::moment;
+use crate::parallel::Parallel;
 use crate::place::{self, Images};
 use crate::spec::{CloneSpec, Compress, UplinkMap};
 use crate::step::Ends;
 use crate::survey::Survey;
 use crate::tally::Tally;
+use crate::transfer::Turns;
 
 mod check;
 mod step;
@@ -46,15 +48,17 @@ pub struct MoveSpec {
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
     pub compression: Compress,
+    /// How many images are sent at a time, where helpers carry them.
+    pub parallel: Parallel,
     /// Whether it is started there. One that ran before is in any case.
     pub start: Start,
 }
 
 impl Default for MoveSpec {
     fn default() -> Self {
-        let CloneSpec { pool, uplinks, drop_hostdev, limit, compression, start, .. } = CloneSpec::default();
+        let CloneSpec { pool, uplinks, drop_hostdev, limit, compression, parallel, start, .. } = CloneSpec::default();
         let (leave_snapshots, running) = (false, WhileMoving::Refuse);
-        Self { pool, uplinks, drop_hostdev, leave_snapshots, running, limit, compression, start }
+        Self { pool, uplinks, drop_hostdev, leave_snapshots, running, limit, compression, parallel, start }
     }
 }
 
@@ -147,6 +151,7 @@ async fn draw_up(
         drop_hostdev: spec.drop_hostdev,
         limit: spec.limit,
         compression: spec.compression,
+        parallel: spec.parallel,
         ..CloneSpec::default()
     };
     let hostdev = if spec.drop_hostdev { policy::HostDevices::Drop } else { policy::HostDevices::Map };
@@ -187,6 +192,7 @@ impl Draft<'_> {
             spec: self.like,
             lines: Vec::new(),
             steps: Vec::new(),
+            turns: Turns::default(),
             placed: Vec::new(),
             tally: tally.clone(),
         };

@@ -16,11 +16,12 @@ use kvm_xml::{Document as _, Domain};
 use crate::backup::{Manifest, PointRef, StoreDir, StoredDisk, StoredFormat, resolve};
 use crate::backup::{Point, inside, read_manifest};
 use crate::clone::{facts, refused, variables_of};
+use crate::parallel::Parallel;
 use crate::place::{self, Images, Own};
 use crate::replace::{Replace, Replaced, free_variables as variables_of_name};
 use crate::spec::{CloneSpec, Compress, UplinkMap};
 use crate::survey::{Survey, check_room, has};
-use crate::transfer::{Session, digest_of};
+use crate::transfer::{Session, Turns, digest_of};
 
 mod step;
 
@@ -43,6 +44,8 @@ pub struct RestoreSpec {
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
     pub compression: Compress,
+    /// How many images are sent at a time, where helpers carry them.
+    pub parallel: Parallel,
     /// Whether it is started at once.
     pub start: Start,
     /// What becomes of a machine that has the new name already; without it that must be free.
@@ -171,6 +174,7 @@ pub async fn plan_restore(
             consistency(&manifest)
         ))],
         steps: Vec::new(),
+        turns: Turns::default(),
         placed: Vec::new(),
     };
     for copy in &rewritten.copies {
@@ -410,6 +414,7 @@ struct Work<'a> {
     spec: &'a RestoreSpec,
     lines: Vec<PlanLine>,
     steps: Vec<Box<dyn Step>>,
+    turns: Turns,
     /// Where images will be.
     placed: Vec<DiskPath>,
 }
@@ -465,6 +470,8 @@ impl Work<'_> {
             size,
             limit: self.spec.limit.bytes_per_second(),
             is_compressed: self.spec.compression == Compress::Auto,
+            at_once: self.spec.parallel,
+            reach: self.turns.next(),
         }));
     }
 

@@ -7,6 +7,7 @@ use kvm_core::{Bandwidth, Error, PoolName, Result, VmName};
 use kvm_vm::Start;
 use kvm_xml::rewrite::{Policy, policy};
 
+use crate::parallel::Parallel;
 use crate::replace::Replace;
 
 /// A clone that is wanted; the default is another machine that is off, with a name, a uuid and addresses of its own.
@@ -31,6 +32,8 @@ pub struct CloneSpec {
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
     pub compression: Compress,
+    /// How many images are sent at a time, where helpers carry them.
+    pub parallel: Parallel,
     /// Whether the clone is started at once.
     pub start: Start,
     /// What becomes of a machine that has the name already, which has to be given then; without it the name must be free.
@@ -49,6 +52,7 @@ impl Default for CloneSpec {
             running: WhileRunning::Snapshot,
             limit: Bandwidth::UNLIMITED,
             compression: Compress::Auto,
+            parallel: Parallel::default(),
             start: Start::No,
             replace: None,
         }
@@ -83,6 +87,8 @@ pub struct SyncSpec {
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
     pub compression: Compress,
+    /// How many images are sent at a time, where helpers carry them.
+    pub parallel: Parallel,
     /// Whether the source's images are to remember what is written from now on, so that the next copy need not read them
     /// in full.
     pub track: Track,
@@ -95,8 +101,9 @@ impl SyncSpec {
     /// The default, asked for at this time.
     #[must_use]
     pub fn at(at: Timestamp) -> Self {
-        let CloneSpec { pool, uplinks, running, limit, compression, .. } = CloneSpec::default();
-        Self { at, target_name: None, pool, uplinks, running, limit, compression, track: Track::No, invert: false }
+        let CloneSpec { pool, uplinks, running, limit, compression, parallel, .. } = CloneSpec::default();
+        let (target_name, track, invert) = (None, Track::No, false);
+        Self { at, target_name, pool, uplinks, running, limit, compression, parallel, track, invert }
     }
 
     /// What of it is as for a clone.
@@ -108,6 +115,7 @@ impl SyncSpec {
             running: self.running,
             limit: self.limit,
             compression: self.compression,
+            parallel: self.parallel,
             ..CloneSpec::default()
         }
     }

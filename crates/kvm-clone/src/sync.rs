@@ -18,6 +18,7 @@ use crate::spec::SyncSpec;
 use crate::step::{BeginApplying, ClaimReplica, Ends, NoteDigests, NoteSource, RedefineReplica};
 use crate::survey::Survey;
 use crate::tally::{SyncedImage, Tally, disk_of};
+use crate::transfer::Turns;
 
 mod kept;
 mod measure;
@@ -180,6 +181,7 @@ impl<'a> Draft<'a> {
             spec: like,
             lines: Vec::new(),
             steps: Vec::new(),
+            turns: Turns::default(),
             placed: Vec::new(),
             tally,
         };

@@ -8,7 +8,15 @@ use serde::Serialize;
 /// What a sync, a move or a backup moved, image by image. Clones share it; it is complete when the operation has ended. What
 /// another process goes on with is told there.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(Arc<Mutex<Vec<SyncedImage>>>);
+pub struct Tally(Arc<Mutex<Noted>>);
+
+/// What is noted so far.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The disks in the order of their steps; several are moved at a time.
+    disks: Vec<String>,
+    images: Vec<SyncedImage>,
+}
 
 /// An image of a sync.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,22 +68,27 @@ impl Tally {
     /// The images that were moved so far, in the order of their steps.
     #[must_use]
     pub fn images(&self) -> Vec<SyncedImage> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut images = noted.images.clone();
+        images.sort_by_key(|image| noted.disks.iter().position(|disk| *disk == image.disk));
+        images
     }
 
     /// The part of the disk that has this path in a document: `devices.disk[vda].source`.
     pub(crate) fn of(&self, path: &str) -> TallyOf {
-        TallyOf { disk: disk_of(path).to_owned(), tally: Some(self.clone()) }
+        let disk = disk_of(path).to_owned();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).disks.push(disk.clone());
+        TallyOf { disk, tally: Some(self.clone()) }
     }
 }
 
 impl TallyOf {
     /// Notes what was moved, in place of what an earlier attempt has noted.
     pub(crate) fn add(&self, moved: Moved) {
-        let Some(Tally(images)) = &self.tally else { return };
-        let mut images = images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.retain(|image| image.disk != self.disk);
-        images.push(SyncedImage { disk: self.disk.clone(), moved });
+        let Some(Tally(noted)) = &self.tally else { return };
+        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.images.retain(|image| image.disk != self.disk);
+        noted.images.push(SyncedImage { disk: self.disk.clone(), moved });
     }
 }
 

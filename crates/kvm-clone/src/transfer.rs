@@ -5,26 +5,33 @@
 
 mod difference;
 mod files;
-mod pace;
+mod reach;
 mod relay;
 mod session;
 mod stall;
 mod update;
 
 pub(crate) use files::digest_of;
+pub(crate) use reach::{Reach, Reached, Turns};
 pub(crate) use session::Session;
 pub(crate) use update::{Changed, recover, root, staged};
 pub use update::{ImageUpdate, Updated};
 
+use std::time::Duration;
+
+use kvm_core::op::Pace;
 use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Progress, Reporter, Resource, Result, Transport};
 use kvm_wire::{Access, Compression, Digest, FileRef, Keep, Opening, Reply, Request, What};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::spec::Compress;
 use difference::{Difference, difference};
-use pace::Pace;
 use relay::{Relay, relay};
 use session::failure;
+
+/// How often a file is asked for again that an earlier attempt still holds.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// An image that goes from one host to another, each of which has a helper
 /// ([`Transport::helper`]).
@@ -64,6 +71,8 @@ pub struct Watch<'a> {
     pub clock: &'a dyn Clock,
     /// Ends it; what was brought stays for another attempt.
     pub cancel: &'a CancellationToken,
+    /// Shared with other transfers at the same time, which keep their limit together then.
+    pub pace: &'a Pace,
 }
 
 /// What a transfer took.
@@ -86,6 +95,11 @@ impl ImageTransfer<'_> {
     /// Does it. `Unsupported` without a helper on either side; `NotFound`, `AlreadyExists`, `NoSpace`, `Denied`; `Busy` when
     /// somebody writes to the source; `Corrupt` when what arrived is not what was sent; `Cancelled`, `Unavailable`.
     pub async fn run(&self, watch: Watch<'_>) -> Result<Transferred> {
+        self.run_noting(watch, &Reach::default()).await
+    }
+
+    /// The same, and notes how far it has come.
+    pub(crate) async fn run_noting(&self, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {
         let transfer = FileTransfer {
             source: self.source,
             from: file(self.from),
@@ -98,7 +112,7 @@ impl ImageTransfer<'_> {
             seed: None,
             expect: None,
         };
-        transfer.run(watch).await
+        transfer.run_noting(watch, reach).await
     }
 }
 
@@ -123,28 +137,75 @@ pub(crate) struct FileTransfer<'a> {
 impl FileTransfer<'_> {
     /// As [`ImageTransfer::run`]. `Corrupt` as well when the source is not what was expected.
     pub(crate) async fn run(self, watch: Watch<'_>) -> Result<Transferred> {
-        tokio::select! {
-            biased;
-            () = watch.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the transfer was cancelled")),
-            done = self.carry_out(watch) => done,
-        }
+        self.run_noting(watch, &Reach::default()).await
     }
 
-    async fn carry_out(&self, watch: Watch<'_>) -> Result<Transferred> {
-        let (from, to, seed) = (self.from.clone(), self.to.clone(), self.seed.clone());
+    /// The same, and notes how far it has come.
+    pub(crate) async fn run_noting(self, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {
+        // An earlier attempt may have left a part of it.
+        if !self.resume && self.seed.is_none() {
+            reach.set(Reached::Nothing);
+        }
+        let mut begun = unless_cancelled(watch, self.begin(watch)).await?;
+        let turn = async {
+            reach.turn().await;
+            Ok(())
+        };
+        unless_cancelled(watch, turn).await?;
+        reach.set(Reached::Unknown);
+        let Begun { target, length, opening, .. } = &mut begun;
+        let create = Request::Create { file: self.to.clone(), length: *length, mode: MODE, opening: *opening };
+        let created = self.create(target, &create, watch).await?;
+        let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
+        reach.has_begun();
+        if !was_there {
+            reach.set(Reached::Partial);
+        }
+        unless_cancelled(watch, self.complete(begun, was_there, watch, reach)).await
+    }
+
+    /// Both helpers, and what is to be created.
+    async fn begin(&self, watch: Watch<'_>) -> Result<Begun> {
         let (mut source, mut target) = tokio::try_join!(Session::open(self.source), Session::open(self.target))?;
-        let has_seed = match seed {
-            Some(seed) => plant(&mut target, &to, seed, watch).await?,
+        let has_seed = match self.seed.clone() {
+            Some(seed) => plant(&mut target, &self.to, seed, watch).await?,
             None => false,
         };
-        let stat = source.ask(&Request::Stat { file: from.clone() }).await?;
+        let stat = source.ask(&Request::Stat { file: self.from.clone() }).await?;
         let Reply::Stat { length, allocated, .. } = stat else { return Err(unexpected(&stat)) };
         let opening = if self.resume || has_seed { Opening::Resume } else { Opening::New };
         if opening == Opening::New {
-            check_room(&mut target, &to, Bytes::new(allocated.min(length))).await?;
+            check_room(&mut target, &self.to, Bytes::new(allocated.min(length))).await?;
         }
-        let created = target.ask(&Request::Create { file: to, length, mode: MODE, opening }).await?;
-        let Reply::Created { was_there } = created else { return Err(unexpected(&created)) };
+        Ok(Begun { source, target, length, opening })
+    }
+
+    /// Has the file created. The helper of an earlier attempt holds it until it notices that nobody is behind it any more: after a
+    /// cut, when the host is back, for the time of a stall.
+    async fn create(&self, target: &mut Session, create: &Request, watch: Watch<'_>) -> Result<Reply> {
+        let patience = if self.resume { 2 * self.target.stall() } else { Duration::ZERO };
+        let due = Instant::now() + patience;
+        let mut is_told = false;
+        loop {
+            // Its answer is waited for in any case: who takes back what was begun is to find it there.
+            match target.ask(create).await {
+                Err(e) if e.kind() == ErrorKind::Busy && Instant::now() < due => {}
+                answer => return answer,
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                let message = "the helper of the attempt before has not noticed yet that it was left; it is waited for";
+                watch.reporter.report(&Progress::Warning { message: message.into() });
+            }
+            let pause = async {
+                watch.clock.sleep(AGAIN).await;
+                Ok(())
+            };
+            unless_cancelled(watch, pause).await?;
+        }
+    }
+
+    async fn complete(&self, begun: Begun, was_there: bool, watch: Watch<'_>, reach: &Reach) -> Result<Transferred> {
+        let (Begun { mut source, mut target, length, .. }, from) = (begun, self.from.clone());
         let (keep, access) = (self.keep, Access::Exclusive);
         let (what, known, spared) = match was_there {
             true => {
@@ -157,7 +218,7 @@ impl FileTransfer<'_> {
         };
         let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
         let send = Request::Send { file: from, what, compression, keep, access };
-        let way = Relay { pace: &Pace::new(self.limit), length, watch };
+        let way = Relay { limit: self.limit, length, watch };
         let sent = relay(&mut source, &send, &mut target, way).await?;
         let root = known.or(sent.root).ok_or_else(|| Error::internal("nobody knows the digest of the image"))?;
         if let Some(expected) = self.expect.filter(|expected| *expected != root) {
@@ -167,7 +228,13 @@ impl FileTransfer<'_> {
         }
         let ready = target.ask(&Request::Finish { root }).await?;
         let Reply::Ready = ready else { return Err(unexpected(&ready)) };
-        match target.ask(&Request::Publish).await? {
+        reach.set(Reached::Unknown);
+        let published = target.ask(&Request::Publish).await;
+        if published.as_ref().is_err_and(|e| e.kind() == ErrorKind::AlreadyExists) {
+            // The name is somebody else's by now; what waits beside it is ours.
+            let _left = target.have(Request::Discard).await;
+        }
+        match published? {
             Reply::Published => {
                 source.give_back(self.source).await;
                 target.give_back(self.target).await;
@@ -180,6 +247,22 @@ impl FileTransfer<'_> {
             }
             other => Err(unexpected(&other)),
         }
+    }
+}
+
+/// A transfer of which nothing is on the target yet.
+struct Begun {
+    source: Session,
+    target: Session,
+    length: u64,
+    opening: Opening,
+}
+
+async fn unless_cancelled<T>(watch: Watch<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = watch.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the transfer was cancelled")),
+        done = work => done,
     }
 }
 

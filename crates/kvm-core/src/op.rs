@@ -17,6 +17,9 @@
 //! After a crash nobody knows whether the step that was under way happened. So each [`Step`] can [`probe`](Step::probe)
 //! what is true now, and the journal says what was true before: what existed before a step began is never undone.
 //!
+//! Steps are done one after the other, except neighbours that say that they may be under way at the same time
+//! ([`Step::at_once`]): several images on their way to another host.
+//!
 //! Locks are held per host and machine for as long as an operation runs. The next changing operation on a machine
 //! finds an interrupted one, finishes it one way or the other, and then goes on.
 
@@ -24,6 +27,7 @@ mod executor;
 mod journal;
 mod lock;
 mod memory;
+mod pace;
 mod peer;
 mod plan;
 mod replay;
@@ -36,6 +40,7 @@ pub use executor::{Direction, Executor, Hook, Moment, Outcome, RunContext, Verdi
 pub use journal::{Entry, ErrorRecord, Header, OpId, Owner, Record, StepRecord};
 pub use lock::{LockGuard, LockKey};
 pub use memory::MemoryStore;
+pub use pace::Pace;
 pub use peer::{KnownHosts, Peer, Peers};
 pub use plan::{Plan, PlanLine};
 pub use replay::{OpStatus, OpView, StepState};

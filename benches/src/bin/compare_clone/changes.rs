@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use kvm_benches::sshd::{Outcome, done};
 use kvm_clone::{Compress, ImageUpdate, Updated, Watch};
+use kvm_core::op::Pace;
 use kvm_core::{DiskPath, Silent, SystemClock, Transport};
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +105,8 @@ impl Bench {
             compression: Compress::Auto,
         };
         let cancel = CancellationToken::new();
-        Ok(update.run(Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel }).await?)
+        Ok(update
+            .run(Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel, pace: &Pace::default() })
+            .await?)
     }
 }

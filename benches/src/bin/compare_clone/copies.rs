@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use kvm_benches::sshd::{Outcome, command, done};
 use kvm_clone::{Compress, ImageTransfer, Transferred, Watch};
+use kvm_core::op::Pace;
 use kvm_core::{DiskPath, Silent, SystemClock};
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +97,8 @@ impl Bench {
             resume: false,
         };
         let cancel = CancellationToken::new();
-        let watch = Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel };
+        let pace = Pace::default();
+        let watch = Watch { reporter: &Silent, title: "", clock: &SystemClock, cancel: &cancel, pace: &pace };
         Ok(transfer.run(watch).await?)
     }
 

@@ -1,6 +1,6 @@
 //! `kvmctl backup create`.
 
-use kvm_clone::{BackupSpec, Base, Compress, PointId, SyncedImage, Track, WhileRunning, plan_backup};
+use kvm_clone::{BackupSpec, Base, Compress, Parallel, PointId, SyncedImage, Track, WhileRunning, plan_backup};
 use kvm_core::{Bandwidth, Bytes, Consistency, ErrorKind, Result};
 use serde::Serialize;
 
@@ -43,6 +43,9 @@ pub struct Args {
     /// Send everything as it is; without it what a sample shows to shrink is compressed.
     #[arg(long)]
     no_compress: bool,
+    /// How many disks are sent at a time where helpers carry them, from 1 to 8; 1 if left out.
+    #[arg(long, value_name = "N")]
+    parallel: Option<Parallel>,
     /// Have the VM's qcow2 images remember what is written from now on, so that the next copy reads only that.
     #[arg(long)]
     track: bool,
@@ -57,6 +60,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         running: if args.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
         limit: args.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
         compression: if args.no_compress { Compress::Never } else { Compress::Auto },
+        parallel: args.parallel.unwrap_or_default(),
         track: if args.track { Track::Yes } else { Track::No },
         tool: concat!("kvmctl ", env!("CARGO_PKG_VERSION")).to_owned(),
     };

@@ -1,6 +1,7 @@
 //! `kvmctl backup verify`.
 
 use kvm_clone::{FileVerdict, Verdict, Watch, verify_backup};
+use kvm_core::op::Pace;
 use kvm_core::{Bytes, ErrorKind, Result};
 use serde::Serialize;
 
@@ -58,7 +59,8 @@ struct Verified {
 pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) -> Result<Option<ErrorKind>> {
     let Which { store, point } = &args.which;
     let host = store.host(session).await?;
-    let watch = Watch { reporter: &session.progress, title: "", clock: &*session.clock, cancel: &session.cancel };
+    let (pace, cancel) = (Pace::default(), &session.cancel);
+    let watch = Watch { reporter: &session.progress, title: "", clock: &*session.clock, cancel, pace: &pace };
     let verified = verify_backup(&host.host, store.directory(), point, watch).await;
     session.progress.over();
     let (id, _, verdicts) = verified?;

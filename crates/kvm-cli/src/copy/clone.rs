@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
-use kvm_clone::{CloneSpec, Compress, Way, plan_clone};
+use kvm_clone::{CloneSpec, Compress, Parallel, Way, plan_clone};
 use kvm_core::{Bandwidth, ErrorKind, Result, VmName};
 
 use super::login::Login;
@@ -21,7 +21,8 @@ use crate::printer::Printer;
     after_long_help = "The clone is another VM with the same content: it has a name, a uuid and MAC addresses of its own. It may be made while the \
         original runs, is defined when all of it has arrived, and stays off. Between two hosts all that arrives is read back and \
         compared, with --verify or without; --verify refuses the one way in which nobody does, a copy on one host. \
-        --compress and --bandwidth-limit need kvm-helper on both hosts, and are refused where it cannot run.\n\
+        --compress, --bandwidth-limit and more than one image at a time need kvm-helper on both hosts, and are refused where it \
+        cannot run. --bandwidth-limit is one limit, however many images share it.\n\
         --network-config is a file such as: networks: {lan: default, br0: br1}.\n\
         When --timeout is over, and on Ctrl-C, everything is taken back.\n\
         kvmctl clone has more: --pool, --start, --only-off, --print-xml.\n\n\
@@ -46,9 +47,6 @@ pub struct Args {
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// How many images are sent at a time: 1, and more is refused.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
-    parallel: Option<u8>,
     /// Refuse a copy of which nobody compares what has arrived.
     #[arg(long)]
     verify: bool,
@@ -73,6 +71,9 @@ pub(super) struct HowSent {
     /// Most that is sent per second, such as 100M or 1Gbit/s.
     #[arg(short, long, value_name = "RATE", value_parser = Bandwidth::parse)]
     bandwidth_limit: Option<Bandwidth>,
+    /// How many images are sent at a time, from 1 to 8; 1 if left out.
+    #[arg(short, long, value_name = "N")]
+    parallel: Option<Parallel>,
     /// File that says what the target calls the networks and bridges.
     #[arg(long, value_name = "FILE")]
     network_config: Option<PathBuf>,
@@ -86,21 +87,23 @@ impl HowSent {
             uplinks: networks::read(self.network_config.as_ref()).await?,
             limit: self.bandwidth_limit.or(cx.config.bandwidth()?).unwrap_or(Bandwidth::UNLIMITED),
             compression: if compress { Compress::Auto } else { Compress::Never },
+            parallel: self.parallel.or(cx.config.parallel()?).unwrap_or_default(),
             ..CloneSpec::default()
         })
     }
 
     /// Refuses what was asked for on the command line and does not happen on this way.
     pub(super) fn check(&self, way: Way) -> Result<()> {
-        match self.compress && way != Way::Helpers {
-            true => Err(refused::compress()),
-            false => Ok(()),
+        let are_several = self.parallel.is_some_and(|parallel| parallel != Parallel::ONE);
+        match way == Way::Helpers {
+            false if self.compress => Err(refused::compress()),
+            false if are_several => Err(refused::parallel()),
+            _ => Ok(()),
         }
     }
 }
 
 pub(super) async fn run(args: Args, cx: &Context<'_>, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    args.parallel.map(refused::parallel).transpose()?;
     let spec = CloneSpec {
         name: args.new_name,
         preserve_mac: args.preserve_mac,

@@ -56,10 +56,10 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: Args, cx: &Context<'_>, printer: &mut Printer) -> Result<Option<ErrorKind>> {
-    let CloneSpec { uplinks, limit, compression, .. } = args.way.spec(cx).await?;
+    let CloneSpec { uplinks, limit, compression, parallel, .. } = args.way.spec(cx).await?;
     let asked = SyncSpec::at(cx.session.clock.now());
     let track = if args.checkpoint { Track::Yes } else { Track::No };
-    let spec = SyncSpec { target_name: args.target_name, uplinks, limit, compression, track, ..asked };
+    let spec = SyncSpec { target_name: args.target_name, uplinks, limit, compression, parallel, track, ..asked };
     let hosts = args.login.open(&[&args.source, &args.target], cx).await?;
     let [source, target] = &hosts[..] else { return Err(kvm_core::Error::internal("two hosts were asked for")) };
     let vm = kvm_vm::resolve(&source.host, &args.vm).await?;

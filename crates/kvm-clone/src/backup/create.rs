@@ -14,6 +14,7 @@ use super::manifest::{DOCUMENT, Manifest, StoredDisk, StoredFile, StoredFormat, 
 use super::place::{Point, PointId, StoreDir, VmDir};
 use super::step::{At, BeginPoint, PublishPoint, StoreDocument, StoreFile, WriteManifest};
 use crate::moment;
+use crate::parallel::Parallel;
 use crate::place;
 use crate::spec::{Compress, Track, WhileRunning};
 use crate::step::{Ends, Whole};
@@ -32,6 +33,8 @@ pub struct BackupSpec {
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
     pub compression: Compress,
+    /// How many images are sent at a time, where helpers carry them.
+    pub parallel: Parallel,
     /// Whether the machine's images are to remember what is written from now on.
     pub track: Track,
     /// What makes it, for the manifest: a program and its release.
@@ -308,6 +311,7 @@ impl Work<'_> {
             base: base.map(|base| base.point),
             limit: self.spec.limit.bytes_per_second(),
             is_compressed: self.spec.compression == Compress::Auto,
+            at_once: self.spec.parallel,
             tally,
         });
     }

@@ -1,6 +1,7 @@
 //! The steps of a restoration.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU8;
 
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
@@ -12,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backup::{Point, inside};
+use crate::parallel::Parallel;
 use crate::place;
 use crate::spec::Compress;
 use crate::step::{to_json, unless_gone};
 use crate::survey::has;
-use crate::transfer::{FileTransfer, Watch, file};
+use crate::transfer::{FileTransfer, Reach, Reached, Watch, file};
 
 /// Brings a file of a point to where the machine has it: it gets its name there only when it is what was stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +38,12 @@ pub(crate) struct RestoreFile {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// How many images are under way at a time, this one included.
+    #[serde(default)]
+    pub(crate) at_once: Parallel,
+    /// How far it has come in this process.
+    #[serde(skip)]
+    pub(crate) reach: Reach,
 }
 
 impl RestoreFile {
@@ -60,6 +68,10 @@ impl Step for RestoreFile {
         Already::Conflict
     }
 
+    fn at_once(&self) -> NonZeroU8 {
+        self.at_once.get()
+    }
+
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
         let target = cx.peer(&self.target).await?;
         Ok(if has(&target, self.to.as_str()).await? { Probe::Done } else { Probe::Pending })
@@ -80,7 +92,12 @@ impl Step for RestoreFile {
             expect: Some(self.digest),
         };
         let title = format!("restore {}", self.file);
-        transfer.run(Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel }).await?;
+        transfer
+            .run_noting(
+                Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace },
+                &self.reach,
+            )
+            .await?;
         match &self.volume {
             Some(volume) => target.storage.refresh_pool(&volume.pool).await,
             None => Ok(()),
@@ -88,9 +105,19 @@ impl Step for RestoreFile {
     }
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
+        let reached = self.reach.get();
+        if reached == Reached::Nothing {
+            return Ok(());
+        }
         let target = cx.peer(&self.target).await?;
         let partial = format!("{}.partial", self.to);
         unless_gone(target.transport.remove_file(partial.as_ref()).await)?;
+        if reached == Reached::Partial {
+            return match &self.volume {
+                Some(volume) => target.storage.refresh_pool(&volume.pool).await,
+                None => Ok(()),
+            };
+        }
         let Some(volume) = &self.volume else {
             return unless_gone(target.transport.remove_file(self.to.as_path()).await);
         };

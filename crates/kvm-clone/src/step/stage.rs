@@ -1,5 +1,7 @@
 //! What changed of an image, brought beside its replica, and applied there.
 
+use std::num::NonZeroU8;
+
 use async_trait::async_trait;
 use kvm_core::op::{Already, Peer, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, Progress, ReplicaState, Replication, Resource, Result, VmId};
@@ -10,6 +12,7 @@ use uuid::Uuid;
 
 use super::whole::Whole;
 use super::{Ends, record, to_json, unless_gone};
+use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::tally::{Moved, TallyOf};
 use crate::transfer::{Changed, ImageUpdate, Watch, recover, root, staged};
@@ -35,6 +38,9 @@ pub(crate) struct StageImage {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// How many images are under way at a time, this one included.
+    #[serde(default)]
+    pub(crate) at_once: Parallel,
     /// Hears what was sent.
     #[serde(skip)]
     pub(crate) tally: TallyOf,
@@ -57,7 +63,7 @@ impl StageImage {
             compression: if self.is_compressed { Compress::Auto } else { Compress::Never },
         };
         let title = format!("sync {}", self.from);
-        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
+        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
         let Changed { length, changed, wire, there, was_read, spared } = update.stage(watch).await?;
         let was_written = match (&self.root, there) {
             (Some(then), Some(now)) => *then != now.to_string(),
@@ -97,6 +103,10 @@ impl Step for StageImage {
 
     fn already(&self) -> Already {
         Already::Fine
+    }
+
+    fn at_once(&self) -> NonZeroU8 {
+        self.at_once.get()
     }
 
     /// What waits there may be of another moment.

@@ -1,5 +1,7 @@
 //! An image that goes from helper to helper.
 
+use std::num::NonZeroU8;
+
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, Host, Result};
@@ -10,9 +12,10 @@ use serde_json::Value;
 
 use super::whole::{Whole, has_volume};
 use super::{Ends, to_json, unless_gone};
+use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::tally::{Moved, TallyOf};
-use crate::transfer::{ImageTransfer, Transferred, Watch};
+use crate::transfer::{ImageTransfer, Reach, Reached, Transferred, Watch};
 
 /// What an image is called for as long as it is not whole; the helper's own.
 const PARTIAL: &str = ".partial";
@@ -36,6 +39,12 @@ pub(crate) struct TransferImage {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// How many images are under way at a time, this one included.
+    #[serde(default)]
+    pub(crate) at_once: Parallel,
+    /// How far it has come in this process.
+    #[serde(skip)]
+    pub(crate) reach: Reach,
     /// Hears what was sent.
     #[serde(skip)]
     pub(crate) tally: TallyOf,
@@ -63,8 +72,8 @@ impl TransferImage {
             resume: cx.attempt == Attempt::Again,
         };
         let title = format!("copy {}", self.from);
-        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
-        let Transferred { length, data, wire, .. } = transfer.run(watch).await?;
+        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
+        let Transferred { length, data, wire, .. } = transfer.run_noting(watch, &self.reach).await?;
         self.tally.add(Moved { length, changed: data, sent: wire, is_new: true, is_whole: true, ..Moved::default() });
         Ok(())
     }
@@ -86,6 +95,10 @@ impl Step for TransferImage {
 
     fn already(&self) -> Already {
         Already::Conflict
+    }
+
+    fn at_once(&self) -> NonZeroU8 {
+        self.at_once.get()
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
@@ -124,10 +137,17 @@ impl Step for TransferImage {
         if let Some(whole) = &self.whole {
             whole.forget(&cx.peer(&self.ends.source).await?).await?;
         }
+        let reached = self.reach.get();
+        if reached == Reached::Nothing {
+            return Ok(());
+        }
         let target = cx.peer(&self.ends.target).await?;
         let partial = format!("{}{PARTIAL}", self.to_path);
         unless_gone(target.transport.remove_file(partial.as_ref()).await)?;
         target.storage.refresh_pool(&self.to.pool).await?;
+        if reached == Reached::Partial {
+            return Ok(());
+        }
         // As for any volume that an operation made: it stays where it is in use by now.
         let made = reserve_volume(self.to.clone(), self.size, &StorageVolume::default());
         made.undo(&StepContext { host: &target, ..*cx }).await

@@ -101,6 +101,7 @@ impl Update {
             root,
             limit: work.spec.limit.bytes_per_second(),
             is_compressed: work.spec.compression == Compress::Auto,
+            at_once: work.spec.parallel,
             tally: work.tally.of(&copy.path),
         }));
         self.staged.push(disk.to_owned());

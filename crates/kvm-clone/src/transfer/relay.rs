@@ -5,7 +5,7 @@ use kvm_wire::{Digest, Frame, FrameKind, Reply, Request};
 use tokio::sync::mpsc;
 
 use super::session::{Input, Output};
-use super::{Pace, Session, Watch, failure, unexpected};
+use super::{Session, Watch, failure, unexpected};
 
 /// Blocks on their way between both sides; each has 1 MiB at most.
 const UNDER_WAY: usize = 4;
@@ -15,7 +15,8 @@ const TELLINGS: u64 = 256;
 /// How blocks are passed on.
 #[derive(Clone, Copy)]
 pub(super) struct Relay<'a> {
-    pub(super) pace: &'a Pace,
+    /// Most bytes per second.
+    pub(super) limit: Option<Bytes>,
     /// How long the image is.
     pub(super) length: u64,
     pub(super) watch: Watch<'a>,
@@ -96,7 +97,8 @@ impl Relay<'_> {
     /// Passes blocks on, no faster than allowed.
     async fn write(&self, output: &mut Output, mut blocks: mpsc::Receiver<Frame>) -> Result<()> {
         while let Some(block) = blocks.recv().await {
-            self.pace.wait(block.payload().len() as u64, self.watch.clock).await;
+            let Watch { pace, clock, .. } = self.watch;
+            pace.wait(self.limit, block.payload().len() as u64, clock).await;
             output.pass(&block).await?;
         }
         output.say(&Request::End).await

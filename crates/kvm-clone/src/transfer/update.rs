@@ -4,7 +4,6 @@ use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Result, Transport};
 use kvm_wire::{Access, Compression, Digest, Keep, Reply, Request, What};
 
 use super::difference::{Difference, difference};
-use super::pace::Pace;
 use super::relay::{Relay, relay};
 use super::{Session, Watch, file, keep, unexpected};
 use crate::spec::Compress;
@@ -113,8 +112,7 @@ impl ImageUpdate<'_> {
         let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
         let (keep, access) = (keep(self.is_qcow2), Access::Exclusive);
         let send = Request::Send { file: file(self.from), what: What::Ranges(spans), compression, keep, access };
-        let sent =
-            relay(&mut source, &send, &mut target, Relay { pace: &Pace::new(self.limit), length, watch }).await?;
+        let sent = relay(&mut source, &send, &mut target, Relay { limit: self.limit, length, watch }).await?;
         source.give_back(self.source).await;
         match target.ask(&Request::Finish { root }).await? {
             Reply::Ready => Ok((target, Changed { wire: Bytes::new(sent.wire), ..found })),

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kvm_clone::{
-    BackupPlan, BackupSpec, Base, Compress, PointId, PointRef, StoreDir, Verdict, Watch, WhileRunning, backup_point,
-    backups, plan_backup, plan_backup_delete, plan_backup_prune, verify_backup,
+    BackupPlan, BackupSpec, Base, Compress, Parallel, PointId, PointRef, StoreDir, Verdict, Watch, WhileRunning,
+    backup_point, backups, plan_backup, plan_backup_delete, plan_backup_prune, verify_backup,
 };
 use kvm_core::op::template::{Scenario, check};
-use kvm_core::op::{Catalogue, Plan};
+use kvm_core::op::{Catalogue, Pace, Plan};
 use kvm_core::{Bandwidth, Bytes, Clock as _, Consistency, ErrorKind, Host, PowerAction, Result, Silent, VmState};
 use kvm_mock::{Fault, FileInfo, Method, Mock};
 use tokio::sync::Mutex;
@@ -34,6 +34,7 @@ pub(crate) fn spec() -> BackupSpec {
         running: WhileRunning::Snapshot,
         limit: Bandwidth::UNLIMITED,
         compression: Compress::Auto,
+        parallel: Parallel::default(),
         track: kvm_clone::Track::No,
         tool: "test 1".to_owned(),
     }
@@ -57,7 +58,8 @@ impl Pair {
 
     pub(crate) async fn verdicts(&self, of: &str) -> Result<BTreeMap<String, String>> {
         let cancel = CancellationToken::new();
-        let watch = Watch { reporter: &Silent, title: "", clock: &*self.clock, cancel: &cancel };
+        let watch =
+            Watch { reporter: &Silent, title: "", clock: &*self.clock, cancel: &cancel, pace: &Pace::default() };
         let (_, _, verdicts) = verify_backup(&self.there, &store(), &point(of), watch).await?;
         let word = |verdict: Verdict| match verdict {
             Verdict::Matches => "matches".to_owned(),

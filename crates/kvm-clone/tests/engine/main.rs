@@ -5,6 +5,7 @@ mod clone;
 mod hold;
 mod linked;
 mod moving;
+mod parallel;
 mod prove;
 mod race;
 mod replace;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_clone::{Compress, RestorePlan, RestoreSpec, Restored, plan_restore};
+use kvm_clone::{Compress, Parallel, RestorePlan, RestoreSpec, Restored, plan_restore};
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
 use kvm_core::{Bandwidth, Clock as _, ErrorKind, Host, PowerAction, Result, View, VmState};
@@ -20,6 +20,7 @@ fn spec(identity: Restored) -> RestoreSpec {
         uplinks: Vec::new(),
         limit: Bandwidth::UNLIMITED,
         compression: Compress::Auto,
+        parallel: Parallel::default(),
         start: Start::No,
         replace: None,
     }

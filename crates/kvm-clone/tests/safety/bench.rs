@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kvm_clone::{Compress, ImageTransfer, ImageUpdate, Transferred, Updated, Watch};
+use kvm_core::op::Pace;
 use kvm_core::{DiskPath, Result, Silent, SystemClock};
 use kvm_helper::Settings;
 use tempfile::TempDir;
@@ -148,7 +149,12 @@ impl Place {
 
     /// A way here on which nothing goes wrong.
     pub(crate) fn way(self: &Arc<Self>) -> Way {
-        Way::to(Arc::clone(self), None, Duration::from_secs(30))
+        self.patient(Duration::from_secs(30))
+    }
+
+    /// The same, on which silence is taken for a cut after this time.
+    pub(crate) fn patient(self: &Arc<Self>, stall: Duration) -> Way {
+        Way::to(Arc::clone(self), None, stall)
     }
 
     pub(crate) fn faulty(self: &Arc<Self>, fault: Fault, stall: Duration) -> Way {
@@ -170,7 +176,7 @@ pub(crate) async fn transfer(from: &Way, to: &Way, resume: bool) -> Result<Trans
         resume,
     };
     let cancel = CancellationToken::new();
-    let done = transfer.run(watch(&cancel)).await;
+    let done = transfer.run(watch(&cancel, &Pace::default())).await;
     from.place().settle();
     to.place().settle();
     done
@@ -183,12 +189,12 @@ pub(crate) async fn update(from: &Way, to: &Way) -> Result<Updated> {
     let update =
         ImageUpdate { source: from, from: &source, is_qcow2: false, target: to, to: &target, limit: None, compression };
     let cancel = CancellationToken::new();
-    let done = update.run(watch(&cancel)).await;
+    let done = update.run(watch(&cancel, &Pace::default())).await;
     from.place().settle();
     to.place().settle();
     done
 }
 
-fn watch(cancel: &CancellationToken) -> Watch<'_> {
-    Watch { reporter: &Silent, title: "copy", clock: &SystemClock, cancel }
+fn watch<'a>(cancel: &'a CancellationToken, pace: &'a Pace) -> Watch<'a> {
+    Watch { reporter: &Silent, title: "copy", clock: &SystemClock, cancel, pace }
 }

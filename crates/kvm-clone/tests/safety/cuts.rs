@@ -1,5 +1,6 @@
 //! The link is cut at any byte: what has arrived is not sent again, and what is there in the end is whole.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use kvm_core::ErrorKind;
@@ -104,4 +105,29 @@ async fn cut_anywhere_in_any_way_a_transfer_goes_on_where_it_was() {
         eprintln!("{}", wrong.join("\n"));
         told(name, cases.len() - wrong.len(), cases.len(), "cuts noticed, gone on, nothing twice, whole in the end");
     }
+}
+
+/// The helper on a host that was cut off holds the partial file until it notices that.
+#[tokio::test]
+async fn whoever_goes_on_waits_for_the_helper_of_the_attempt_before() {
+    let image = noise(LENGTH, 1);
+    let (here, there) = (Place::new(), Place::new());
+    here.write("source", &image);
+    let fault = Fault::Cut { leg: Leg::ToHelper, at: LENGTH / 2, end: End::Reset };
+    transfer(&here.way(), &there.faulty(fault, STALL), false).await.unwrap_err();
+    let held = File::open(there.path("copy.partial")).unwrap();
+    held.lock().unwrap();
+    // One that stays is another program's.
+    let refused = transfer(&here.way(), &there.patient(STALL), true).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Busy);
+    let (let_go, begun) = (Duration::from_millis(1500), Instant::now());
+    let notices = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(let_go);
+        drop(held);
+    });
+    let again = transfer(&here.way(), &there.way(), true).await.unwrap();
+    notices.await.unwrap();
+    assert!(begun.elapsed() >= let_go);
+    assert!(again.data.get() < LENGTH, "all of it was sent again");
+    assert_eq!(there.read("copy"), image);
 }

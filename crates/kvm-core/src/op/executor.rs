@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -10,16 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::VERSION;
 use super::{
-    Already, Attempt, Catalogue, Entry, ErrorRecord, Header, Journal, LockGuard, LockKey, OpId, OpStatus, OpView,
-    Owner, Plan, Probe, Record, Step, StepContext, StepRecord, StepState, Store,
+    Catalogue, Entry, Header, LockGuard, LockKey, OpId, OpStatus, OpView, Owner, Plan, Record, StepRecord, Store,
 };
-use crate::{
-    Clock, Entropy, Error, ErrorKind, Host, Progress, Reporter, Resource, Result, StepOutcome, SystemClock,
-    SystemEntropy,
-};
+use crate::{Clock, Entropy, Error, ErrorKind, Host, Reporter, Resource, Result, SystemClock, SystemEntropy};
 
-/// How often a running operation looks whether another process asked it to cancel.
-const CANCEL_POLL: Duration = Duration::from_millis(250);
+mod run;
+
+use run::{Book, Run};
 
 /// Carries plans out.
 #[derive(Clone, Debug)]
@@ -96,20 +92,6 @@ pub enum Verdict {
     Repeat,
 }
 
-/// Why a run left its loop.
-enum Halt {
-    /// As an error of the step, or a request to cancel.
-    Error(Error),
-    /// As if the process had been killed.
-    Died,
-}
-
-impl From<Error> for Halt {
-    fn from(e: Error) -> Self {
-        Self::Error(e)
-    }
-}
-
 impl Executor {
     /// An executor on the machine's own clock. `user` goes into journals and logs.
     #[must_use]
@@ -181,7 +163,7 @@ impl Executor {
         let first = self.entry(Record::Opened(Box::new(header)));
         let view = OpView::replay(std::slice::from_ref(&first), true)?;
         let journal = self.store.create(first).await?;
-        let run = Run { executor: self, cx, steps: plan.steps, view, journal };
+        let run = Run::new(self, cx, plan.steps, Book { view, journal });
         let status = run.drive(Direction::Forward).await?;
         Ok(Outcome { operation: id, status, recovered })
     }
@@ -246,9 +228,9 @@ impl Executor {
         for step in &view.header.steps {
             steps.push(self.catalogue.decode(&view.header.kind, &step.name, &step.data)?);
         }
-        let mut run = Run { executor: self, cx, steps, view, journal };
+        let mut run = Run::new(self, cx, steps, Book { view, journal });
         run.settle().await?;
-        let direction = match (asked, run.view.is_committed()) {
+        let direction = match (asked, run.book.get_mut().view.is_committed()) {
             (None, true) => Direction::Forward,
             (None, false) => Direction::Back,
             (Some(Direction::Back), true) => {
@@ -275,341 +257,6 @@ impl Executor {
 enum Unreachable {
     Fails,
     StaysOpen,
-}
-
-/// One operation under way.
-struct Run<'a> {
-    executor: &'a Executor,
-    cx: RunContext<'a>,
-    steps: Vec<Box<dyn Step>>,
-    view: OpView,
-    journal: Box<dyn Journal>,
-}
-
-impl Run<'_> {
-    async fn drive(mut self, direction: Direction) -> Result<OpStatus> {
-        let id = self.view.header.id.clone();
-        self.report(&Progress::Started {
-            operation: id.clone(),
-            title: self.view.header.title.clone(),
-            steps: self.steps.len(),
-        });
-        let halt = match direction {
-            Direction::Forward => match self.forward_unless_cancelled().await {
-                Ok(()) => return self.close(OpStatus::Succeeded, None).await,
-                Err(halt) => halt,
-            },
-            Direction::Back => match self.back().await {
-                Ok(()) => return self.close(OpStatus::Undone, None).await,
-                Err(halt) => return Err(self.attention(halt).await),
-            },
-        };
-        let error = match halt {
-            Halt::Died => return Err(died()),
-            Halt::Error(error) => error,
-        };
-        if self.view.is_committed() {
-            return Err(self.attention(Halt::Error(error)).await);
-        }
-        match self.back().await {
-            Ok(()) => {
-                let cancelled = error.kind() == ErrorKind::Cancelled;
-                let status = if cancelled { OpStatus::Cancelled } else { OpStatus::Undone };
-                self.close(status, Some((&error).into())).await?;
-                Err(error.on(Resource::Operation(id.to_string())))
-            }
-            Err(Halt::Died) => Err(died()),
-            Err(undo) => Err(self.attention(undo).await.with_source(error)),
-        }
-    }
-
-    /// Leaves the operation open for a person, and says so.
-    async fn attention(mut self, halt: Halt) -> Error {
-        let Halt::Error(error) = halt else { return died() };
-        let id = self.view.header.id.clone();
-        let record = Record::Closed { status: OpStatus::NeedsAttention, error: Some((&error).into()) };
-        match self.append(record).await {
-            Ok(()) => error.with_note(&format!("operation {id} is not finished; it can be resumed")),
-            Err(lost) => lost.with_source(error),
-        }
-    }
-
-    /// Does the steps while listening for requests to cancel: from this process and from others.
-    async fn forward_unless_cancelled(&mut self) -> Result<(), Halt> {
-        let cancel = self.cx.cancel.child_token();
-        let (store, id) = (Arc::clone(&self.executor.store), self.view.header.id.clone());
-        let watch = {
-            let cancel = cancel.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(CANCEL_POLL).await;
-                    // An unreadable directory must not end the operation; its own journal will notice.
-                    if store.cancel_requested(&id).await.unwrap_or(false) {
-                        cancel.cancel();
-                        std::future::pending::<()>().await;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            done = self.forward(&cancel) => done,
-            () = watch => Err(Halt::Died),
-        }
-    }
-
-    async fn forward(&mut self, cancel: &CancellationToken) -> Result<(), Halt> {
-        for i in 0..self.steps.len() {
-            match self.view.steps[i] {
-                StepState::Done | StepState::Skipped => {
-                    self.report_step(i, StepOutcome::AlreadyDone);
-                    continue;
-                }
-                StepState::Pending | StepState::Undone | StepState::Failed | StepState::Unknown => {}
-            }
-            if cancel.is_cancelled() && !self.view.is_committed() {
-                return Err(Error::new(ErrorKind::Cancelled, "the operation was cancelled").into());
-            }
-            self.do_step(i, cancel).await?;
-        }
-        Ok(())
-    }
-
-    async fn do_step(&mut self, i: usize, cancel: &CancellationToken) -> Result<(), Halt> {
-        // Past the point of no return a request to cancel must not leave the work half done. The step that gets there
-        // is not past it: it may still give up while nothing has happened.
-        let never = CancellationToken::new();
-        let cancel = if self.view.is_committed() { &never } else { cancel };
-        let begun_before = self.view.steps[i] == StepState::Unknown;
-        let found = self.probe(i, cancel).await?;
-        if found == Probe::Done && begun_before {
-            self.append(Record::Done { step: i }).await?;
-            self.report_step(i, StepOutcome::AlreadyDone);
-            return Ok(());
-        }
-        if found == Probe::Done {
-            return match self.steps[i].already() {
-                Already::Fine => {
-                    self.append(Record::Skipped { step: i }).await?;
-                    self.report_step(i, StepOutcome::AlreadyDone);
-                    Ok(())
-                }
-                Already::Conflict => {
-                    let message = format!("cannot {}: it is there already", self.steps[i].title());
-                    let error = Error::new(ErrorKind::AlreadyExists, message);
-                    self.failed(i, &error, false).await?;
-                    Err(error.into())
-                }
-            };
-        }
-        self.append(Record::Intent { step: i }).await?;
-        self.report_step(i, StepOutcome::Started);
-        let mut result = self.hook(Moment::Before, i).await?;
-        if result.is_ok() {
-            let attempt = if begun_before { Attempt::Again } else { Attempt::First };
-            result = self.apply(i, cancel, attempt).await;
-        }
-        if result.is_ok() {
-            result = match self.verdict(Moment::After, i).await {
-                Verdict::Repeat => match self.probe(i, cancel).await? {
-                    Probe::Pending => self.apply(i, cancel, Attempt::Again).await,
-                    Probe::Done => Ok(()),
-                },
-                other => Self::obey(other, Moment::After, i)?,
-            };
-        }
-        let irreversible = i >= self.view.header.reversible;
-        let mut maybe = true;
-        if let Err(error) = &result {
-            // What somebody else made in the meantime is not ours to take back.
-            maybe = error.kind() != ErrorKind::AlreadyExists;
-            if irreversible && maybe {
-                // One that has not happened is not behind us; one whose answer was lost may simply be done.
-                let seen = self.probe(i, &never).await.ok();
-                maybe = seen != Some(Probe::Pending);
-                let was_lost =
-                    matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Cancelled);
-                if seen == Some(Probe::Done) && was_lost {
-                    result = Ok(());
-                }
-            }
-        }
-        match result {
-            Ok(()) => {
-                self.append(Record::Done { step: i }).await?;
-                self.report_step(i, StepOutcome::Done);
-                Ok(())
-            }
-            Err(error) => {
-                self.failed(i, &error, maybe).await?;
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Looks which irreversible steps that were under way have not happened: the point of no return is before them.
-    async fn settle(&mut self) -> Result<()> {
-        for i in self.view.header.reversible..self.steps.len() {
-            if self.view.steps[i] == StepState::Unknown
-                && self.probe(i, &CancellationToken::new()).await? == Probe::Pending
-            {
-                self.view.steps[i] = StepState::Failed;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes back what was done or may have been, last first. Goes on after an undo that went wrong, so that as
-    /// little as possible is left, and gives the first error.
-    async fn back(&mut self) -> Result<(), Halt> {
-        let mut first = None;
-        for i in (0..self.steps.len().min(self.view.header.reversible)).rev() {
-            if !matches!(self.view.steps[i], StepState::Done | StepState::Unknown) {
-                continue;
-            }
-            match self.undo_step(i).await {
-                Ok(()) => {}
-                Err(Halt::Error(error)) => {
-                    first.get_or_insert(error);
-                }
-                Err(Halt::Died) => return Err(Halt::Died),
-            }
-        }
-        first.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    async fn undo_step(&mut self, i: usize) -> Result<(), Halt> {
-        self.append(Record::UndoIntent { step: i }).await?;
-        let mut result = self.hook(Moment::BeforeUndo, i).await?;
-        if result.is_ok() {
-            result = self.undo(i).await;
-        }
-        if result.is_ok() {
-            result = match self.verdict(Moment::AfterUndo, i).await {
-                Verdict::Repeat => self.undo(i).await,
-                other => Self::obey(other, Moment::AfterUndo, i)?,
-            };
-        }
-        match result {
-            Ok(()) => {
-                self.append(Record::Undone { step: i }).await?;
-                self.report_step(i, StepOutcome::Undone);
-                Ok(())
-            }
-            Err(error) => {
-                self.append(Record::UndoFailed { step: i, error: (&error).into() }).await?;
-                self.report_step(i, StepOutcome::Failed);
-                Err(error.into())
-            }
-        }
-    }
-
-    async fn probe(&self, i: usize, cancel: &CancellationToken) -> Result<Probe> {
-        self.steps[i].probe(&self.step_context(cancel, Attempt::Again)).await
-    }
-
-    async fn apply(&self, i: usize, cancel: &CancellationToken, attempt: Attempt) -> Result<()> {
-        self.steps[i].apply(&self.step_context(cancel, attempt)).await
-    }
-
-    async fn undo(&self, i: usize) -> Result<()> {
-        let never = CancellationToken::new();
-        self.steps[i].undo(&self.step_context(&never, Attempt::Again)).await
-    }
-
-    fn step_context<'s>(&'s self, cancel: &'s CancellationToken, attempt: Attempt) -> StepContext<'s> {
-        StepContext {
-            host: self.cx.host,
-            clock: &*self.executor.clock,
-            reporter: self.cx.reporter,
-            cancel,
-            peers: self.executor.catalogue.peers(),
-            attempt,
-        }
-    }
-
-    async fn verdict(&self, moment: Moment, i: usize) -> Verdict {
-        match &self.executor.hook {
-            Some(hook) => hook.at(moment, i, self.steps[i].name()).await,
-            None => Verdict::Continue,
-        }
-    }
-
-    async fn hook(&self, moment: Moment, i: usize) -> Result<Result<()>, Halt> {
-        Self::obey(self.verdict(moment, i).await, moment, i)
-    }
-
-    fn obey(verdict: Verdict, moment: Moment, i: usize) -> Result<Result<()>, Halt> {
-        match verdict {
-            Verdict::Continue | Verdict::Repeat => Ok(Ok(())),
-            Verdict::Fail => Ok(Err(Error::internal(format!("injected at {moment:?} of step {i}")))),
-            Verdict::Die => Err(Halt::Died),
-        }
-    }
-
-    async fn failed(&mut self, i: usize, error: &Error, maybe: bool) -> Result<()> {
-        self.append(Record::Failed { step: i, error: ErrorRecord::from(error), maybe }).await?;
-        self.report_step(i, StepOutcome::Failed);
-        Ok(())
-    }
-
-    /// Writes a record, and learns from it what a reader of the journal would.
-    async fn append(&mut self, record: Record) -> Result<()> {
-        let entry = self.executor.entry(record);
-        self.journal.append(&entry).await?;
-        self.log(&entry.record);
-        self.view.note(&entry)
-    }
-
-    async fn close(mut self, status: OpStatus, error: Option<ErrorRecord>) -> Result<OpStatus> {
-        self.append(Record::Closed { status, error }).await?;
-        self.journal.finish().await?;
-        Ok(status)
-    }
-
-    fn report(&self, progress: &Progress) {
-        self.cx.reporter.report(progress);
-    }
-
-    fn report_step(&self, i: usize, outcome: StepOutcome) {
-        self.report(&Progress::Step {
-            operation: self.view.header.id.clone(),
-            step: i,
-            title: self.steps[i].title(),
-            outcome,
-        });
-    }
-
-    /// One line per record, with the fields of an audit trail: who, what, to which object, with what result.
-    fn log(&self, record: &Record) {
-        let header = &self.view.header;
-        let (step, result) = match record {
-            Record::Opened(_) | Record::TakenOver { .. } => (None, "begun"),
-            Record::Intent { step } => (Some(*step), "intent"),
-            Record::Done { step } => (Some(*step), "done"),
-            Record::Skipped { step } => (Some(*step), "skipped"),
-            Record::Failed { step, .. } => (Some(*step), "failed"),
-            Record::UndoIntent { step } => (Some(*step), "undo intent"),
-            Record::Undone { step } => (Some(*step), "undone"),
-            Record::UndoFailed { step, .. } => (Some(*step), "undo failed"),
-            Record::Closed { status, .. } => (None, status.as_str()),
-        };
-        let object = step.map_or(header.title.as_str(), |i| header.steps[i].title.as_str());
-        tracing::info!(
-            target: "kvm::audit",
-            who = %self.executor.owner.user,
-            operation = %header.id,
-            what = %header.kind,
-            step = step.map(|i| header.steps[i].name.as_str()),
-            object,
-            host = %header.target,
-            result,
-        );
-    }
-}
-
-fn died() -> Error {
-    Error::new(ErrorKind::Internal, "the process died here (injected)")
 }
 
 #[cfg(test)]

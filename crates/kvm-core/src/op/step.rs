@@ -1,6 +1,7 @@
 //! One step of an operation: done, probed, taken back.
 
 use std::fmt;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::peer::NoPeers;
-use super::{Peer, Peers};
+use super::{Pace, Peer, Peers};
 use crate::{Clock, Error, Host, Reporter, Result};
 
 /// One step of an operation, as data that a journal can hold.
@@ -29,6 +30,15 @@ pub trait Step: fmt::Debug + Send + Sync {
 
     /// What it means when the step proves to be done before it began.
     fn already(&self) -> Already;
+
+    /// How many steps may be under way at the same time, this one and its neighbours in the plan that allow it as well;
+    /// among different answers the smallest counts. Only of steps before the point of no return.
+    ///
+    /// They may end in any order. The first that goes wrong has the others give up; all are waited for, and taken back one
+    /// after the other.
+    fn at_once(&self) -> NonZeroU8 {
+        NonZeroU8::MIN
+    }
 
     /// Looks whether what the step brings about is there now.
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe>;
@@ -56,6 +66,8 @@ pub struct StepContext<'a> {
     pub peers: &'a dyn Peers,
     /// Whether something of the step may be there from an attempt before.
     pub attempt: Attempt,
+    /// What all steps of the operation send is counted here, so that they keep one limit together.
+    pub pace: &'a Pace,
 }
 
 /// Whether a step is done for the first time in its operation.

@@ -220,7 +220,7 @@ impl Session {
     }
 
     fn publish(&mut self) -> Answer<Reply> {
-        let Some(Target { path, is_ready: true }) = self.target.take() else {
+        let Some(Target { path, is_ready: true }) = self.target.clone() else {
             return Err(Trouble::plain(FailureKind::InvalidState, "the file is not finished"));
         };
         self.call("publish", |world| {
@@ -229,8 +229,10 @@ impl Session {
             }
             let file = world.files.remove(&format!("{path}{PARTIAL}")).ok_or_else(gone)?;
             world.files.insert(path, file);
-            Ok(Reply::Published)
-        })
+            Ok(())
+        })?;
+        self.target = None;
+        Ok(Reply::Published)
     }
 
     fn send(&mut self, file: &FileRef, what: &What) -> Answer<Vec<Frame>> {

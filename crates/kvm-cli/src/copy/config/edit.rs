@@ -121,12 +121,12 @@ mod tests {
                 assert!(e.detail().is_some_and(|detail| detail.contains(key)), "{key} {value:?}: {e} {:?}", e.detail());
             }
         }
-        assert_eq!(change("", "transfer.parallel", "4").unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(change("", "transfer.parallel", "4").unwrap(), "[transfer]\nparallel = 4\n");
         for (text, named) in [
             ("[ssh]\nport = \"22\"\n", "ssh.port"),
             ("[ssh]\nport = 0\n", "port"),
             ("[transfer]\ncompress = \"true\"\n", "transfer.compress"),
-            ("[transfer]\nparallel = 2\n", "parallel"),
+            ("[transfer]\nparallel = 0\n", "parallel"),
             ("[ssh]\nprot = 22\n", "ssh.prot"),
             ("[ssh.port]\n", "ssh.port"),
             ("port = 22\n", "port"),

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use kvm_clone::Parallel;
 use kvm_core::{Bandwidth, ConnectOptions, Error, Port, Resource, Result};
 use toml_edit::Value;
 
-use crate::copy::{limit, refused};
+use crate::copy::limit;
 
 /// A key, in its section.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub(super) const KEYS: [Key; 11] = [
     key(("ssh", "port"), Kind::Port, None, "Port of the SSH servers, where neither the host nor hosts.toml names one.", "2222"),
     key(("transfer", "bandwidth_limit"), Kind::Rate, None, "Most that is sent per second.", "\"100M\""),
     key(("transfer", "compress"), Kind::Flag, Some("false"), "Whether what is under way is compressed, where helpers carry it.", "true"),
-    key(("transfer", "parallel"), Kind::Parallel, Some("1"), "How many images are sent at a time; more than one is refused.", "1"),
+    key(("transfer", "parallel"), Kind::Parallel, Some("1"), "How many images are sent at a time, where helpers carry them.", "4"),
     key(("transfer", "timeout"), Kind::Time, None, "All of a clone or sync is done in this time, or taken back.", "\"2h\""),
     key(("transfer", "verify"), Kind::Flag, Some("false"), "Whether a clone of which nobody compares what has arrived is refused.", "true"),
     key(("logging", "file"), Kind::Path, None, "File to whose end the log is written; else it goes to standard error.", "\"/var/log/kvm-clone.log\""),
@@ -126,10 +127,7 @@ impl Kind {
             },
             Self::Rate => Bandwidth::parse(text).map(|_| text.into()),
             Self::Time => limit::parse(text).map(|_| text.into()),
-            Self::Parallel => match text.parse::<u8>() {
-                Ok(count @ 1..=16) => refused::parallel(count).map(|count| i64::from(count).into()),
-                _ => Err(Error::invalid("value", "it is a number from 1 to 16")),
-            },
+            Self::Parallel => text.parse::<Parallel>().map(|parallel| i64::from(u8::from(parallel)).into()),
             Self::Word(words) if words.contains(&text) => Ok(text.into()),
             Self::Word(words) => Err(Error::invalid("value", format!("it is one of {}", words.join(", ")))),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kvm_clone::Parallel;
 use kvm_core::{Bandwidth, Error, Port, Result};
 use toml_edit::{DocumentMut, Value};
 use tracing_subscriber::filter::LevelFilter;
@@ -68,6 +69,11 @@ impl Config {
 
     pub(in crate::copy) fn bandwidth(&self) -> Result<Option<Bandwidth>> {
         self.text("transfer.bandwidth_limit").map(Bandwidth::parse).transpose()
+    }
+
+    pub(in crate::copy) fn parallel(&self) -> Result<Option<Parallel>> {
+        let count = self.values.get("transfer.parallel").and_then(Value::as_integer);
+        count.map(|count| count.to_string().parse()).transpose()
     }
 
     /// The limit of a command that has or has not one of its own.

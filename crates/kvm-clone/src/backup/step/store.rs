@@ -1,5 +1,7 @@
 //! A file of the machine in a point.
 
+use std::num::NonZeroU8;
+
 use async_trait::async_trait;
 use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
 use kvm_core::{Bytes, DiskPath, Result};
@@ -8,6 +10,7 @@ use serde_json::Value;
 
 use super::At;
 use crate::backup::place::{Point, PointId, inside};
+use crate::parallel::Parallel;
 use crate::spec::Compress;
 use crate::step::{Whole, to_json};
 use crate::tally::{Moved, TallyOf};
@@ -32,6 +35,9 @@ pub(crate) struct StoreFile {
     #[serde(rename = "limit_bytes_per_second")]
     pub(crate) limit: Option<Bytes>,
     pub(crate) is_compressed: bool,
+    /// How many images are under way at a time, this one included.
+    #[serde(default)]
+    pub(crate) at_once: Parallel,
     /// Hears what was sent of an image.
     #[serde(skip)]
     pub(crate) tally: TallyOf,
@@ -56,15 +62,13 @@ impl StoreFile {
             expect: None,
         };
         let title = format!("store {path}");
-        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel };
+        let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
         let Transferred { length, data, wire, spared } = transfer.run(watch).await?;
         let (is_new, is_whole) = (true, self.base.is_none());
         self.tally.add(Moved { length, changed: data, sent: wire, is_new, is_whole, spared, ..Moved::default() });
         Ok(())
     }
-}
 
-impl StoreFile {
     /// Whether the point has it.
     async fn is_there(&self, cx: &StepContext<'_>) -> Result<bool> {
         let mut session = self.at.open(cx).await?;
@@ -88,6 +92,10 @@ impl Step for StoreFile {
 
     fn already(&self) -> Already {
         Already::Conflict
+    }
+
+    fn at_once(&self) -> NonZeroU8 {
+        self.at_once.get()
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
