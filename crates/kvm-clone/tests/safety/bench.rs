@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kvm_clone::{Compress, ImageTransfer, ImageUpdate, Transferred, Updated, Watch};
 use kvm_core::op::Pace;
-use kvm_core::{DiskPath, Result, Silent, SystemClock};
+use kvm_core::{DiskPath, Reporter, Result, Silent, SystemClock};
 use kvm_helper::Settings;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -164,6 +164,16 @@ impl Place {
 
 /// Sends `source` of one host to `copy` of the other.
 pub(crate) async fn transfer(from: &Way, to: &Way, resume: bool) -> Result<Transferred> {
+    transfer_telling(from, to, resume, &Silent).await
+}
+
+/// The same, and tells how it goes.
+pub(crate) async fn transfer_telling(
+    from: &Way,
+    to: &Way,
+    resume: bool,
+    reporter: &dyn Reporter,
+) -> Result<Transferred> {
     let (source, target) = (from.place().disk("source"), to.place().disk("copy"));
     let transfer = ImageTransfer {
         source: from,
@@ -176,7 +186,8 @@ pub(crate) async fn transfer(from: &Way, to: &Way, resume: bool) -> Result<Trans
         resume,
     };
     let cancel = CancellationToken::new();
-    let done = transfer.run(watch(&cancel, &Pace::default())).await;
+    let pace = Pace::default();
+    let done = transfer.run(Watch { reporter, ..watch(&cancel, &pace) }).await;
     from.place().settle();
     to.place().settle();
     done

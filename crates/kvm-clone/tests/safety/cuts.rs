@@ -1,12 +1,13 @@
 //! The link is cut at any byte: what has arrived is not sent again, and what is there in the end is whole.
 
 use std::fs::File;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use kvm_core::ErrorKind;
+use kvm_core::{ErrorKind, Progress, Reporter};
 use kvm_wire::FrameKind;
 
-use crate::bench::{BLOCK, Extent, LENGTH, Place, noise, told, transfer};
+use crate::bench::{BLOCK, Extent, LENGTH, Place, noise, told, transfer, transfer_telling};
 use crate::track::Track;
 use crate::way::{End, Fault, Leg};
 
@@ -107,6 +108,19 @@ async fn cut_anywhere_in_any_way_a_transfer_goes_on_where_it_was() {
     }
 }
 
+/// Lets go of a file as soon as it is said that somebody waits for it.
+#[derive(Debug)]
+struct LetsGo(Mutex<Option<File>>);
+
+impl Reporter for LetsGo {
+    fn report(&self, progress: &Progress) {
+        if let Progress::Warning { message } = progress {
+            assert!(message.contains("is waited for"), "{message}");
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+}
+
 /// The helper on a host that was cut off holds the partial file until it notices that.
 #[tokio::test]
 async fn whoever_goes_on_waits_for_the_helper_of_the_attempt_before() {
@@ -120,14 +134,9 @@ async fn whoever_goes_on_waits_for_the_helper_of_the_attempt_before() {
     // One that stays is another program's.
     let refused = transfer(&here.way(), &there.patient(STALL), true).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Busy);
-    let (let_go, begun) = (Duration::from_millis(1500), Instant::now());
-    let notices = tokio::task::spawn_blocking(move || {
-        std::thread::sleep(let_go);
-        drop(held);
-    });
-    let again = transfer(&here.way(), &there.way(), true).await.unwrap();
-    notices.await.unwrap();
-    assert!(begun.elapsed() >= let_go);
+    let lets_go = LetsGo(Mutex::new(Some(held)));
+    let again = transfer_telling(&here.way(), &there.way(), true, &lets_go).await.unwrap();
+    assert!(lets_go.0.lock().unwrap().is_none(), "nobody was told");
     assert!(again.data.get() < LENGTH, "all of it was sent again");
     assert_eq!(there.read("copy"), image);
 }
