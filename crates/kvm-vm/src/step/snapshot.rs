@@ -237,7 +237,10 @@ impl DeleteSnapshot {
         if merges.iter().all(|(_, how_far)| *how_far == Merged::No) {
             return Err(refusal);
         }
-        if !is_active && merges.iter().any(|(_, how_far)| *how_far != Merged::Yes) {
+        // What is merged only has to be written down, for which a machine need not run. It could not even start where its
+        // overlay is gone.
+        let is_merged = |how_far: Merged| matches!(how_far, Merged::Yes | Merged::Unnoticed);
+        if !is_active && !merges.iter().all(|(_, how_far)| is_merged(*how_far)) {
             let message =
                 format!("some disks of {} are merged and some are not, which goes on when it runs", self.name);
             let on = Resource::Vm(self.name.as_str().to_owned());
@@ -253,11 +256,13 @@ impl DeleteSnapshot {
                 if opened.as_ref().is_some_and(is_idle) {
                     machine.leave_one(cx, &merge.overlay).await?;
                 }
-                let message = format!(
-                    "{} of {} is shown in {} until the VM is power-cycled: the hypervisor did not notice the end of the merge",
-                    merge.disk.device, self.name, merge.overlay
-                );
-                cx.reporter.report(&Progress::Warning { message });
+                if is_active {
+                    let message = format!(
+                        "{} of {} is shown in {} until the VM is power-cycled: the hypervisor did not notice the end of the merge",
+                        merge.disk.device, self.name, merge.overlay
+                    );
+                    cx.reporter.report(&Progress::Warning { message });
+                }
             }
         }
         // The record last: it says what is left to do.
