@@ -62,7 +62,7 @@ fn a_guest_that_writes_is_backed_up_and_comes_back_under_another_name_on_another
         // The second one is made upon the first.
         one.sh_in_guest(&vm, "pat write /dev/vdb 24 2 later && sync").await;
         let later = one.sh_in_guest(&vm, LATER).await;
-        let second = kvmctl.json(&["backup", "create", &vm, STORE]).await;
+        let second = kvmctl.json(&["backup", "create", &vm, STORE, "--sha256"]).await;
         assert_eq!(
             format!("{vm}/{}", second["based_on"].as_str().unwrap()),
             first["backup"].as_str().unwrap(),
@@ -73,6 +73,11 @@ fn a_guest_that_writes_is_backed_up_and_comes_back_under_another_name_on_another
             let verified = kvmctl.json(&["backup", "verify", STORE, backup]).await;
             assert_eq!(verified["verdict"], "matches", "{verified}");
         }
+
+        // Nobody needs us to check it.
+        let check = "cd \"$1\" && sha256sum --check --strict SHA256SUMS";
+        let checked = two.exec(&["sh", "-c", check, "sh", &format!("{DIR}/{new}")]).await.succeeded();
+        assert_eq!(checked.lines().filter(|line| line.ends_with(": OK")).count(), 4, "{checked}");
 
         // qemu-img alone gets the disks out, of either point.
         for backup in [old, new] {

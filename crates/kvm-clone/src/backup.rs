@@ -21,4 +21,6 @@ pub use verify::{FileVerdict, Verdict, verify_backup};
 
 pub(crate) use list::{read_manifest, resolve};
 pub(crate) use place::{Point, inside};
-pub(crate) use step::{BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest};
+pub(crate) use step::{
+    BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest, WriteSums,
+};

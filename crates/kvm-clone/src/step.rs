@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::backup::{BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest};
+use crate::backup::{
+    BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest, WriteSums,
+};
 use crate::linked::StayFrozen;
 use crate::moving::{Arrive, GuardArrival, LeaveHost, MarkLeaving, StopForMove};
 use crate::prove::{ForgetTrial, RunTrial};
@@ -63,6 +65,7 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         StoreDocument::NAME => read::<StoreDocument>(name, data),
         StoreFile::NAME => read::<StoreFile>(name, data),
         WriteManifest::NAME => read::<WriteManifest>(name, data),
+        WriteSums::NAME => read::<WriteSums>(name, data),
         PublishPoint::NAME => read::<PublishPoint>(name, data),
         HidePoint::NAME => read::<HidePoint>(name, data),
         RemovePoint::NAME => read::<RemovePoint>(name, data),

@@ -28,6 +28,7 @@ mod saved;
 mod send;
 mod session;
 mod settings;
+mod sum;
 mod tree;
 mod update;
 

@@ -21,6 +21,7 @@ use crate::redo::pending;
 use crate::saved;
 use crate::send;
 use crate::settings::Settings;
+use crate::sum::sum;
 use crate::tree::Tree;
 use crate::update::{Update, known, recover};
 
@@ -193,6 +194,7 @@ impl Session {
             Request::Rename { file, to } => directory::rename(&file, &to)?,
             Request::Remove { file } => directory::remove(&file)?,
             Request::Seed { file, from } => directory::seed(&file, &from)?,
+            Request::Sum { file } => sum(&file, peer)?,
             Request::Lock { key, owner } => {
                 self.locks.push(HostLock::take(&self.settings.locks, &key, &owner)?);
                 Reply::Locked

@@ -140,6 +140,12 @@ pub enum Request {
         /// What it begins with.
         from: FileRef,
     },
+    /// Computes the SHA-256 of a file, holes included, for those who have no other program to check it with. Answer:
+    /// [`Reply::Summed`]; `not_found`, `busy` with [`Cause::Changed`] or [`Cause::InUse`].
+    Sum {
+        /// Which file.
+        file: FileRef,
+    },
     /// Takes the host's lock of this name until the session ends. Answer: [`Reply::Locked`]; `busy` with
     /// [`Cause::Held`].
     Lock {
@@ -237,6 +243,11 @@ pub enum Reply {
         /// The digest of the file, when an update was applied; `None` when there was none, or an unfinished one that
         /// was removed.
         root: Option<Digest>,
+    },
+    /// The SHA-256 is known.
+    Summed {
+        /// The SHA-256 of the bytes of the file; no tree, and no [`Digest::ZERO`].
+        sha256: Digest,
     },
     /// What is in a directory, in no order.
     Listing {

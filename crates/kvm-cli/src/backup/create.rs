@@ -49,6 +49,9 @@ pub struct Args {
     /// Have the VM's qcow2 images remember what is written from now on, so that the next copy reads only that.
     #[arg(long)]
     track: bool,
+    /// Write SHA256SUMS as well, with which sha256sum --check checks the point.
+    #[arg(long)]
+    sha256: bool,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -62,6 +65,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         compression: if args.no_compress { Compress::Never } else { Compress::Auto },
         parallel: args.parallel.unwrap_or_default(),
         track: if args.track { Track::Yes } else { Track::No },
+        sums: args.sha256,
         tool: concat!("kvmctl ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let (source, vm) = args.vm.find(session).await?;

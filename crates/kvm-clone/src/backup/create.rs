@@ -12,7 +12,7 @@ use kvm_xml::rewrite::Location;
 use super::list::{points, read_manifest};
 use super::manifest::{DOCUMENT, Manifest, StoredDisk, StoredFile, StoredFormat, VARIABLES, image_name};
 use super::place::{Point, PointId, StoreDir, VmDir};
-use super::step::{At, BeginPoint, PublishPoint, StoreDocument, StoreFile, WriteManifest};
+use super::step::{At, BeginPoint, PublishPoint, StoreDocument, StoreFile, WriteManifest, WriteSums};
 use crate::moment;
 use crate::parallel::Parallel;
 use crate::place;
@@ -37,6 +37,9 @@ pub struct BackupSpec {
     pub parallel: Parallel,
     /// Whether the machine's images are to remember what is written from now on.
     pub track: Track,
+    /// Whether the point gets a file `SHA256SUMS` as well, with which anybody checks it by `sha256sum --check`. All of the
+    /// point is read once more for it, in the store, and hashed with its holes.
+    pub sums: bool,
     /// What makes it, for the manifest: a program and its release.
     pub tool: String,
 }
@@ -170,7 +173,11 @@ pub async fn plan_backup(
         }
         None => steps.extend(stored),
     }
+    let files = draft.files().map(|file| file.file.clone()).collect();
     steps.push(Box::new(WriteManifest { at: at.clone(), draft }));
+    if spec.sums {
+        steps.push(Box::new(WriteSums { at: at.clone(), files }));
+    }
     steps.push(Box::new(PublishPoint { at: at.clone() }));
     let plan = Plan {
         kind: "backup.create",

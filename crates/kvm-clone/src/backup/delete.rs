@@ -7,7 +7,7 @@ use kvm_core::text::printable_within;
 use kvm_core::{Capabilities, Error, ErrorKind, Host, Resource, Result};
 
 use super::list::{points, read_manifest, resolve};
-use super::manifest::{MANIFEST, Manifest, StoredDisk};
+use super::manifest::{MANIFEST, Manifest, SUMS, StoredDisk};
 use super::place::{Point, PointId, PointRef, StoreDir, VmDir};
 use super::step::{At, HidePoint, RemovePoint};
 use crate::transfer::Session;
@@ -74,8 +74,9 @@ impl<'a> Work<'a> {
     }
 
     async fn delete(&mut self, session: &mut Session, place: Point, manifest: &Manifest) -> Result<()> {
-        let files: Vec<_> = manifest.files().map(|file| file.file.clone()).chain([MANIFEST.to_owned()]).collect();
+        let mut files: Vec<_> = manifest.files().map(|file| file.file.clone()).chain([MANIFEST.to_owned()]).collect();
         let there = session.list(place.whole()).await?;
+        files.extend(there.iter().filter(|entry| entry.name == SUMS).map(|entry| entry.name.clone()));
         if let Some(other) = there.iter().find(|entry| !files.contains(&entry.name)) {
             let name = printable_within(&other.name, 64);
             let message = format!("there is {name} in backup {place}, which is not of it");

@@ -15,6 +15,8 @@ use fields::Fields;
 
 /// The manifest's name in a point.
 pub(crate) const MANIFEST: &str = "manifest.json";
+/// The file that `sha256sum --check` reads, where one was asked for.
+pub(crate) const SUMS: &str = "SHA256SUMS";
 /// The document's.
 pub(crate) const DOCUMENT: &str = "domain.xml";
 /// The firmware variables'.

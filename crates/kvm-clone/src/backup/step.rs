@@ -15,6 +15,7 @@ mod manifest;
 mod publish;
 mod remove;
 mod store;
+mod sums;
 
 pub(crate) use begin::BeginPoint;
 pub(crate) use document::{StoreDocument, view};
@@ -22,6 +23,7 @@ pub(crate) use manifest::WriteManifest;
 pub(crate) use publish::PublishPoint;
 pub(crate) use remove::{HidePoint, RemovePoint};
 pub(crate) use store::StoreFile;
+pub(crate) use sums::WriteSums;
 
 /// A point, and the host that has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -60,7 +60,24 @@ impl Session {
         keep: Keep,
         watch: Option<Watch<'_>>,
     ) -> Result<(Digest, Bytes)> {
-        self.output.say(&Request::Scan { file: file.clone(), keep, access: Access::Exclusive }).await?;
+        let scan = Request::Scan { file: file.clone(), keep, access: Access::Exclusive };
+        match self.ask_telling(&scan, watch).await? {
+            Reply::Scanned { root, length, .. } => Ok((root, Bytes::new(length))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The SHA-256 of a file, of which all is read.
+    pub(crate) async fn sum(&mut self, file: &FileRef, watch: Watch<'_>) -> Result<Digest> {
+        match self.ask_telling(&Request::Sum { file: file.clone() }, Some(watch)).await? {
+            Reply::Summed { sha256 } => Ok(sha256),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks, and tells how far the answer is.
+    async fn ask_telling(&mut self, request: &Request, watch: Option<Watch<'_>>) -> Result<Reply> {
+        self.output.say(request).await?;
         loop {
             match self.input.frame().await?.as_reply().map_err(damaged)? {
                 Reply::Progress { done, total } => {
@@ -69,9 +86,8 @@ impl Session {
                         watch.reporter.report(&Progress::Moved { title, done, total });
                     }
                 }
-                Reply::Scanned { root, length, .. } => return Ok((root, Bytes::new(length))),
                 Reply::Error { kind, message, file, cause } => return Err(failure(kind, &message, file, cause)),
-                other => return Err(unexpected(&other)),
+                other => return Ok(other),
             }
         }
     }

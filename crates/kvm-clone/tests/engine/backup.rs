@@ -36,6 +36,7 @@ pub(crate) fn spec() -> BackupSpec {
         compression: Compress::Auto,
         parallel: Parallel::default(),
         track: kvm_clone::Track::No,
+        sums: false,
         tool: "test 1".to_owned(),
     }
 }
@@ -112,6 +113,22 @@ async fn a_machine_that_is_off_is_backed_up_whole() {
     assert!(pair.verdicts("web").await.unwrap().values().all(|verdict| verdict == "matches"));
     assert_eq!(picture(&pair.here, &pair.source).await.unwrap(), before, "the machine is as it was");
     pair.assert_nothing_open().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_point_has_sums_where_they_are_asked_for_and_they_go_with_it() {
+    let pair = Pair::with_helpers().await.unwrap();
+    let plan = pair.plan_backup("web", &BackupSpec { sums: true, ..spec() }).await.unwrap().plan;
+    pair.run_at(plan, &pair.here).await.unwrap();
+    let place = format!("{STORE}/web/{FIRST}/SHA256SUMS");
+    let length = usize::try_from(in_store(&pair.target)[&place].length.get()).unwrap();
+    let sums = String::from_utf8(pair.target.read_at(&place, 0, length).unwrap()).unwrap();
+    let (digests, names): (Vec<_>, Vec<_>) = sums.lines().map(|line| line.split_once("  ").unwrap()).unzip();
+    assert_eq!(names, ["domain.xml", "vda.qcow2", "vdb.raw", "manifest.json"]);
+    assert!(digests.iter().all(|digest| digest.len() == 64), "{sums}");
+    let (_, plan) = plan_backup_delete(&pair.there, &store(), &point("web")).await.unwrap();
+    pair.run_at(plan, &pair.there).await.unwrap();
+    assert!(in_store(&pair.target).is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 
 use kvm_wire::*;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use crate::copy::source;
 use crate::peer::{Host, kind, noise};
@@ -63,6 +64,25 @@ fn sending_saves_digests_too() {
     });
     assert!(matches!(reply, Reply::Sent { root: Some(root), .. } if root == root_of(&bytes)), "{reply:?}");
     assert_eq!(host.session().scan(&host.file("source"), Keep::Remember), (root_of(&bytes), true));
+}
+
+#[test]
+fn a_sum_is_the_one_that_anybody_computes() {
+    let host = Host::new();
+    let sum = |name: &str| match host.session().ask(&Request::Sum { file: host.file(name) }) {
+        Reply::Summed { sha256 } => sha256.to_string(),
+        other => panic!("{other:?}"),
+    };
+    // From the standard, FIPS 180-4.
+    std::fs::write(host.path("small"), "abc").unwrap();
+    assert_eq!(sum("small"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    std::fs::write(host.path("empty"), "").unwrap();
+    assert_eq!(sum("empty"), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    // With holes, which are not read.
+    let bytes = source(&host);
+    assert_eq!(sum("source"), data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)));
+    let missing = host.session().ask(&Request::Sum { file: host.file("missing") });
+    assert_eq!(kind(&missing), FailureKind::NotFound);
 }
 
 #[test]

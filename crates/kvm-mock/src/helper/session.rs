@@ -7,6 +7,7 @@ use kvm_wire::{
     Block, Digest, DigestRun, Encoding, Entry, EntryKind, FailureKind, FileRef, Frame, FrameKind, GROUP_LEAVES,
     LEAF_SIZE, Opening, Reply, Request, Span, VERSION, What,
 };
+use sha2::{Digest as _, Sha256};
 
 use super::file::{Answer, PARTIAL, Trouble, directory, has, missing, path, taken};
 use super::frame;
@@ -15,6 +16,9 @@ use crate::fault::Method;
 use crate::file::SparseFile;
 use crate::mock::{Access, Mock, locked};
 use crate::world::World;
+
+/// So much of a file is hashed at once.
+const SUMMED: u64 = 1 << 20;
 
 /// One conversation.
 #[derive(Debug)]
@@ -193,6 +197,9 @@ impl Session {
                 }
                 .map(|_| Reply::Done)
             })?,
+            Request::Sum { file } => {
+                self.call("sum", |world| Ok(Reply::Summed { sha256: sum(find(world, &file)?) }))?
+            }
             Request::Lock { .. } => Reply::Locked,
             Request::Update { file, .. } | Request::Recover { file } => {
                 return Err(Trouble::new(FailureKind::Unsupported, "a simulated host applies no updates", &file));
@@ -281,6 +288,15 @@ impl Session {
         let begun = self.target.as_ref().map(|target| format!("{}{PARTIAL}", target.path));
         begun.ok_or_else(|| Trouble::plain(FailureKind::InvalidState, "no file was begun"))
     }
+}
+
+/// The SHA-256 of a file, holes included.
+fn sum(file: &SparseFile) -> Digest {
+    let mut hasher = Sha256::new();
+    for at in (0..file.len()).step_by(SUMMED as usize) {
+        hasher.update(file.read(at, SUMMED.min(file.len() - at) as usize));
+    }
+    Digest::from_bytes(hasher.finalize().into())
 }
 
 fn find<'a>(world: &'a World, file: &FileRef) -> Answer<&'a SparseFile> {

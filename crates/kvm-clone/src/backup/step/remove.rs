@@ -65,7 +65,7 @@ impl Step for HidePoint {
 pub(crate) struct RemovePoint {
     #[serde(flatten)]
     pub(crate) at: At,
-    /// Everything that its manifest speaks of, and the manifest.
+    /// Everything that its manifest speaks of, the manifest, and the sums where there are some.
     pub(crate) files: Vec<String>,
 }
 
