@@ -13,6 +13,8 @@
 //!
 //! [`plan_prove`] starts a copy once, where it can change nothing and reach nobody, and notes whether it came up.
 //!
+//! [`plan_sysprep`] gives a clone an identity of its own inside its guest as well.
+//!
 //! [`plan_backup`] puts a point in time of a machine into a directory of some host, and [`plan_restore`] brings it back:
 //! under another name, or in its own place.
 //!
@@ -73,8 +75,10 @@ mod spec;
 mod step;
 mod survey;
 mod sync;
+mod sysprep;
 mod tally;
 mod transfer;
+mod trial;
 
 pub use backup::{
     BackupPlan, BackupSpec, Base, FileVerdict, Manifest, PointId, PointRef, PointSummary, StoreDir, StorePlace,
@@ -95,5 +99,6 @@ pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};
 pub use spec::{CloneSpec, Compress, SyncSpec, Track, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use sync::{SyncPlan, plan_sync};
+pub use sysprep::{Outcome, Part, PartDone, SysprepPlan, SysprepReport, SysprepSpec, plan_sysprep};
 pub use tally::{Moved, SyncedImage, Tally};
 pub use transfer::{ImageTransfer, ImageUpdate, Transferred, Updated, Watch};

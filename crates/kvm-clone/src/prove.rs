@@ -1,30 +1,25 @@
 //! Trial starts: whether a copy boots, without it, or anybody who reaches it, noticing.
 
-mod document;
-mod forget;
 mod overlay;
 mod step;
-mod watch;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{
-    DiskPath, Error, ErrorKind, Host, PoolName, ProofKind, Receipt, Replica, ReplicaState, Replication, Resource,
-    Result, Secrets, View, VmId, VmName, VmNotes, VmSummary,
+    Error, ErrorKind, Host, PoolName, ProofKind, Receipt, Replica, ReplicaState, Replication, Resource, Result,
+    Secrets, View, VmId, VmNotes, VmSummary,
 };
 use kvm_vm::{PlanContext, at_peer, reserve_volume};
-use kvm_xml::domain::DiskDevice;
 use kvm_xml::{Document as _, Domain, StorageVolume};
 
-use crate::step::{ClaimReplica, CopyVariables, Ends};
-use crate::survey::has;
-use document::{Instead, TrialDocument, has_agent, trial, variables};
-pub(crate) use forget::ForgetTrial;
+use crate::step::ClaimReplica;
+use crate::trial::{
+    ForgetTrial, Instead, TrialDocument, Variables, Written, check_off, has_agent, media, trial, trial_name,
+};
 use overlay::images;
 pub(crate) use step::RunTrial;
-use step::Variables;
 
 /// The longest text that is waited for.
 const LONGEST_TEXT: usize = 200;
@@ -109,14 +104,14 @@ pub struct ProvePlan {
 pub async fn plan_prove(target: &Host, vm: &VmSummary, spec: &ProveSpec, cx: &PlanContext<'_>) -> Result<ProvePlan> {
     // A guest with a screen needs no password for it here.
     let machine = target.hypervisor.definition(&vm.id, View { secrets: Secrets::Hide, ..View::CONFIG }).await?;
-    check_off(vm)?;
+    check_off(vm, "tried", "shut it down first, or try a clone of it: kvmctl clone --prove")?;
     spec.check(&machine)?;
     let noted = VmNotes::of(&machine);
     let claimed = claim(vm, noted.replication.as_ref())?;
     let there = target.hypervisor.capabilities().await?;
     let peer = Peer::of(&there);
     let id = VmId::from(cx.entropy.uuid());
-    let name = trial_name(&vm.name, id)?;
+    let name = trial_name(&vm.name, "proof", id)?;
     let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
     let images = images(target, &machine, &name, &default).await?;
 
@@ -135,24 +130,16 @@ pub async fn plan_prove(target: &Host, vm: &VmSummary, spec: &ProveSpec, cx: &Pl
         let reserve = reserve_volume(image.overlay.volume.clone(), image.size, &document);
         steps.push(at_peer(peer.clone(), reserve));
     }
-    let variables = match variables(&machine)? {
-        Some(from) => {
-            let to = beside(&from, &name)?;
-            // Those of a machine that never ran are not there yet; the trial gets new ones as it would.
-            let is_there = has(target, from.as_str()).await?;
-            if is_there {
-                lines.push(PlanLine::new("copy", "nvram", from.as_str()).note("thrown away afterwards"));
-                let ends = Ends { source: peer.clone(), target: peer.clone() };
-                steps.push(Box::new(CopyVariables { ends, from: from.clone(), to: to.clone() }));
-            }
-            Some(Variables { from: is_there.then_some(from), to })
-        }
-        None => None,
-    };
+    let variables = Variables::of(&machine, target, &name).await?;
+    if let Some((line, step)) = variables.as_ref().and_then(|variables| variables.copied(&peer)) {
+        lines.push(line);
+        steps.push(step);
+    }
     let overlays = images.iter().map(|image| (image.disk.clone(), image.at.clone())).collect();
     let media = media(target, &machine).await?;
     let to = variables.as_ref().map(|variables| &variables.to);
-    let instead = Instead { name: &name, id, overlays: &overlays, variables: to, media: &media };
+    let (purpose, written) = ("a trial start of", Written::Overlays(&overlays));
+    let instead = Instead { name: &name, id, purpose, written, variables: to, media: &media };
     let TrialDocument { domain, left_out } = trial(&machine, &instead)?;
     lines.extend(left_out.iter().map(|what| PlanLine::new("leave out", "device", what)));
     let how =
@@ -201,15 +188,6 @@ pub async fn proof_of(host: &Host, id: &VmId) -> Result<Option<Receipt>> {
     Ok(VmNotes::of(&host.hypervisor.definition(id, View::CONFIG).await?).proof)
 }
 
-fn check_off(vm: &VmSummary) -> Result<()> {
-    if vm.persistent && !vm.state.is_active() && !vm.has_saved_state {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::InvalidState, format!("VM {} is {}: only one that is off is tried", vm.name, vm.state))
-        .on(Resource::Vm(vm.name.as_str().to_owned()))
-        .with_detail("shut it down first, or try a clone of it: kvmctl clone --prove"))
-}
-
 /// What is noted on a replica for as long as it is tried; `None` for what takes no syncs. The id is that of its last sync:
 /// nothing else of it changes.
 fn claim(vm: &VmSummary, noted: Option<&Replication>) -> Result<Option<Replica>> {
@@ -223,32 +201,4 @@ fn claim(vm: &VmSummary, noted: Option<&Replication>) -> Result<Option<Replica>>
             .on(Resource::Vm(vm.name.as_str().to_owned()))
             .with_detail("wait for it, or finish it where it was begun: kvmctl op list --open; if nobody can: kvmctl replica resume")),
     }
-}
-
-/// A name that nobody else gives.
-fn trial_name(vm: &VmName, id: VmId) -> Result<VmName> {
-    let id = id.to_string();
-    let part = &id[..8];
-    VmName::parse(&format!("{vm}-proof-{part}")).or_else(|_| VmName::parse(&format!("proof-{part}")))
-}
-
-/// Media in the machine's drives that the host has.
-async fn media(host: &Host, machine: &Domain) -> Result<Vec<String>> {
-    let drives = machine.devices.iter().flat_map(|devices| &devices.disk);
-    let drives = drives.filter(|disk| disk.device == Some(DiskDevice::Cdrom));
-    let files = drives.filter_map(|disk| disk.source.as_ref()?.file.clone());
-    let mut media = Vec::new();
-    for file in files {
-        // What cannot be seen is not there for a trial.
-        if has(host, &file).await.unwrap_or(false) {
-            media.push(file);
-        }
-    }
-    Ok(media)
-}
-
-/// Where the trial's variables go: beside those of the machine, under a name that nobody else gives.
-fn beside(variables: &DiskPath, trial: &VmName) -> Result<DiskPath> {
-    let directory = variables.as_str().rsplit_once('/').map_or("", |(directory, _)| directory);
-    DiskPath::adopt(&format!("{directory}/{}_VARS.fd", trial.as_str()))
 }

@@ -11,9 +11,11 @@ use crate::backup::{
 };
 use crate::linked::StayFrozen;
 use crate::moving::{Arrive, GuardArrival, LeaveHost, MarkLeaving, StopForMove};
-use crate::prove::{ForgetTrial, RunTrial};
+use crate::prove::RunTrial;
 use crate::replace::SetAside;
 use crate::restore::{Redefine, RestoreFile};
+use crate::sysprep::PrepareGuest;
+use crate::trial::ForgetTrial;
 
 mod image;
 mod promote;
@@ -88,6 +90,7 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         DropImage::NAME => read::<DropImage>(name, data),
         SettleImage::NAME => read::<SettleImage>(name, data),
         RunTrial::NAME => read::<RunTrial>(name, data),
+        PrepareGuest::NAME => read::<PrepareGuest>(name, data),
         ForgetTrial::NAME => read::<ForgetTrial>(name, data),
         Promote::NAME => read::<Promote>(name, data),
         SetAside::NAME => read::<SetAside>(name, data),

@@ -2,6 +2,7 @@
 
 mod file;
 mod program;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +77,14 @@ pub(crate) struct GuestFiles {
 
 impl Default for GuestFiles {
     fn default() -> Self {
-        let files = [("/etc/os-release", "ID=simulated\n"), ("/etc/passwd", "root:x:0:0::/root:/bin/sh\n")];
+        let files = [
+            ("/etc/os-release", "ID=simulated\n"),
+            ("/etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
+            ("/etc/machine-id", "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e\n"),
+            ("/etc/hostname", "simulated\n"),
+            ("/etc/hosts", "127.0.0.1 localhost\n"),
+            (tools::KEY_PROGRAM, "a program\n"),
+        ];
         let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
         Self { files: files.into(), keys: BTreeMap::new(), clock_ahead: 0 }
     }

@@ -6,30 +6,20 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
 use kvm_core::{
-    Bytes, DiskPath, Error, ErrorKind, Host, PowerAction, ProofKind, ProofResult, ProofVersions, ProvedImage, Receipt,
-    Replication, Resource, Result, View, VmId, VmName, VmNotes, VmRef,
+    DiskPath, Error, ErrorKind, Host, ProofKind, ProofResult, ProofVersions, ProvedImage, Receipt, Replication, Result,
+    View, VmId, VmName, VmNotes,
 };
 use kvm_xml::{Document as _, Domain, StorageVolume};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::overlay::Overlay;
-use super::watch::{Watched, watch};
 use crate::step::{to_json, unless_gone};
 use crate::transfer::root;
+use crate::trial::{Variables, Watched, check_still_off, end, refused, watch};
 
-/// No firmware has more variables.
-const MOST: Bytes = Bytes::from_mib(64);
-/// The permission bits of new files; libvirt gives them to whom it wants.
-const MODE: u32 = 0o600;
-
-/// The firmware's variables of a trial.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Variables {
-    /// Those of the machine; `None` when it never ran.
-    pub(crate) from: Option<DiskPath>,
-    pub(crate) to: DiskPath,
-}
+/// What to do with a trial that somebody has stored.
+const STORED: &str = "it lies on overlays that are thrown away; delete it: kvmctl vm delete";
 
 /// Starts the trial, waits for what it has to show, ends it, and notes on the machine what came out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,57 +59,31 @@ impl RunTrial {
         notes.proof.as_ref().is_some_and(|proof| VmId::from(proof.trial) == self.trial)
     }
 
-    /// Ends the trial, if it runs.
-    async fn end(&self, host: &Host) -> Result<()> {
-        match host.hypervisor.find(&VmRef::Id(self.trial)).await {
-            Ok(vm) if vm.persistent => Err(Error::new(
-                ErrorKind::InvalidState,
-                format!("somebody has stored the trial {} as a VM of its own", vm.name),
-            )
-            .on(Resource::Vm(vm.name.as_str().to_owned()))
-            .with_detail("it lies on overlays that are thrown away; delete it: kvmctl vm delete")),
-            Ok(_) => match host.hypervisor.power(&self.trial, PowerAction::PowerOff).await {
-                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidState) => Ok(()),
-                ended => ended,
-            },
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
     /// What an earlier attempt wrote must not be what is tried.
     async fn begin_anew(&self, host: &Host) -> Result<()> {
-        self.end(host).await?;
+        end(host, &self.trial, STORED).await?;
         for Overlay { volume, document } in &self.overlays {
             unless_gone(host.storage.delete_volume(&volume.pool, &volume.volume).await)?;
             let document = StorageVolume::from_xml(document)
                 .map_err(|e| Error::new(ErrorKind::Corrupt, "the step's document cannot be read").with_source(e))?;
             host.storage.create_volume(&volume.pool, &document).await?;
         }
-        let Some(Variables { from, to }) = &self.variables else { return Ok(()) };
-        unless_gone(host.transport.remove_file(to.as_path()).await)?;
-        if let Some(from) = from {
-            let bytes = host.transport.read_file(from.as_path(), MOST).await?;
-            host.transport.write_file(to.as_path(), &bytes, MODE).await?;
+        match &self.variables {
+            Some(variables) => variables.renew(host).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// `InvalidState` when the machine is not as it was when the plan was made.
     async fn check_unchanged(&self, host: &Host) -> Result<()> {
-        let vm = host.hypervisor.find(&VmRef::Id(self.id)).await?;
-        let refuse = |what: String| {
-            Err(Error::new(ErrorKind::InvalidState, what)
-                .on(Resource::Vm(vm.name.as_str().to_owned()))
-                .with_detail("nothing was tried; look at it, and try again"))
-        };
-        if vm.state.is_active() || vm.has_saved_state {
-            return refuse(format!("VM {} is {} by now", vm.name, vm.state));
-        }
+        check_still_off(host, &self.id).await?;
         let noted = VmNotes::of(&host.hypervisor.definition(&self.id, View::CONFIG).await?).replication;
         match noted == self.claimed.clone().or_else(|| self.before.clone()) {
             true => Ok(()),
-            false => refuse(format!("what is noted of the replica {} was changed by somebody else", vm.name)),
+            false => Err(refused(
+                &self.name,
+                format!("what is noted of the replica {} was changed by somebody else", self.name),
+            )),
         }
     }
 
@@ -218,7 +182,7 @@ impl Step for RunTrial {
         };
         let ran = self.run(&host, cx).await;
         // Whatever came out, and before that is told.
-        self.end(&host).await?;
+        end(&host, &self.trial, STORED).await?;
         let (Watched { after_seconds, why, seen }, machine) = ran?;
         let capabilities = host.hypervisor.capabilities().await?;
         let receipt = Receipt {
@@ -246,10 +210,9 @@ impl Step for RunTrial {
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
         let host = cx.peer(&self.target).await?;
-        self.end(&host).await?;
-        // The hypervisor made them where the machine had none.
-        if let Some(Variables { to, .. }) = &self.variables {
-            unless_gone(host.transport.remove_file(to.as_path()).await)?;
+        end(&host, &self.trial, STORED).await?;
+        if let Some(variables) = &self.variables {
+            variables.remove(&host).await?;
         }
         let notes = match host.hypervisor.definition(&self.id, View::CONFIG).await {
             Ok(document) => VmNotes::of(&document),

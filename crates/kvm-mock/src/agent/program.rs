@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{AgentSession, Answer, GuestFiles, Refusal, bytes, missing, text};
+use super::{AgentSession, Answer, GuestFiles, Refusal, bytes, missing, text, tools};
 
 /// A program that was started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub(super) struct Process {
 pub(super) fn start(
     session: &mut AgentSession,
     ran: Duration,
-    disk: &GuestFiles,
+    disk: &mut GuestFiles,
     host_name: &str,
     arguments: &Value,
 ) -> Answer {
@@ -48,6 +48,13 @@ pub(super) fn start(
                 None => Err(failed(1, format!("cat: {path}: No such file or directory\n"))),
             })
             .map_or_else(|failed| failed, done),
+        "sync" => done(Vec::new()),
+        "find" => done(tools::find(disk, &words).into_bytes()),
+        "ssh-keygen" if words == ["-A"] && disk.files.contains_key(tools::KEY_PROGRAM) => {
+            // What is another one each time, as a key is.
+            tools::make_keys(disk, session.number());
+            done(Vec::new())
+        }
         "sleep" => match words.first().and_then(|word| word.parse().ok()) {
             Some(seconds) => Process { ends_at: ran + Duration::from_secs(seconds), ..done(Vec::new()) },
             None => failed(1, "sleep: invalid time interval\n".to_owned()),

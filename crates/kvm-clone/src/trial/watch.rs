@@ -17,12 +17,12 @@ const TOLD: usize = 300;
 
 /// How a trial went.
 #[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) after_seconds: u64,
+pub(crate) struct Watched {
+    pub(crate) after_seconds: u64,
     /// Why it was not proved; `None` when it was.
-    pub(super) why: Option<String>,
+    pub(crate) why: Option<String>,
     /// What the guest said last.
-    pub(super) seen: Option<String>,
+    pub(crate) seen: Option<String>,
 }
 
 /// What a look at the machine has shown.
@@ -36,7 +36,7 @@ enum Look {
 /// Lets a machine run that is paused, until it says what is waited for, or its agent answers where that is nothing.
 ///
 /// `Cancelled`; errors of the host.
-pub(super) async fn watch(
+pub(crate) async fn watch(
     host: &Host,
     id: &VmId,
     until: Option<&str>,

@@ -12,7 +12,8 @@ fn try_trial(body: &str) -> Result<TrialDocument> {
     let instead = Instead {
         name: &"web-proof-0a4e7c52".parse().unwrap(),
         id: VmId::adopt(TRIAL).unwrap(),
-        overlays: &overlays,
+        purpose: "a trial start of",
+        written: Written::Overlays(&overlays),
         variables: Some(&variables),
         media: &["/iso/there.iso".to_owned()],
     };

@@ -19,12 +19,23 @@ const AGENT: &str = "org.qemu.guest_agent.0";
 pub(crate) struct Instead<'a> {
     pub(crate) name: &'a VmName,
     pub(crate) id: VmId,
-    /// What is written to in place of each image, by the disk's name in the guest.
-    pub(crate) overlays: &'a BTreeMap<String, DiskPath>,
+    /// What it is for, in words that the machine's name completes: `a trial start of`.
+    pub(crate) purpose: &'a str,
+    /// What is written to.
+    pub(crate) written: Written<'a>,
     /// A copy of the firmware's variables.
     pub(crate) variables: Option<&'a DiskPath>,
     /// Media that the host has.
     pub(crate) media: &'a [String],
+}
+
+/// What a trial writes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Written<'a> {
+    /// This in place of each image, by the disk's name in the guest.
+    Overlays(&'a BTreeMap<String, DiskPath>),
+    /// The machine's own images.
+    Images,
 }
 
 /// A trial's document.
@@ -42,8 +53,8 @@ pub(crate) fn trial(machine: &Domain, instead: &Instead<'_>) -> Result<TrialDocu
     domain.id = None;
     domain.name = Some(instead.name.as_str().to_owned());
     domain.uuid = Some(instead.id.into());
-    domain.title =
-        Some(format!("a trial start of {}, gone when it is over", machine.name.as_deref().unwrap_or("a VM")));
+    let of = machine.name.as_deref().unwrap_or("a VM");
+    domain.title = Some(format!("{} {of}, gone when it is over", instead.purpose));
     domain.description = None;
     // Neither its tags nor whose replica it is.
     domain.metadata = None;
@@ -107,7 +118,7 @@ fn disks(devices: &mut Devices, instead: &Instead<'_>, left_out: &mut Vec<String
     for mut disk in std::mem::take(&mut devices.disk) {
         let name = disk.target.as_ref().and_then(|target| target.dev.as_ref()).map(ToString::to_string);
         let name = name.unwrap_or_default();
-        (disk.mirror, disk.transient) = (None, None);
+        disk.mirror = None;
         match disk.device {
             Some(DiskDevice::Cdrom) => {
                 let file = disk.source.as_ref().and_then(|source| source.file.as_ref());
@@ -127,9 +138,14 @@ fn disks(devices: &mut Devices, instead: &Instead<'_>, left_out: &mut Vec<String
                 left_out.push(format!("disk {name}, to which others write"));
                 continue;
             }
-            _ => match instead.overlays.get(&name) {
-                Some(overlay) => redirect(&mut disk, overlay),
-                None => {
+            _ => match instead.written {
+                Written::Images if disk.transient.is_none() => {}
+                Written::Images => {
+                    let problem = format!("disk {name} forgets what is written to it");
+                    return Err(refused("disk", &problem, "take <transient/> out of its definition first"));
+                }
+                Written::Overlays(overlays) if overlays.contains_key(&name) => redirect(&mut disk, &overlays[&name]),
+                Written::Overlays(_) => {
                     let problem = format!("disk {name} can have no overlay, and a trial would write to it");
                     return Err(refused(
                         "disk",
@@ -154,6 +170,7 @@ fn redirect(disk: &mut Disk, overlay: &DiskPath) {
     disk.r#type = Some(DiskType::File);
     disk.device = Some(DiskDevice::Disk);
     (disk.rawio, disk.sgio, disk.snapshot, disk.auth) = (None, None, None, None);
+    disk.transient = None;
     // What lies below is in the overlay's own header, with its format.
     disk.backing_store = None;
     disk.source = Some(DiskSource { file: Some(overlay.as_str().to_owned()), ..DiskSource::default() });
