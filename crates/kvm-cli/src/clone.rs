@@ -13,13 +13,14 @@ use crate::operation::{DoneForm, PlanView, Rewritten, agree};
 use crate::printer::{Failure, Outcome, Page, Printer};
 use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::{Connection, Session};
+use crate::sysprep::{self, Inside, Prepared, Sysprep, prepare_copy};
 use crate::vms::One;
 
 /// Arguments of `clone`.
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  kvmctl clone web --name web2\n  kvmctl clone web lab2 --start\n  \
-        kvmctl clone web lab2 --prove --until 'login:'\n  \
+        kvmctl clone web lab2 --sysprep --start\n  kvmctl clone web lab2 --prove --until 'login:'\n  \
         kvmctl clone lab1/web lab2 --pool fast --network lan=default --dry-run",
     after_long_help = "The clone is another VM with the same content: it has a name, a uuid, MAC addresses and UEFI variables of its own, \
         and an empty TPM. Both hosts are looked at first; what cannot work is refused before anything is written.\n\
@@ -27,8 +28,9 @@ use crate::vms::One;
         what has arrived is read once more and compared; on one host the host copies by itself. Where both hosts can run kvm-helper it \
         is put into the login's .cache there, also for --dry-run; else libvirt carries the images, which is slower. The VM is defined last: there is never half a clone.\n\
         A VM that runs goes on meanwhile. Its disks are held at one moment by a snapshot, with its file systems in order where its guest \
-        agent answers, and the snapshot is merged afterwards. Inside the guest nothing is changed: machine-id, SSH host keys and host name \
-        are those of the original.\n\
+        agent answers, and the snapshot is merged afterwards.\n\
+        Inside the guest it is the original still: machine-id, SSH host keys, host name. With --sysprep it gets its own, as kvmctl vm sysprep does \
+        it, before it is started; where that fails the clone stays, is not started, and the exit code is not 0.\n\
         With --linked nothing is copied: original and clone, on one host, go on in overlays of the images that the original has now, which nobody \
         writes to any more. It takes a moment and no room, also while the original runs; either can be deleted. Each makes the original's chain \
         one image longer; kvmctl disk pull makes a disk whole again.\n\
@@ -36,8 +38,8 @@ use crate::vms::One;
         disks when the clone stands; undone, it is what it was.\n\
         --prove starts the clone once where it can change nothing and reach nobody, as kvmctl replica prove does; one that does not come \
         up stays, and the exit code is 10.\n\
-        Ctrl-C takes everything back; while the clone is proved, only the trial.\n\n\
-        Library: kvm_clone::plan_clone, kvm_clone::plan_linked_clone, kvm_clone::plan_prove, kvm_core::op::Executor::run"
+        Ctrl-C takes everything back; while the clone is prepared or proved, only that.\n\n\
+        Library: kvm_clone::plan_clone, kvm_clone::plan_linked_clone, kvm_clone::plan_sysprep, kvm_clone::plan_prove, kvm_core::op::Executor::run"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -88,6 +90,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "prove")]
     start: bool,
     #[command(flatten)]
+    sysprep: Sysprep,
+    #[command(flatten)]
     prove: Prove,
     /// Show the plan and do nothing.
     #[arg(long)]
@@ -110,7 +114,8 @@ impl Args {
             limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
             compression: if self.no_compress { Compress::Never } else { Compress::Auto },
             parallel: self.parallel.unwrap_or_default(),
-            start: if self.start { Start::Yes } else { Start::No },
+            // Not before it is another one inside.
+            start: if self.start && !self.sysprep.sysprep { Start::Yes } else { Start::No },
             replace: replace(self.replace, self.keep_replaced, session),
         }
     }
@@ -139,7 +144,9 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         printer.raw(clone.document.to_xml().as_bytes())?;
         return Ok(None);
     }
+    let inside = args.sysprep.wanted(&clone.document)?.map(|spec| Inside { spec, start: args.start });
     let prove = args.prove.wanted(&clone.document, session)?;
+    sysprep::announce(inside.as_ref(), &mut clone.plan, clone.name.as_str());
     announce(prove.as_ref(), &mut clone.plan, clone.name.as_str());
     if args.dry_run {
         return preview(&clone, printer);
@@ -147,7 +154,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     if clone.replaced.is_some() {
         agree(&clone.plan, session, printer).await?;
     }
-    let then = Then { keep_replaced: args.keep_replaced, prove };
+    let then = Then { keep_replaced: args.keep_replaced, inside, prove };
     carry_out(clone, vm.name.as_str(), then, &target, session, printer).await
 }
 
@@ -162,6 +169,8 @@ pub(crate) fn preview(clone: &ClonePlan, printer: &mut Printer) -> Result<Option
 pub(crate) struct Then {
     /// What had its name before stays.
     keep_replaced: bool,
+    /// It becomes another one inside as well.
+    inside: Option<Inside>,
     /// It is tried.
     prove: Option<ProveSpec>,
 }
@@ -181,6 +190,7 @@ pub(crate) async fn carry_out(
         printer.note(warning);
     }
     let done = session.carry_out(target, clone.plan).await?;
+    let prepared = prepare_copy(then.inside.as_ref(), target, clone.id, session, printer).await?;
     let proof = prove_copy(then.prove.as_ref(), target, clone.id, session).await?;
     let kept = clone.replaced.filter(|_| then.keep_replaced).map(|name| name.as_str().to_owned());
     if let Some(aside) = &kept {
@@ -194,6 +204,7 @@ pub(crate) async fn carry_out(
         host,
         original,
         done: DoneForm::of(&done),
+        prepared,
         proof,
         warnings,
         changes,
@@ -210,6 +221,8 @@ struct Cloned {
     original: String,
     #[serde(flatten)]
     done: DoneForm,
+    #[serde(flatten)]
+    prepared: Option<Prepared>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proof: Option<Proof>,
     warnings: Vec<String>,
@@ -222,10 +235,12 @@ struct Cloned {
 impl Outcome for Cloned {
     fn text(&self, page: &mut Page<'_>) {
         self.done.text(&format!("{} cloned to {} on {}", self.original, self.name, self.host), page);
+        self.prepared.iter().for_each(|prepared| prepared.text(page));
         self.proof.iter().for_each(|proof| proof.text(page));
     }
 
     fn failures(&self) -> Vec<Failure<'_>> {
-        self.proof.iter().flat_map(Proof::failures).collect()
+        let prepared = self.prepared.iter().flat_map(Prepared::failures);
+        prepared.chain(self.proof.iter().flat_map(Proof::failures)).collect()
     }
 }

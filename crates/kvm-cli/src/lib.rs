@@ -54,6 +54,7 @@ mod settings;
 mod snap;
 mod ssh;
 mod sync;
+mod sysprep;
 mod text;
 mod vm;
 mod vms;

@@ -12,6 +12,7 @@ use crate::operation::{DoneForm, PlanView, Rewritten, agree};
 use crate::printer::{Failure, Outcome, Page, Printer};
 use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::Session;
+use crate::sysprep::{self, Inside, Prepared, Sysprep, prepare_copy};
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
@@ -19,14 +20,14 @@ use crate::session::Session;
     before_help = "Examples:\n  kvmctl restore lab2:/srv/backup web --name web-again\n  \
         kvmctl restore lab2:/srv/backup web/2026-11-22T07-35-00Z --in-place\n  \
         kvmctl restore /srv/backup web --name web2 --host lab2 --start --dry-run",
-    after_long_help = "With --name it comes back as another VM: what a clone gets anew it gets as well. With --in-place it comes back as itself, \
+    after_long_help = "With --name it comes back as another VM: what a clone gets anew it gets as well, with --sysprep also inside its guest. With --in-place it comes back as itself, \
         with its uuid and addresses; where it is there it has to be off and without snapshots, and its present images stay beside the \
         restored ones until you delete them.\n\
         Every file is compared with its digest: what differs never gets its name, and nothing that is there is touched before all have come. \
         The definition is changed last. STORE is looked for on HOST where it names no host of its own. --prove starts what came back once \
         where it can change nothing and reach nobody, as kvmctl replica prove does; one that does not come up stays, and the exit code \
         is 10.\n\n\
-        Library: kvm_clone::plan_restore, kvm_clone::plan_prove, kvm_core::op::Executor::run"
+        Library: kvm_clone::plan_restore, kvm_clone::plan_sysprep, kvm_clone::plan_prove, kvm_core::op::Executor::run"
 )]
 #[command(group = clap::ArgGroup::new("as_whom").required(true))]
 pub struct Args {
@@ -42,7 +43,7 @@ pub struct Args {
     #[arg(long, requires = "replace")]
     keep_replaced: bool,
     /// Bring it back as itself.
-    #[arg(long, group = "as_whom", conflicts_with_all = ["start"])]
+    #[arg(long, group = "as_whom", conflicts_with_all = ["start", "sysprep"])]
     in_place: bool,
     /// Where it comes back: a target, or an alias of hosts.toml.
     #[arg(long, value_name = "HOST")]
@@ -66,6 +67,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "prove")]
     start: bool,
     #[command(flatten)]
+    sysprep: Sysprep,
+    #[command(flatten)]
     prove: Prove,
     /// Show the plan and do nothing.
     #[arg(long)]
@@ -84,7 +87,8 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         limit: args.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
         compression: if args.no_compress { Compress::Never } else { Compress::Auto },
         parallel: args.parallel.unwrap_or_default(),
-        start: if args.start { Start::Yes } else { Start::No },
+        // Not before it is another one inside.
+        start: if args.start && !args.sysprep.sysprep { Start::Yes } else { Start::No },
         replace: replace(args.replace, args.keep_replaced, session),
     };
     let Which { store, point } = &args.which;
@@ -96,7 +100,9 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         printer.raw(restore.document.to_xml().as_bytes())?;
         return Ok(None);
     }
+    let inside = args.sysprep.wanted(&restore.document)?.map(|spec| Inside { spec, start: args.start });
     let prove = args.prove.wanted(&restore.document, session)?;
+    sysprep::announce(inside.as_ref(), &mut restore.plan, restore.name.as_str());
     announce(prove.as_ref(), &mut restore.plan, restore.name.as_str());
     let changes = restore.changes.iter().map(ToString::to_string).collect();
     if args.dry_run {
@@ -118,6 +124,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
     if let Some(aside) = &aside {
         printer.note(&format!("what had the name is {aside} now: kvmctl vm delete when all is well"));
     }
+    let prepared = prepare_copy(inside.as_ref(), &target, restore.id, session, printer).await?;
     let proof = prove_copy(prove.as_ref(), &target, restore.id, session).await?;
     printer.show(&Came {
         name: restore.name.as_str().to_owned(),
@@ -127,6 +134,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         kept: restore.kept,
         kept_as: aside,
         done: DoneForm::of(&done),
+        prepared,
         proof,
         warnings,
         changes,
@@ -146,6 +154,8 @@ struct Came {
     kept_as: Option<String>,
     #[serde(flatten)]
     done: DoneForm,
+    #[serde(flatten)]
+    prepared: Option<Prepared>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proof: Option<Proof>,
     warnings: Vec<String>,
@@ -155,10 +165,12 @@ struct Came {
 impl Outcome for Came {
     fn text(&self, page: &mut Page<'_>) {
         self.done.text(&format!("{} restored as {} on {}", self.backup, self.name, self.host), page);
+        self.prepared.iter().for_each(|prepared| prepared.text(page));
         self.proof.iter().for_each(|proof| proof.text(page));
     }
 
     fn failures(&self) -> Vec<Failure<'_>> {
-        self.proof.iter().flat_map(Proof::failures).collect()
+        let prepared = self.prepared.iter().flat_map(Prepared::failures);
+        prepared.chain(self.proof.iter().flat_map(Proof::failures)).collect()
     }
 }

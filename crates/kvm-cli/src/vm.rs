@@ -36,6 +36,7 @@ pub(crate) mod show_devices;
 mod shutdown;
 mod start;
 mod suspend;
+mod sysprep;
 mod tag;
 pub(crate) mod viewer;
 mod viewer_password;
@@ -73,6 +74,8 @@ pub enum Command {
     Save(save::Args),
     /// Give a VM that is off another name.
     Rename(rename::Args),
+    /// Make a clone another one inside its guest as well.
+    Sysprep(sysprep::Args),
     /// Set title and description.
     Describe(describe::Args),
     /// Add and remove tags.
@@ -120,6 +123,7 @@ pub(crate) async fn run(command: Command, session: &Session, printer: &mut Print
         Command::Resume(args) => resume::run(args, session, printer).await,
         Command::Save(args) => save::run(args, session, printer).await,
         Command::Rename(args) => printer.show(&rename::run(args, session).await?),
+        Command::Sysprep(args) => sysprep::run(args, session, printer).await,
         Command::Describe(args) => printer.show(&describe::run(args, session).await?),
         Command::Tag(args) => tag::run(args, session, printer).await,
         Command::Protect(args) => protect::run(args, session, printer).await,

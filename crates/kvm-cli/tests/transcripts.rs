@@ -89,6 +89,7 @@ transcripts! {
     show
     snapshots
     sync
+    sysprep
     storage
     viewer
 }
@@ -224,7 +225,8 @@ impl Redactions {
             (r#""operation": ?"[0-9a-f]{8}""#, r#""operation": "[OP]""#),
             // YAML quotes an id that reads as a number, such as 12345678 or 1e234567.
             (r#"\boperation: "?[0-9a-f]{8}\b"?"#, "operation: [OP]"),
-            (r"-proof-[0-9a-f]{8}", "-proof-[TRIAL]"),
+            (r"-(proof|sysprep)-[0-9a-f]{8}", "-$1-[TRIAL]"),
+            (r"\b[0-9a-f]{32}\b", "[MACHINE-ID]"),
             (r"\bafter [0-9]+ s\b", "after [TIME]"),
             (r#""after_seconds": [0-9]+"#, r#""after_seconds": [TIME]"#),
             (r#""took_seconds": ?[0-9.e-]+"#, r#""took_seconds": [TIME]"#),
