@@ -9,7 +9,7 @@
 #                               2 ext4:  /data of the guest, so what it remembers is cloned with it
 #
 # It is a Debian cloud kernel with busybox and the QEMU guest agent; what runs in it is in
-# lab/guest/root. Once up it says "GUEST-UP name=.. ip=.. boot=.. agent=.." on its serial port.
+# lab/guest/root. Once up it says "GUEST-UP name=.. ip=.. boot=.. agent=.. id=.." on its serial port.
 # Kernel arguments: name=NAME (who it says it is).
 # The kernel is the machine's own Debian cloud kernel if it has one, else it is downloaded.
 set -euo pipefail

@@ -60,7 +60,7 @@ guest_boot() { # NAME: start it, wait for a new announcement that says what is e
   rm -f "$(host_dir host1)/var/log/libvirt/$1.log"
   on host1 start "$1"
   wait_for 180 guest_line "$1" || die "$1 did not come up within 180 s"
-  guest_line "$1" | grep -qE "^GUEST-UP name=$2 ip=192\.168\.122\.[0-9]+ boot=$3 agent=yes$" ||
+  guest_line "$1" | grep -qE "^GUEST-UP name=$2 ip=192\.168\.122\.[0-9]+ boot=$3 agent=yes id=[0-9a-f]{32}$" ||
     die "$1 says: $(guest_line "$1")"
   ok "$(guest_line "$1")"
 }
