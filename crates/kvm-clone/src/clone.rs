@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{
-    Bandwidth, Bytes, CpuFit, DiskPath, Error, ErrorKind, Host, MacAddr, PoolName, Resource, Result, Secrets, View,
-    VmId, VmName, VmSummary,
+    Bandwidth, CpuFit, DiskPath, Error, ErrorKind, Host, MacAddr, PoolName, Resource, Result, Secrets, View, VmId,
+    VmName, VmSummary,
 };
 use kvm_vm::{
     Arrival, CreatePlan, PlanContext, VolumeRef, copy_volume, plan_arrival_for, reserve_volume, stored_document,
@@ -23,7 +23,7 @@ use crate::place::{self, Images};
 use crate::replace::{Replaced, free_variables};
 use crate::spec::{CloneSpec, Compress, Track};
 use crate::step::{CopyImage, CopyVariables, Ends, TransferImage, Whole, whole_document};
-use crate::survey::{Survey, check_room, has};
+use crate::survey::{Survey, has};
 use crate::tally::Tally;
 use crate::transfer::{Session, Turns};
 
@@ -400,13 +400,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// For each pool that takes images, whether they fit; what is written there is as much as lies here.
+    /// Whether there is room for the images.
     pub(crate) fn check_room(&self) -> Result<()> {
-        for pool in self.images.values().map(|own| &own.pool) {
-            let here = self.images.values().filter(|own| own.pool.name == pool.name);
-            check_room(pool, here.fold(Bytes::ZERO, |sum, own| sum.saturating_add(own.volume.allocation)))?;
-        }
-        Ok(())
+        place::check_room(self.images)
     }
 }
 
