@@ -14,7 +14,7 @@ use crate::parallel::Parallel;
 use crate::place::{self, Images};
 use crate::replace::Replace;
 use crate::spec::{CloneSpec, Compress, UplinkMap};
-use crate::survey::Survey;
+use crate::survey::{Survey, settle_cpu};
 use crate::transfer::{Session, Turns};
 
 mod identity;
@@ -113,7 +113,10 @@ pub async fn plan_restore(
         ..CloneSpec::default()
     };
     let policy = identity.policy(&clone);
-    let fits = policy.placement == policy::Placement::Check && survey.compare_cpu().await? == CpuFit::Fits;
+    let cpu = match policy.placement {
+        policy::Placement::Check => survey.compare_cpu().await?,
+        _ => CpuFit::Unknown,
+    };
     let variables = identity.variables(&survey, target).await?;
     let mut rewritten = {
         let taken = |path: &str| survey.volumes.contains(path);
@@ -124,8 +127,7 @@ pub async fn plan_restore(
         let mut facts = Facts { locate: Box::new(locate), ..facts(&survey, &images, &clone, cx) };
         rewrite(&survey.document, &policy, &mut facts).map_err(|e| refused(&e))?
     };
-    // The rewriting knows no capabilities; the target was asked for this one.
-    rewritten.warnings.retain(|warning| !(fits && matches!(warning, Warning::Unchecked { path } if path == "cpu")));
+    settle_cpu(&mut rewritten.warnings, cpu);
     let name = VmName::parse(rewritten.domain.name.as_deref().unwrap_or_default())?;
     // What was proved then is about other images.
     let notes = VmNotes::of(&rewritten.domain);

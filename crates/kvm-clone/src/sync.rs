@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kvm_core::op::Plan;
 use kvm_core::{
-    Bandwidth, Consistency, CpuFit, DiskPath, Elsewhere, Error, ErrorKind, Host, Replica, ReplicaImage, ReplicaState,
+    Bandwidth, Consistency, DiskPath, Elsewhere, Error, ErrorKind, Host, Replica, ReplicaImage, ReplicaState,
     Replication, Resource, Result, Secrets, View, VmId, VmName, VmNotes, VmSummary,
 };
 use kvm_vm::PlanContext;
@@ -15,7 +15,7 @@ use crate::clone::{Route, Way, attached, facts, no_limit, refused};
 use crate::moment;
 use crate::place;
 use crate::spec::SyncSpec;
-use crate::survey::Survey;
+use crate::survey::{Survey, settle_cpu};
 use crate::tally::{SyncedImage, Tally, disk_of};
 
 mod draft;
@@ -128,7 +128,7 @@ async fn draw_up(
     };
     let name = kept.as_ref().map_or_else(|| spec.target_name.clone(), |kept| Some(kept.vm.name.clone()));
     let like = spec.as_clone(name.filter(|name| *name != vm.name));
-    let fits = survey.compare_cpu().await? == CpuFit::Fits;
+    let cpu = survey.compare_cpu().await?;
     let mut rewritten = {
         let attached = attached(source, vm).await?;
         let Facts { locate, .. } = facts(&survey, &images, &like, cx);
@@ -138,7 +138,7 @@ async fn draw_up(
         let mut facts = Facts { attached, locate, ..facts(&survey, &images, &like, cx) };
         rewrite(&survey.document, &Policy::REPLICA, &mut facts).map_err(|e| refused(&e))?
     };
-    rewritten.warnings.retain(|warning| !(fits && matches!(warning, Warning::Unchecked { path } if path == "cpu")));
+    settle_cpu(&mut rewritten.warnings, cpu);
     // It is written anew each time.
     rewritten.changes.retain(|edit| edit.reason != Reason::Lineage);
     let name = VmName::parse(rewritten.domain.name.as_deref().unwrap_or_default())?;
