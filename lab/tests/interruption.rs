@@ -172,6 +172,25 @@ impl<'a> Guest<'a> {
         assert_ne!(self.images_now().await, self.images);
         self.sh(&format!("dd if=/dev/zero of=/dev/vdb bs=1M seek=64 count={WRITTEN} conv=fsync 2>/dev/null")).await;
     }
+
+    /// Has libvirtd killed and the guest destroyed while a snapshot is merged. Gives the operation that is left to finish.
+    async fn merge_until_all_died(&self) -> String {
+        let (host, kvmctl, vm) = (self.host, &self.kvmctl, &self.vm);
+        self.take_and_write().await;
+        let running = kvmctl.start(&["snap", "delete", vm, "layer", "--yes"]);
+        let begun = async || (!self.open().await.is_empty()).then_some(());
+        eventually(BOOT, "an operation that has begun", begun).await;
+        host.fault(&["kill", "libvirtd"]).await;
+        host.fault(&["start", "libvirtd"]).await;
+        // Answered when it has taken the machine over again: libvirt 11.3 dies of it when that is destroyed before.
+        host.exec(&["virsh", "qemu-monitor-command", vm, "{\"execute\":\"query-status\"}"]).await;
+        // One that finds a machine in the middle of something may have ended it by itself.
+        host.exec(&["virsh", "destroy", vm]).await;
+        assert_eq!(kvmctl.json(&["vm", "show", vm]).await["state"], "off");
+        let ended = running.ended().await;
+        assert_eq!(ended.code, Some(UNAVAILABLE), "{ended}");
+        self.open().await[0]["operation"].as_str().unwrap_or_default().to_owned()
+    }
 }
 
 // The middle of a snapshot, done by hand: QEMU is in new overlays, and libvirt has heard nothing of it.
@@ -495,17 +514,7 @@ fn a_merge_that_was_complete_when_libvirt_and_the_guest_died_is_only_written_dow
         let before = host.stock().await;
         let guest = Guest::boot(host, host.kvmctl(), "complete").await;
         let (kvmctl, vm) = (&guest.kvmctl, &guest.vm);
-        guest.take_and_write().await;
-        let running = kvmctl.start(&["snap", "delete", vm, "layer", "--yes"]);
-        let begun = async || (!guest.open().await.is_empty()).then_some(());
-        eventually(BOOT, "an operation that has begun", begun).await;
-        host.fault(&["kill", "libvirtd"]).await;
-        host.fault(&["start", "libvirtd"]).await;
-        // Answered when it has taken the machine over again: libvirt 11.3 dies of it when that is destroyed before.
-        host.exec(&["virsh", "qemu-monitor-command", vm, "{\"execute\":\"query-status\"}"]).await;
-        host.exec(&["virsh", "destroy", vm]).await;
-        assert_eq!(running.ended().await.code, Some(UNAVAILABLE));
-        let operation = guest.open().await[0]["operation"].as_str().unwrap_or_default().to_owned();
+        let operation = guest.merge_until_all_died().await;
         // What is left of the merge, by hand, and the overlays gone: nothing but the definition speaks of them.
         for (overlay, base) in guest.images_now().await.iter().zip(&guest.images).filter(|(now, base)| now != base) {
             if host.exec(&["test", "-e", overlay]).await.code == Some(0) {
@@ -531,18 +540,7 @@ fn a_merge_of_which_nobody_can_say_whether_it_was_complete_is_not_done_again() {
         let before = host.stock().await;
         let guest = Guest::boot(host, host.kvmctl(), "undecided").await;
         let (kvmctl, vm) = (&guest.kvmctl, &guest.vm);
-        guest.take_and_write().await;
-        let running = kvmctl.start(&["snap", "delete", vm, "layer", "--yes"]);
-        let begun = async || (!guest.open().await.is_empty()).then_some(());
-        eventually(BOOT, "an operation that has begun", begun).await;
-        host.fault(&["kill", "libvirtd"]).await;
-        host.fault(&["start", "libvirtd"]).await;
-        // A libvirtd that finds a machine in the middle of something may have ended it by itself.
-        host.exec(&["virsh", "destroy", vm]).await;
-        assert_eq!(kvmctl.json(&["vm", "show", vm]).await["state"], "off");
-        let ended = running.ended().await;
-        assert_eq!(ended.code, Some(UNAVAILABLE), "{ended}");
-        let operation = guest.open().await[0]["operation"].as_str().unwrap_or_default().to_owned();
+        let operation = guest.merge_until_all_died().await;
         let overlay = guest.images_now().await[1].clone();
         let base = &guest.images[1];
         assert_ne!(overlay, *base);

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{
-    Bandwidth, Bytes, CpuFit, DiskPath, Error, ErrorKind, Host, MacAddr, PoolName, Resource, Result, Secrets, View,
-    VmId, VmName, VmSummary,
+    Bandwidth, DiskPath, Error, ErrorKind, Host, MacAddr, Resource, Result, Secrets, View, VmId, VmName, VmSummary,
 };
 use kvm_vm::{
     Arrival, CreatePlan, PlanContext, VolumeRef, copy_volume, plan_arrival_for, reserve_volume, stored_document,
@@ -23,7 +22,7 @@ use crate::place::{self, Images};
 use crate::replace::{Replaced, free_variables};
 use crate::spec::{CloneSpec, Compress, Track};
 use crate::step::{CopyImage, CopyVariables, Ends, TransferImage, Whole, whole_document};
-use crate::survey::{Survey, check_room, has};
+use crate::survey::{Survey, has, settle_cpu};
 use crate::tally::Tally;
 use crate::transfer::{Session, Turns};
 
@@ -96,10 +95,10 @@ async fn draw_up(
             .with_detail("choose another name"));
     }
     let moment = moment::hold(source, vm, (spec.running, Track::No), cx.entropy).await?;
-    let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
+    let default = cx.policy.default_pool()?;
     let images = place::images(&mut survey, spec.pool.as_ref(), &default).await?;
     let attached = attached(source, vm).await?;
-    let fits = survey.compare_cpu().await? == CpuFit::Fits;
+    let cpu = survey.compare_cpu().await?;
     let variables = match (&replaced, variables_of(&survey.document), &spec.name) {
         (Some(_), Some(path), Some(name)) => free_variables(target, path, name).await?.map(Location::File),
         _ => None,
@@ -113,8 +112,7 @@ async fn draw_up(
         let mut facts = Facts { attached, locate, ..facts(&survey, &images, spec, cx) };
         rewrite(&survey.document, &spec.policy(), &mut facts).map_err(|e| refused(&e))?
     };
-    // The rewriting knows no capabilities; the target was asked for this one.
-    rewritten.warnings.retain(|warning| !(fits && matches!(warning, Warning::Unchecked { path } if path == "cpu")));
+    settle_cpu(&mut rewritten.warnings, cpu);
     let name = VmName::parse(rewritten.domain.name.as_deref().unwrap_or_default())?;
     let ends = Ends { source: Peer::of(&survey.here), target: Peer::of(&survey.there) };
 
@@ -400,13 +398,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// For each pool that takes images, whether they fit; what is written there is as much as lies here.
+    /// Whether there is room for the images.
     pub(crate) fn check_room(&self) -> Result<()> {
-        for pool in self.images.values().map(|own| &own.pool) {
-            let here = self.images.values().filter(|own| own.pool.name == pool.name);
-            check_room(pool, here.fold(Bytes::ZERO, |sum, own| sum.saturating_add(own.volume.allocation)))?;
-        }
-        Ok(())
+        place::check_room(self.images)
     }
 }
 

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use kvm_core::op::{Already, LockKey, Peer, PlanLine, Probe, Step, StepContext};
 use kvm_core::{
-    DiskPath, Entropy, Error, ErrorKind, Host, PoolName, Quiesce, Remove, Resource, Result, Secrets, SnapshotKind,
-    SnapshotName, Snapshots, View, VmId, VmName, VmState, VmSummary,
+    DiskPath, Entropy, Error, ErrorKind, Host, Quiesce, Remove, Resource, Result, Secrets, SnapshotKind, SnapshotName,
+    Snapshots, View, VmId, VmName, VmState, VmSummary,
 };
 use kvm_vm::{
     Arrival, CreatePlan, KeepMemory, PlanContext, SnapshotCreate, plan_arrival, plan_snapshot, reserve_volume,
@@ -51,7 +51,7 @@ async fn draw_up(host: &Host, vm: &VmSummary, spec: &CloneSpec, cx: &PlanContext
     }
     let secrets = if spec.keep_passwords { Secrets::Show } else { Secrets::Hide };
     let mut survey = Survey::of(host, host, vm, View { secrets, ..View::CONFIG }).await?;
-    let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
+    let default = cx.policy.default_pool()?;
     let images = place::images(&mut survey, spec.pool.as_ref(), &default).await?;
     if images.is_empty() {
         let message = format!("VM {} has no disk that a clone could lie upon", vm.name);

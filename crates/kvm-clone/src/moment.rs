@@ -68,6 +68,7 @@ pub(crate) async fn hold(
             .on(Resource::Vm(vm.name.as_str().to_owned()))
             .with_detail(fix.to_owned()))
     };
+    // First, and also of one that is off: its top image may be the overlay of a hold, which does not stay.
     check_not_copied(source, vm).await?;
     if vm.has_saved_state || vm.state == VmState::Saved {
         return refuse(

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{
-    Bandwidth, CpuFit, DiskPath, Elsewhere, Error, ErrorKind, Host, Moving, PoolName, Replication, Resource, Result,
-    Secrets, View, VmId, VmName, VmNotes, VmSummary, Way,
+    Bandwidth, DiskPath, Elsewhere, Error, ErrorKind, Host, Moving, PoolName, Replication, Resource, Result, Secrets,
+    View, VmId, VmName, VmNotes, VmSummary, Way,
 };
 use kvm_vm::{
     Arrival, CreatePlan, PlanContext, Start, at_peer, check_not_copied, plan_arrival, plan_images_left, start_machine,
@@ -20,7 +20,7 @@ use crate::parallel::Parallel;
 use crate::place::{self, Images};
 use crate::spec::{CloneSpec, Compress, UplinkMap};
 use crate::step::Ends;
-use crate::survey::Survey;
+use crate::survey::{Survey, settle_cpu};
 use crate::tally::Tally;
 use crate::transfer::Turns;
 
@@ -138,7 +138,7 @@ async fn draw_up(
     if vm.state.is_active() {
         moment::check_same_images(source, vm).await?;
     }
-    let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
+    let default = cx.policy.default_pool()?;
     let images = place::images(&mut survey, spec.pool.as_ref(), &default).await?;
     let route = Route::choose(&survey).await?;
     if let Route::Libvirt { why } = &route {
@@ -157,13 +157,12 @@ async fn draw_up(
     let hostdev = if spec.drop_hostdev { policy::HostDevices::Drop } else { policy::HostDevices::Map };
     // Snapshots inside an image go with it; what lies in several images becomes one.
     let policy = Policy { chain: policy::Chain::Flatten, hostdev, ..Policy::MOVE };
-    let fits = survey.compare_cpu().await? == CpuFit::Fits;
+    let cpu = survey.compare_cpu().await?;
     let mut rewritten = {
         let mut facts = Facts { attached, ..facts(&survey, &images, &like, cx) };
         rewrite(&survey.document, &policy, &mut facts).map_err(|e| refused(&e))?
     };
-    // The rewriting knows no capabilities; the target was asked for this one.
-    rewritten.warnings.retain(|warning| !(fits && matches!(warning, Warning::Unchecked { path } if path == "cpu")));
+    settle_cpu(&mut rewritten.warnings, cpu);
     let draft = Draft { survey: &survey, images: &images, route: &route, vm, spec, like: &like, notes: &notes };
     draft.plan(rewritten, cx).await
 }

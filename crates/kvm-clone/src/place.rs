@@ -10,7 +10,7 @@ use kvm_xml::Domain;
 use kvm_xml::domain::{Disk, DiskDevice, DiskFormat, DiskType};
 use kvm_xml::rewrite::{Content, Location, Request};
 
-use crate::survey::Survey;
+use crate::survey::{self, Survey};
 
 /// An image of the original, and the pool of the target that takes its copy.
 #[derive(Debug)]
@@ -141,6 +141,15 @@ pub(crate) fn choose(
             .with_detail("name a pool of type dir, fs or netfs"));
     }
     Ok(pool.clone())
+}
+
+/// For each pool that takes images, whether they fit; what is written there is as much as lies here. `NoSpace`.
+pub(crate) fn check_room(images: &Images) -> Result<()> {
+    for pool in images.values().map(|own| &own.pool) {
+        let here = images.values().filter(|own| own.pool.name == pool.name);
+        survey::check_room(pool, here.fold(Bytes::ZERO, |sum, own| sum.saturating_add(own.volume.allocation)))?;
+    }
+    Ok(())
 }
 
 /// Where the copy of a file goes; `None` where the suggestion is fine.

@@ -8,9 +8,11 @@ use kvm_core::{
     VmRef, VmSummary,
 };
 use kvm_vm::{DeleteOptions, Running, Volumes, plan_delete, rename};
+use kvm_xml::rewrite::Attached;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clone::attached;
 use crate::step::to_json;
 use crate::survey::has;
 
@@ -107,14 +109,8 @@ async fn check(target: &Host, vm: &VmSummary, then: AfterReplacing) -> Result<()
         let why = format!("VM {} is {}: what is replaced must be off", vm.name, vm.state);
         return refuse(why, "shut it down first, or choose another name");
     }
-    let mut records = 0;
-    if let Some(snapshots) = target.hypervisor.snapshots() {
-        records += snapshots.list(&vm.id).await?.len();
-    }
-    if let Some(checkpoints) = target.hypervisor.checkpoints() {
-        records += checkpoints.list(&vm.id).await?.len();
-    }
-    if records > 0 {
+    let Attached { snapshots, checkpoints, .. } = attached(target, vm).await?;
+    if snapshots + checkpoints > 0 {
         let why = format!("VM {} has snapshots or checkpoints, with which it cannot be renamed", vm.name);
         return refuse(why, "delete them first: kvmctl snap delete; or choose another name");
     }

@@ -10,7 +10,7 @@ use kvm_core::{
 use kvm_vm::{DiskGraph, disk_graph};
 use kvm_xml::Domain;
 use kvm_xml::domain::DiskSource;
-use kvm_xml::rewrite::{Place, Uplink};
+use kvm_xml::rewrite::{Place, Uplink, Warning};
 use uuid::Uuid;
 
 use crate::spec::UplinkMap;
@@ -193,6 +193,12 @@ fn named_files(document: &Domain) -> BTreeSet<String> {
     }
     files.retain(|path| path.starts_with('/'));
     files
+}
+
+/// Takes back that nobody has looked at the CPU, where the target was asked: the rewriting itself knows no capabilities.
+pub(crate) fn settle_cpu(warnings: &mut Vec<Warning>, fit: CpuFit) {
+    let is_cpu = |warning: &Warning| matches!(warning, Warning::Unchecked { path } if path == "cpu");
+    warnings.retain(|warning| fit != CpuFit::Fits || !is_cpu(warning));
 }
 
 /// Whether a host has a file.

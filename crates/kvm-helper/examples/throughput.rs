@@ -91,7 +91,7 @@ impl Session {
         for end in [&output, &ours] {
             rustix::pipe::fcntl_setpipe_size(end, 1 << 20)?;
         }
-        let settings = Settings::new(directory.join("digests"), directory.join("locks"));
+        let settings = Settings::new(directory.join("digests"));
         std::thread::spawn(move || serve(settings, theirs, ours));
         let mut session = Self { input, output };
         session.ask(&Request::Hello { version: VERSION })?;

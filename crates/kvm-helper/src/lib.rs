@@ -14,7 +14,6 @@
 mod block;
 mod directory;
 mod failure;
-mod host_lock;
 mod image;
 mod image_lock;
 mod marks;

@@ -50,17 +50,12 @@ fn owned(stream: &impl AsFd) -> std::io::Result<File> {
 /// Where root keeps such things, and where others do.
 fn settings() -> Option<Settings> {
     if let Some(state) = directory("KVM_HELPER_STATE") {
-        return Some(Settings::new(state.join("digests"), state.join("locks")));
+        return Some(Settings::new(state.join("digests")));
     }
-    let user = rustix::process::geteuid();
-    if user.is_root() {
-        return Some(Settings::new("/var/lib/kvm-manager/digests", "/run/lock/kvm-manager"));
+    if rustix::process::geteuid().is_root() {
+        return Some(Settings::new("/var/lib/kvm-manager/digests"));
     }
-    let state = directory("HOME")?.join(".local/state/kvm-manager");
-    // Not by the variable of that name: all sessions of a user must find the same locks, however they were started.
-    let run = PathBuf::from(format!("/run/user/{}", user.as_raw()));
-    let locks = if run.is_dir() { run.join("kvm-manager/locks") } else { state.join("locks") };
-    Some(Settings::new(state.join("digests"), locks))
+    Some(Settings::new(directory("HOME")?.join(".local/state/kvm-manager/digests")))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program, which knows its user's home from nowhere else")]

@@ -10,7 +10,6 @@ use kvm_wire::{
 
 use crate::directory;
 use crate::failure::{Result, Trouble};
-use crate::host_lock::HostLock;
 use crate::image::Image;
 use crate::marks;
 use crate::partial::{Partial, differs};
@@ -31,7 +30,7 @@ use crate::update::{Update, known, recover};
 /// them.
 pub fn serve(settings: Settings, input: impl Read + Send + 'static, output: impl Write + Send + 'static) {
     let peer = Peer::new(input, output, settings.sign_of_life);
-    let mut session = Session { settings, scanned: None, target: None, locks: Vec::new() };
+    let mut session = Session { settings, scanned: None, target: None };
     // Both ways of ending are the same: nobody is there any more.
     let _gone = Session::greet(&peer).and_then(|()| session.run(&peer));
 }
@@ -40,7 +39,6 @@ struct Session {
     settings: Settings,
     scanned: Option<Scanned>,
     target: Option<Target>,
-    locks: Vec<HostLock>,
 }
 
 /// What is being received.
@@ -104,7 +102,6 @@ impl Session {
             // Somebody else goes on with this process.
             Request::Hello { version } => {
                 (self.scanned, self.target) = (None, None);
-                self.locks.clear();
                 hello(version)?
             }
             Request::Stat { file } => stat(&file)?,
@@ -195,10 +192,6 @@ impl Session {
             Request::Remove { file } => directory::remove(&file)?,
             Request::Seed { file, from } => directory::seed(&file, &from)?,
             Request::Sum { file } => sum(&file, peer)?,
-            Request::Lock { key, owner } => {
-                self.locks.push(HostLock::take(&self.settings.locks, &key, &owner)?);
-                Reply::Locked
-            }
         };
         peer.reply(&reply)
     }

@@ -22,7 +22,6 @@ pub async fn plan_hold(
     description: Description,
     token: &str,
 ) -> Result<Plan> {
-    check_not_copied(host, vm).await?;
     let wanted = SnapshotCreate {
         name: SnapshotName::parse(COPYING)?,
         description: Some(description),

@@ -51,7 +51,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    pub(crate) fn default_pool(&self) -> Result<PoolName> {
+    /// Where new volumes go that name no pool.
+    pub fn default_pool(&self) -> Result<PoolName> {
         self.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)
     }
 

@@ -34,6 +34,6 @@ pub use digest::{
 pub use error::WireError;
 pub use frame::{Decoder, Frame, FrameKind, Header, MAX_PAYLOAD};
 pub use message::{
-    Access, BITMAP_PREFIX, Cause, Compression, Entry, EntryKind, FailureKind, FileRef, Holder, Identity, Keep, Opening,
+    Access, BITMAP_PREFIX, Cause, Compression, Entry, EntryKind, FailureKind, FileRef, Identity, Keep, Opening,
     Pending, Reply, Request, Span, VERSION, What,
 };

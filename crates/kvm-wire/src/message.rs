@@ -146,14 +146,6 @@ pub enum Request {
         /// Which file.
         file: FileRef,
     },
-    /// Takes the host's lock of this name until the session ends. Answer: [`Reply::Locked`]; `busy` with
-    /// [`Cause::Held`].
-    Lock {
-        /// What is locked: letters, digits, `-`, `_` and `.`, at most 128.
-        key: String,
-        /// Who holds it, in words for people.
-        owner: String,
-    },
 }
 
 /// What the helper answers.
@@ -254,8 +246,6 @@ pub enum Reply {
         /// Its files and directories, without those whose names are no UTF-8.
         entries: Vec<Entry>,
     },
-    /// The lock is held.
-    Locked,
     /// It is done, and there is nothing to say about it.
     Done,
     /// It goes on.
@@ -460,18 +450,4 @@ pub enum Cause {
         /// Its own.
         found: Digest,
     },
-    /// The lock is held.
-    Held {
-        /// By whom.
-        holder: Holder,
-    },
-}
-
-/// Who holds a lock.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// In words for people.
-    pub owner: String,
-    /// The process on the locked host.
-    pub pid: u32,
 }

@@ -57,14 +57,11 @@ fn the_json_of_messages_stays_as_it_is() {
     }
     let reply = Reply::Error {
         kind: FailureKind::Busy,
-        message: "web is locked".to_owned(),
+        message: "it is in use".to_owned(),
         file: None,
-        cause: Some(Cause::Held { holder: Holder { owner: "clone 7".to_owned(), pid: 42 } }),
+        cause: Some(Cause::InUse),
     };
-    let json = concat!(
-        r#"{"type":"error","kind":"busy","message":"web is locked","#,
-        r#""cause":{"type":"held","holder":{"owner":"clone 7","pid":42}}}"#
-    );
+    let json = r#"{"type":"error","kind":"busy","message":"it is in use","cause":{"type":"in_use"}}"#;
     assert_eq!(std::str::from_utf8(Frame::reply(&reply).unwrap().payload()).unwrap(), json);
 }
 

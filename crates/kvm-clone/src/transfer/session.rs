@@ -176,10 +176,6 @@ pub(super) fn failure(kind: FailureKind, message: &str, file: Option<FileRef>, c
     match cause {
         Some(Cause::Changed) => error.with_detail("somebody writes to it: shut the VM down, or copy it while it runs"),
         Some(Cause::InUse) => error.with_detail("another process, such as QEMU, has it open for writing"),
-        Some(Cause::Held { holder }) => {
-            let owner = printable_within(&holder.owner, SHOWN).to_string();
-            error.with_detail(format!("held by {owner}, process {}", holder.pid))
-        }
         Some(Cause::Block { offset }) => error.with_detail(format!("the block at {offset}")),
         Some(Cause::Differs { expected, found }) => error.with_detail(format!("expected {expected}, found {found}")),
         None => error,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kvm_clone::CloneSpec;
 use kvm_core::op::{Direction, Executor, Hook, MemoryStore, Moment, RunContext, Store as _, Verdict};
-use kvm_core::{ErrorKind, PowerAction, Silent};
-use kvm_vm::{COPYING, DeleteOptions, KeepMemory, SnapshotCreate, plan_delete, plan_snapshot};
+use kvm_core::{Description, ErrorKind, PowerAction, Silent};
+use kvm_vm::{COPYING, DeleteOptions, KeepMemory, SnapshotCreate, plan_delete, plan_hold, plan_snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Pair, picture, said};
@@ -57,6 +57,10 @@ async fn while_a_machine_is_copied_nobody_else_copies_changes_or_deletes_it() {
         quiesce: kvm_core::Quiesce::No,
     };
     assert_eq!(plan_snapshot(&pair.here, &web, &wanted).await.unwrap_err().kind(), ErrorKind::Busy);
+    // One whose question whether somebody copies it was answered right before.
+    let description = Description::parse("held").unwrap();
+    let hold = plan_hold(&pair.here, &web, kvm_core::Quiesce::No, description, "token").await;
+    assert_eq!(said(&hold.unwrap_err()), said(&refused));
     assert_eq!(picture(&pair.here, &pair.source).await.unwrap(), held);
 
     // Whoever holds it gives it up, and the next one is copied.

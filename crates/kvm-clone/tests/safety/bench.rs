@@ -133,7 +133,7 @@ impl Place {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        Settings::new(self.own.path().join("digests"), self.own.path().join("locks"))
+        Settings::new(self.own.path().join("digests"))
     }
 
     pub(crate) fn note(&self, session: JoinHandle<()>) {

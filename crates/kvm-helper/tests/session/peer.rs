@@ -31,7 +31,7 @@ impl Host {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        Settings::new(self.dir.path().join("digests"), self.dir.path().join("locks"))
+        Settings::new(self.dir.path().join("digests"))
     }
 
     /// The names of all files in the directory of images.

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use kvm_wire::*;
 
-use crate::peer::{Host, cause, kind};
+use crate::peer::{Host, kind};
 
 fn stat(host: &Host, file: FileRef) -> Reply {
     host.session().ask(&Request::Stat { file })
@@ -89,33 +89,6 @@ fn an_image_that_is_too_long_for_us_or_the_file_system_leaves_nothing() {
     let reply = host.session().create(&host.file("huge"), u64::MAX, Opening::New);
     assert_eq!(kind(&reply), FailureKind::Unsupported);
     assert_eq!(host.names(), [""; 0]);
-}
-
-#[test]
-fn a_lock_is_held_by_one_session_and_goes_with_it() {
-    let host = Host::new();
-    let lock = |owner: &str| Request::Lock { key: "vm-1".to_owned(), owner: owner.to_owned() };
-    let (mut first, mut second) = (host.session(), host.session());
-    assert_eq!(first.ask(&lock("clone of web")), Reply::Locked);
-    let reply = second.ask(&lock("sync"));
-    assert_eq!(kind(&reply), FailureKind::Busy);
-    let holder = Holder { owner: "clone of web".to_owned(), pid: std::process::id() };
-    assert_eq!(cause(reply), Some(Cause::Held { holder }));
-    assert_eq!(second.ask(&Request::Lock { key: "vm-2".to_owned(), owner: "sync".to_owned() }), Reply::Locked);
-    first.cut();
-    assert_eq!(second.ask(&lock("sync")), Reply::Locked);
-}
-
-#[test]
-fn hostile_keys_and_owners_are_refused() {
-    let host = Host::new();
-    let mut peer = host.session();
-    for key in ["", "..", ".x", "a/b", "a b", "ä", "a\0", &"x".repeat(129)] {
-        let reply = peer.ask(&Request::Lock { key: key.to_owned(), owner: "me".to_owned() });
-        assert_eq!(kind(&reply), FailureKind::InvalidInput, "{key:?}");
-    }
-    let reply = peer.ask(&Request::Lock { key: "x".to_owned(), owner: "a\nb".to_owned() });
-    assert_eq!(kind(&reply), FailureKind::InvalidInput);
 }
 
 #[test]

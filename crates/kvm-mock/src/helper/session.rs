@@ -200,7 +200,6 @@ impl Session {
             Request::Sum { file } => {
                 self.call("sum", |world| Ok(Reply::Summed { sha256: sum(find(world, &file)?) }))?
             }
-            Request::Lock { .. } => Reply::Locked,
             Request::Update { file, .. } | Request::Recover { file } => {
                 return Err(Trouble::new(FailureKind::Unsupported, "a simulated host applies no updates", &file));
             }

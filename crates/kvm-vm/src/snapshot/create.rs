@@ -9,7 +9,7 @@ use kvm_xml::domain::{Disk, DiskFormat, DiskType, FirmwareFormat};
 use kvm_xml::value::DiskName;
 
 use super::Subject;
-use crate::copying::check_not_copied;
+use crate::copying::{COPYING, check_not_copied, is_copied};
 use crate::secret::is_encrypted_disk;
 use crate::step::CreateSnapshot;
 
@@ -60,7 +60,10 @@ pub async fn plan_snapshot(host: &Host, vm: &VmSummary, wanted: &SnapshotCreate)
 /// The same, with files that are called after something else than the snapshot.
 pub(crate) async fn plan_with_files(host: &Host, vm: &VmSummary, wanted: &SnapshotCreate, files: &str) -> Result<Plan> {
     let subject = Subject::read(host, vm).await?;
-    if subject.find(&wanted.name).is_ok() {
+    if let Ok(there) = subject.find(&wanted.name) {
+        if wanted.name.as_str() == COPYING {
+            return Err(is_copied(&vm.name, there));
+        }
         let message = format!("VM {} has a snapshot {} already", vm.name, wanted.name);
         return Err(Error::new(ErrorKind::AlreadyExists, message).on(subject.resource(&wanted.name)));
     }
