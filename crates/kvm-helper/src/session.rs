@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use kvm_wire::{
-    Access, Compression, Digest, DigestRun, FailureKind, FileRef, GROUP_LEAVES, Identity, Keep, Opening, Pending, Reply,
-    Request, VERSION, What,
+    Access, Compression, Digest, DigestRun, FailureKind, FileRef, GROUP_LEAVES, Identity, Keep, Opening, Pending,
+    Reply, Request, VERSION, What,
 };
 
 use crate::directory;
@@ -237,14 +237,7 @@ impl Session {
         Ok(self.remember(Scanned { file, _image: Some(image), identity, tree }, was_saved, spared, pending))
     }
 
-    fn update(
-        &mut self,
-        file: &FileRef,
-        expect: Digest,
-        length: u64,
-        opening: Opening,
-        peer: &Peer,
-    ) -> Result<Reply> {
+    fn update(&mut self, file: &FileRef, expect: Digest, length: u64, opening: Opening, peer: &Peer) -> Result<Reply> {
         self.target = None;
         let (digests, place) = (&self.settings.digests, Place::find(file)?);
         let image = Image::open(&place, Access::Exclusive)?;

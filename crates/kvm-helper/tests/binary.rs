@@ -288,7 +288,8 @@ fn without_room_nothing_is_left_that_was_not_there() {
     source.send(host.file("source"), |frame| blocks.push(frame));
     let (expect, _) = source.send(host.file("copy"), drop);
     drop(source);
-    let reply = helper.ask(&Request::Update { file: host.file("copy"), expect, length: 32 << 20, opening: Opening::New });
+    let reply =
+        helper.ask(&Request::Update { file: host.file("copy"), expect, length: 32 << 20, opening: Opening::New });
     assert!(matches!(reply, Reply::Updating { .. }), "{reply:?}");
     helper.tell(&Request::Receive);
     blocks.iter().for_each(|block| helper.write(&block.to_bytes()));
