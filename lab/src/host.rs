@@ -147,6 +147,25 @@ impl LabHost {
         self.script("exec.sh", &[&[self.name.as_str()], argv].concat()).run().await
     }
 
+    /// All that it has heard from others so far, in MiB.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn heard(&self) -> u64 {
+        let table = self.exec(&["cat", "/proc/net/dev"]).await.succeeded();
+        let lines = table.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
+        lines.filter_map(|(_, counts)| counts.split_whitespace().next()?.parse::<u64>().ok()).sum::<u64>() >> 20
+    }
+
+    /// The SHA-256 of a file.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn sha256(&self, path: &str) -> String {
+        let printed = self.exec(&["sha256sum", path]).await.succeeded();
+        printed.split(' ').next().unwrap_or_default().to_owned()
+    }
+
     /// Runs a program in a guest, through its agent; what it printed, or `None` while the agent does not answer.
     ///
     /// # Panics

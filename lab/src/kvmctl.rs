@@ -167,6 +167,14 @@ impl Kvmctl {
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"))
     }
 
+    /// The operations that are not finished, the latest first, as `op list` shows them.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn open_operations(&self) -> Vec<Value> {
+        self.json(&["op", "list", "--open"]).await.as_array().cloned().unwrap_or_default()
+    }
+
     /// Runs a command that fails as every failure has to: with this exit code, one line that says what, and a hint
     /// that says what to do. Both are to contain the given words.
     ///

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use kvm_lab::{Kvmctl, LabHost, eventually, on_two_hosts};
 use rustix::process::Signal;
-use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(480);
 const DISKS: [&str; 3] = ["a", "b", "c"];
@@ -44,8 +43,7 @@ fn image(vm: &str, disk: &str) -> String {
 async fn sums(host: &LabHost, vm: &str) -> Vec<String> {
     let mut sums = Vec::new();
     for disk in DISKS {
-        let printed = host.exec(&["sha256sum", &image(vm, disk)]).await.succeeded();
-        sums.push(printed.split(' ').next().unwrap_or_default().to_owned());
+        sums.push(host.sha256(&image(vm, disk)).await);
     }
     sums
 }
@@ -56,17 +54,9 @@ fn arrived(host: &LabHost, vm: &str) -> Vec<u64> {
     DISKS.into_iter().filter_map(|disk| Some((partial(disk).ok()?.blocks() * 512) >> 20)).collect()
 }
 
-/// All that the host has heard from others so far, in MiB.
-async fn heard(host: &LabHost) -> u64 {
-    let table = host.exec(&["cat", "/proc/net/dev"]).await.succeeded();
-    let lines = table.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
-    lines.filter_map(|(_, counts)| counts.split_whitespace().next()?.parse::<u64>().ok()).sum::<u64>() >> 20
-}
-
 async fn open(kvmctl: &Kvmctl) -> Vec<String> {
-    let open = kvmctl.json(&["op", "list", "--open"]).await;
-    let ids = open.as_array().into_iter().flatten();
-    ids.map(|one| Value::as_str(&one["operation"]).unwrap_or_default().to_owned()).collect()
+    let open = kvmctl.open_operations().await;
+    open.iter().map(|one| one["operation"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
@@ -136,9 +126,9 @@ fn images_that_were_under_way_together_are_completed_without_sending_what_had_ar
             let ids = open(&kvmctl).await;
             let [id] = &ids[..] else { panic!("one operation is to be open, not {ids:?}: {ended}") };
             assert!(!two.virsh(&["list", "--all", "--name"]).await.contains(&twin), "half a clone is seen");
-            let (there, before) = (arrived(two, &twin).iter().sum::<u64>(), heard(two).await);
+            let (there, before) = (arrived(two, &twin).iter().sum::<u64>(), two.heard().await);
             kvmctl.ok(&["op", "resume", id]).await;
-            let sent = heard(two).await - before;
+            let sent = two.heard().await - before;
             println!("{there} of {ALL} MiB had arrived; {sent} MiB were sent to complete the clone");
             // What was under way of each image, and what it takes to log in and to compare.
             assert!(sent < ALL - there + 12, "{there} of {ALL} MiB had arrived, and {sent} were sent");

@@ -5,6 +5,7 @@
 
 mod difference;
 mod files;
+mod patience;
 mod reach;
 mod relay;
 mod session;
@@ -17,21 +18,16 @@ pub(crate) use session::Session;
 pub(crate) use update::{Changed, recover, root, staged};
 pub use update::{ImageUpdate, Updated};
 
-use std::time::Duration;
-
 use kvm_core::op::Pace;
 use kvm_core::{Bytes, Clock, DiskPath, Error, ErrorKind, Progress, Reporter, Resource, Result, Transport};
 use kvm_wire::{Access, Compression, Digest, FileRef, Keep, Opening, Reply, Request, What};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::spec::Compress;
 use difference::{Difference, difference};
+use patience::Patience;
 use relay::{Relay, relay};
 use session::failure;
-
-/// How often a file is asked for again that an earlier attempt still holds.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// An image that goes from one host to another, each of which has a helper
 /// ([`Transport::helper`]).
@@ -180,27 +176,14 @@ impl FileTransfer<'_> {
         Ok(Begun { source, target, length, opening })
     }
 
-    /// Has the file created. The helper of an earlier attempt holds it until it notices that nobody is behind it any more: after a
-    /// cut, when the host is back, for the time of a stall.
+    /// Has the file created.
     async fn create(&self, target: &mut Session, create: &Request, watch: Watch<'_>) -> Result<Reply> {
-        let patience = if self.resume { 2 * self.target.stall() } else { Duration::ZERO };
-        let due = Instant::now() + patience;
-        let mut is_told = false;
+        let mut patience = left(self.resume, self.target, watch);
         loop {
             // Its answer is waited for in any case: who takes back what was begun is to find it there.
-            match target.ask(create).await {
-                Err(e) if e.kind() == ErrorKind::Busy && Instant::now() < due => {}
-                answer => return answer,
+            if let Some(reply) = patience.settle(target.ask(create).await).await? {
+                return Ok(reply);
             }
-            if !std::mem::replace(&mut is_told, true) {
-                let message = "the helper of the attempt before has not noticed yet that it was left; it is waited for";
-                watch.reporter.report(&Progress::Warning { message: message.into() });
-            }
-            let pause = async {
-                watch.clock.sleep(AGAIN).await;
-                Ok(())
-            };
-            unless_cancelled(watch, pause).await?;
         }
     }
 
@@ -256,6 +239,12 @@ struct Begun {
     target: Session,
     length: u64,
     opening: Opening,
+}
+
+/// Where an earlier attempt is gone on with, its helper may hold what that one has brought.
+fn left<'a>(is_again: bool, target: &dyn Transport, watch: Watch<'a>) -> Patience<'a> {
+    let why = "the helper of the attempt before has not noticed yet that it was left; it is waited for";
+    if is_again { Patience::with(target, why, watch) } else { Patience::none(watch) }
 }
 
 async fn unless_cancelled<T>(watch: Watch<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::failure::{Result, Trouble};
 use crate::image::Image;
+use crate::partial::lock;
 use crate::place::{PARTIAL, Place, open_directory};
 
 /// What is in a directory.
@@ -69,6 +70,8 @@ pub(crate) fn seed(file: &FileRef, from: &FileRef) -> Result<Reply> {
     let place = Place::find(file)?;
     let name = place.beside(PARTIAL);
     let opened = place.open(&name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)?;
+    // Nobody goes on with it before it is filled.
+    lock(&opened).map_err(|e| e.of(file))?;
     let mut copy = Image::of(opened, file)?;
     let filled = fill(&image, &mut copy);
     if filled.is_err() {

@@ -1,6 +1,6 @@
 //! A new file: written beside its place, compared, made durable, and only then named.
 
-use std::fs::TryLockError;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use kvm_wire::{Block, Cause, Digest, FailureKind, FileRef, Frame, Opening};
@@ -38,13 +38,7 @@ impl Partial {
             true => place.open(&name, OFlags::RDWR, Mode::empty())?,
             false => place.open(&name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)?,
         };
-        match opened.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Trouble::new(FailureKind::Busy, "another session writes the partial file").of(file));
-            }
-            Err(TryLockError::Error(e)) => return Err(Trouble::io("cannot lock the partial file", e).of(file)),
-        }
+        lock(&opened).map_err(|e| e.of(file))?;
         rustix::fs::fchmod(&opened, mode).map_err(|e| Trouble::io("cannot set the mode", e).of(file))?;
         let mut image = Image::of(opened, file)?;
         if image.is_device() {
@@ -110,6 +104,17 @@ impl Sink for Partial {
 
     fn settle(&self) -> Result<()> {
         self.image.settle()
+    }
+}
+
+/// Has a partial file for this session alone. `busy` when another one has it.
+pub(crate) fn lock(file: &File) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(Trouble::new(FailureKind::Busy, "another session writes the partial file"))
+        }
+        Err(TryLockError::Error(e)) => Err(Trouble::io("cannot lock the partial file", e)),
     }
 }
 

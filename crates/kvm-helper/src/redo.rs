@@ -5,16 +5,17 @@
 //!
 //! | state | the image | after a crash |
 //! |---|---|---|
-//! | 0 open | untouched | the changes are forgotten |
+//! | 0 open | untouched | the changes are forgotten, or gone on with |
 //! | 1 ready | untouched | applied, if the image is still what it was; else forgotten |
 //! | 2 applying | in between | applied again, as often as it takes |
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::FileExt as _;
 
-use kvm_wire::{Digest, FailureKind, FileRef, Frame, FrameKind, Header, Pending, WireError, leaf_digest};
+use kvm_wire::{Digest, FailureKind, FileRef, Frame, FrameKind, Header, Opening, Pending, leaf_digest};
 use rustix::fs::{Mode, OFlags};
 
+use crate::block::Unpacker;
 use crate::failure::{Result, Trouble};
 use crate::place::{Place, SYNC};
 
@@ -48,12 +49,20 @@ pub(crate) struct Redo {
 }
 
 impl Redo {
-    /// Begins one. What an earlier session left unfinished goes; `invalid_state` when it was finished.
-    pub(crate) fn create(place: &Place, before: Digest, length: u64) -> Result<Self> {
-        if let Some(old) = Self::open(place)? {
-            if old.head.state != State::Open {
-                let text = "an earlier update of the file waits to be recovered";
-                return Err(Trouble::new(FailureKind::InvalidState, text).of(place.file()));
+    /// Begins one, or goes on with that of an earlier session where it is of the same change, and says whether it was there.
+    /// What is not gone on with goes; `invalid_state` when it waits to be applied.
+    pub(crate) fn create(place: &Place, before: Digest, length: u64, opening: Opening) -> Result<(Self, bool)> {
+        if let Some(mut old) = Self::open(place)? {
+            match (opening, old.head.state) {
+                (_, State::Open) | (Opening::Resume, State::Ready) => {}
+                (_, State::Applying) | (Opening::New, State::Ready) => {
+                    let text = "an earlier update of the file waits to be recovered";
+                    return Err(Trouble::new(FailureKind::InvalidState, text).of(place.file()));
+                }
+            }
+            if opening == Opening::Resume && (old.head.before, old.head.length) == (before, length) {
+                old.reopen()?;
+                return Ok((old, true));
             }
             old.remove(place)?;
         }
@@ -63,7 +72,47 @@ impl Redo {
         let head = Head { state: State::Open, length, end: PAGE, before, after: Digest::ZERO };
         let redo = Self { file, name: place.file().clone(), head };
         redo.write_head()?;
-        Ok(redo)
+        Ok((redo, false))
+    }
+
+    /// Has more come behind the blocks that are whole; what is left of one that was cut goes.
+    fn reopen(&mut self) -> Result<()> {
+        if self.head.state == State::Ready {
+            // Until it is finished again nobody is to apply it.
+            self.set(State::Open)?;
+        }
+        let length = self.file.metadata().map_err(|e| self.failed("cannot look at the update", e))?.len();
+        let (mut at, mut unpacker) = (PAGE, Unpacker::new()?);
+        while let Some(frame) = self.frame_within(at, length)? {
+            let is_whole = frame.as_block().is_ok_and(|block| unpacker.unpack(&block, self.head.length).is_ok());
+            if !is_whole {
+                break;
+            }
+            at += (Header::SIZE + frame.payload().len()) as u64;
+        }
+        self.file.set_len(at).map_err(|e| self.failed("cannot write changes", e))?;
+        self.head.end = at;
+        Ok(())
+    }
+
+    /// The block frame that stands here, if there is one up to `end`.
+    fn frame_within(&self, at: u64, end: u64) -> Result<Option<Frame>> {
+        let read = |bytes: &mut [u8], at| {
+            self.file.read_exact_at(bytes, at).map_err(|e| self.failed("cannot read changes", e))
+        };
+        let data = at + Header::SIZE as u64;
+        if data > end {
+            return Ok(None);
+        }
+        let mut head = [0; Header::SIZE];
+        read(&mut head, at)?;
+        let Ok(header) = Header::decode(head) else { return Ok(None) };
+        if header.kind() != FrameKind::Block || data + header.length() as u64 > end {
+            return Ok(None);
+        }
+        let mut payload = vec![0; header.length()];
+        read(&mut payload, data)?;
+        Ok(Frame::new(header.kind(), payload).ok())
     }
 
     /// The one that is there, if there is one.
@@ -96,22 +145,13 @@ impl Redo {
 
     /// Hands over one block frame after the other, in the order in which they came.
     pub(crate) fn each(&self, mut each: impl FnMut(&Frame) -> Result<()>) -> Result<()> {
-        let damaged = |e: WireError| {
-            let text = format!("the changes that wait beside the file are damaged: {e}");
-            Trouble::new(FailureKind::Corrupt, text).of(&self.name)
-        };
-        let read = |bytes: &mut [u8], at| {
-            self.file.read_exact_at(bytes, at).map_err(|e| self.failed("cannot read changes", e))
-        };
         let mut at = PAGE;
         while at < self.head.end {
-            let mut head = [0; Header::SIZE];
-            read(&mut head, at)?;
-            let header = Header::decode(head).map_err(damaged)?;
-            let mut payload = vec![0; header.length()];
-            read(&mut payload, at + Header::SIZE as u64)?;
-            at += (Header::SIZE + payload.len()) as u64;
-            let frame = Frame::new(FrameKind::Block, payload).map_err(damaged)?;
+            let Some(frame) = self.frame_within(at, self.head.end)? else {
+                let text = format!("the changes that wait beside the file are damaged at {at}");
+                return Err(Trouble::new(FailureKind::Corrupt, text).of(&self.name));
+            };
+            at += (Header::SIZE + frame.payload().len()) as u64;
             each(&frame).map_err(|e| e.of(&self.name))?;
         }
         Ok(())
@@ -166,11 +206,16 @@ fn read_head(file: &File, name: &FileRef) -> Result<Head> {
     let damaged =
         || Trouble::new(FailureKind::Corrupt, format!("what lies beside the file as {SYNC} is no update of ours"));
     let length = file.metadata().map_err(|e| Trouble::io("cannot look at the update", e).of(name))?.len();
+    let empty = Head { state: State::Open, length: 0, end: PAGE, before: Digest::ZERO, after: Digest::ZERO };
     if length == 0 {
         // Its maker ended before it wrote anything.
-        return Ok(Head { state: State::Open, length: 0, end: PAGE, before: Digest::ZERO, after: Digest::ZERO });
+        return Ok(empty);
     }
     file.read_exact_at(&mut bytes, 0).map_err(|_| damaged().of(name))?;
+    if bytes.iter().all(|byte| *byte == 0) {
+        // Its host ended before the page was durable, which it is in every other state.
+        return Ok(empty);
+    }
     let (fixed, sum) = bytes.split_at(FIXED);
     let (numbers, digests) = fixed[MAGIC.len()..].split_at(4 * 8);
     let mut numbers = numbers.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use kvm_wire::{
-    Access, Compression, Digest, DigestRun, FailureKind, FileRef, GROUP_LEAVES, Identity, Keep, Pending, Reply,
-    Request, VERSION, What,
+    Access, Compression, Digest, DigestRun, FailureKind, FileRef, GROUP_LEAVES, Identity, Keep, Opening, Pending,
+    Reply, Request, VERSION, What,
 };
 
 use crate::directory;
@@ -50,7 +50,8 @@ enum Target {
 /// The file whose digests are known. It stays open, and locked.
 struct Scanned {
     file: FileRef,
-    _image: Image,
+    /// An update holds its own.
+    _image: Option<Image>,
     identity: Option<Identity>,
     tree: Tree,
 }
@@ -131,14 +132,20 @@ impl Session {
                 Reply::Created { was_there }
             }
             Request::ScanPartial => {
-                let Target::Partial(partial) = self.target()? else {
-                    return Err(Trouble::new(FailureKind::InvalidState, "no partial file was begun"));
+                let scanned = match self.target()? {
+                    Target::Partial(partial) => {
+                        let image = partial.image();
+                        let tree = Tree::scan(image, digests, peer)?;
+                        let file = image.name().clone();
+                        let opened = image.file().try_clone().map_err(|e| image.failed("cannot open it", e))?;
+                        let image = Image::of(opened, &file)?;
+                        Scanned { file, identity: image.identity()?, _image: Some(image), tree }
+                    }
+                    Target::Update(update) => {
+                        let (tree, identity) = update.resumed()?;
+                        Scanned { file: update.file().clone(), identity, _image: None, tree }
+                    }
                 };
-                let image = partial.image();
-                let tree = Tree::scan(image, digests, peer)?;
-                let file = image.name().clone();
-                let image = Image::of(image.file().try_clone().map_err(|e| image.failed("cannot open it", e))?, &file)?;
-                let scanned = Scanned { file, identity: image.identity()?, _image: image, tree };
                 self.remember(scanned, false, 0, None)
             }
             Request::Receive => {
@@ -180,7 +187,7 @@ impl Session {
                 }
                 Reply::Done
             }
-            Request::Update { file, expect, length } => self.update(&file, expect, length, peer)?,
+            Request::Update { file, expect, length, opening } => self.update(&file, expect, length, opening, peer)?,
             Request::Recover { file } => {
                 self.scanned = None;
                 self.target = None;
@@ -220,10 +227,10 @@ impl Session {
         if !was_saved {
             keep_digests(digests, keep, &tree, &image, identity)?;
         }
-        Ok(self.remember(Scanned { file, _image: image, identity, tree }, was_saved, spared, pending))
+        Ok(self.remember(Scanned { file, _image: Some(image), identity, tree }, was_saved, spared, pending))
     }
 
-    fn update(&mut self, file: &FileRef, expect: Digest, length: u64, peer: &Peer) -> Result<Reply> {
+    fn update(&mut self, file: &FileRef, expect: Digest, length: u64, opening: Opening, peer: &Peer) -> Result<Reply> {
         self.target = None;
         let (digests, place) = (&self.settings.digests, Place::find(file)?);
         let image = Image::open(&place, Access::Exclusive)?;
@@ -233,8 +240,10 @@ impl Session {
             return Err(differs(expect, tree.root).of(file));
         }
         let now = image.length();
-        self.target = Some(Target::Update(Box::new(Update::begin(place, image, tree, length, digests)?)));
-        Ok(Reply::Updating { length: now })
+        let update = Update::begin(place, image, tree, length, opening, digests)?;
+        let was_there = update.is_resumed();
+        self.target = Some(Target::Update(Box::new(update)));
+        Ok(Reply::Updating { length: now, was_there })
     }
 
     fn remember(&mut self, scanned: Scanned, was_saved: bool, spared: u64, pending: Option<Pending>) -> Reply {
@@ -268,7 +277,7 @@ impl Session {
                 let (tree, reply) = send::all(&image, peer, compression, digests).map_err(|e| e.of(&file))?;
                 settle(&image, identity, access)?;
                 keep_digests(digests, keep, &tree, &image, identity)?;
-                self.scanned = Some(Scanned { file, _image: image, identity, tree });
+                self.scanned = Some(Scanned { file, _image: Some(image), identity, tree });
                 return Ok(reply);
             }
         };

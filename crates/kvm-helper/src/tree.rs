@@ -37,6 +37,13 @@ impl Tree {
         Ok(tree.finish())
     }
 
+    /// The same once more; nobody writes to its leaves.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let file = self.leaves.file.try_clone().map_err(|e| Trouble::io("cannot open the digests again", e))?;
+        let leaves = LeafFile { file, start: self.leaves.start };
+        Ok(Self { length: self.length, data: self.data, root: self.root, groups: self.groups.clone(), leaves })
+    }
+
     /// The digests of the leaves of a group.
     pub(crate) fn leaves_of(&self, group: u64) -> Result<Vec<Digest>> {
         let count = leaves_of_group(self.length, group);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use kvm_wire::{Block, Cause, Digest, FailureKind, FileRef, Frame, Identity, LEAF_SIZE, leaf_digest};
+use kvm_wire::{Block, Cause, Digest, FailureKind, FileRef, Frame, Identity, LEAF_SIZE, Opening, leaf_digest};
 
 use crate::block::Unpacker;
 use crate::failure::{Result, Trouble};
@@ -25,6 +25,8 @@ pub(crate) struct Update {
     identity: Option<Identity>,
     length: u64,
     log: Mutex<Log>,
+    /// What the image would be with what an earlier attempt has brought.
+    resumed: Option<Tree>,
     ready: Option<Tree>,
 }
 
@@ -35,8 +37,15 @@ struct Log {
 }
 
 impl Update {
-    /// Begins to change `image`, whose digests are `tree`.
-    pub(crate) fn begin(place: Place, image: Image, tree: Tree, length: u64, directory: &Path) -> Result<Self> {
+    /// Begins to change `image`, whose digests are `tree`, or goes on with it.
+    pub(crate) fn begin(
+        place: Place,
+        image: Image,
+        tree: Tree,
+        length: u64,
+        opening: Opening,
+        directory: &Path,
+    ) -> Result<Self> {
         if image.is_device() {
             let text = "devices are not updated: there is no place beside them where changes could wait";
             return Err(Trouble::new(FailureKind::Unsupported, text).of(place.file()));
@@ -44,9 +53,30 @@ impl Update {
         let identity = image.identity()?;
         let before = tree.root;
         // First what may be refused: nothing is to be left behind.
-        let patch = Some(Patch::new(tree, directory, length)?);
-        let log = Mutex::new(Log { redo: Redo::create(&place, before, length)?, patch });
-        Ok(Self { place, image: Some(image), identity, length, log, ready: None })
+        let mut patch = Patch::new(tree, directory, length)?;
+        let (redo, was_there) = Redo::create(&place, before, length, opening)?;
+        let mut resumed = None;
+        if was_there {
+            let tree = patched(&redo, patch)?;
+            patch = Patch::new(tree.try_clone()?, directory, length)?;
+            resumed = Some(tree);
+        }
+        let log = Mutex::new(Log { redo, patch: Some(patch) });
+        Ok(Self { place, image: Some(image), identity, length, log, resumed, ready: None })
+    }
+
+    /// Whether it goes on with what an earlier attempt has brought.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.resumed.is_some()
+    }
+
+    /// What the image would be with that, once.
+    pub(crate) fn resumed(&mut self) -> Result<(Tree, Option<Identity>)> {
+        let Some(tree) = self.resumed.take() else {
+            let text = "the update has nothing of an earlier attempt";
+            return Err(Trouble::new(FailureKind::InvalidState, text).of(self.file()));
+        };
+        Ok((tree, self.identity))
     }
 
     pub(crate) fn file(&self) -> &FileRef {
@@ -194,7 +224,7 @@ pub(crate) fn recover(file: &FileRef, directory: &Path, peer: &Peer) -> Result<O
         State::Ready => {
             let before = known(&image, directory, peer)?;
             match before.root == redo.head.before {
-                true => Some(patched(&redo, before, directory)?),
+                true => Some(patched(&redo, Patch::new(before, directory, redo.head.length)?)?),
                 false => None,
             }
         }
@@ -222,8 +252,7 @@ pub(crate) fn recover(file: &FileRef, directory: &Path, peer: &Peer) -> Result<O
 }
 
 /// The digests of an image with the changes that wait beside it.
-fn patched(redo: &Redo, before: Tree, directory: &Path) -> Result<Tree> {
-    let mut patch = Patch::new(before, directory, redo.head.length)?;
+fn patched(redo: &Redo, mut patch: Patch) -> Result<Tree> {
     redo.each(|frame| {
         let block = frame.as_block().map_err(|e| Trouble::new(FailureKind::Corrupt, e.to_string()))?;
         patch.set(block.offset() / LEAF_SIZE, &block.digests().collect::<Vec<_>>())

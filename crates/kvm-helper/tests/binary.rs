@@ -237,8 +237,8 @@ fn an_update_that_was_killed_at_any_moment_of_its_application_is_recovered() {
     for kill in 0..6 {
         fs::copy(host.path("old"), host.path("copy")).unwrap();
         let mut helper = host.start();
-        let request = Request::Update { file: host.file("copy"), expect: before, length };
-        assert_eq!(helper.ask(&request), Reply::Updating { length });
+        let request = Request::Update { file: host.file("copy"), expect: before, length, opening: Opening::New };
+        assert_eq!(helper.ask(&request), Reply::Updating { length, was_there: false });
         helper.tell(&Request::Receive);
         blocks.iter().for_each(|block| helper.write(&block.to_bytes()));
         assert!(matches!(helper.ask(&Request::End), Reply::Received { .. }));
@@ -288,7 +288,8 @@ fn without_room_nothing_is_left_that_was_not_there() {
     source.send(host.file("source"), |frame| blocks.push(frame));
     let (expect, _) = source.send(host.file("copy"), drop);
     drop(source);
-    let reply = helper.ask(&Request::Update { file: host.file("copy"), expect, length: 32 << 20 });
+    let reply =
+        helper.ask(&Request::Update { file: host.file("copy"), expect, length: 32 << 20, opening: Opening::New });
     assert!(matches!(reply, Reply::Updating { .. }), "{reply:?}");
     helper.tell(&Request::Receive);
     blocks.iter().for_each(|block| helper.write(&block.to_bytes()));

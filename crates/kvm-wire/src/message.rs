@@ -71,7 +71,8 @@ pub enum Request {
         /// What to do with a partial file of an earlier attempt.
         opening: Opening,
     },
-    /// Computes the digests of the partial file that [`Create`](Self::Create) opened. Answer: [`Reply::Scanned`].
+    /// Computes the digests of the partial file that [`Create`](Self::Create) opened, or of what the file would be with the
+    /// changes that [`Update`](Self::Update) has found there. Answer: [`Reply::Scanned`].
     ScanPartial,
     /// Announces block frames and [`End`](Self::End), for what [`Create`](Self::Create) or [`Update`](Self::Update)
     /// began. Answer, after the end: [`Reply::Received`]; as soon as something is wrong, and once: [`Reply::Error`],
@@ -99,6 +100,10 @@ pub enum Request {
         expect: Digest,
         /// How long it will be.
         length: u64,
+        /// What to do with changes that an earlier attempt has collected for the same file and length. When they are not to
+        /// be resumed, finished ones are refused with `invalid_state`, others are forgotten.
+        #[serde(default)]
+        opening: Opening,
     },
     /// Applies an update again that was being applied when the helper or its host ended. Answer: [`Reply::Recovered`].
     Recover {
@@ -229,6 +234,9 @@ pub enum Reply {
     Updating {
         /// How long the file is now.
         length: u64,
+        /// Whether changes of an earlier attempt were there, with which it goes on.
+        #[serde(default)]
+        was_there: bool,
     },
     /// Nothing is pending any more.
     Recovered {
@@ -394,13 +402,14 @@ pub enum Access {
     Shared,
 }
 
-/// What to do with a partial file that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What to do with what an earlier attempt has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Opening {
     /// Refuse.
+    #[default]
     New,
-    /// Go on with it; without one, begin.
+    /// Go on with it; without it, begin.
     Resume,
 }
 

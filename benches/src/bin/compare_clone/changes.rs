@@ -103,6 +103,7 @@ impl Bench {
             to: &to,
             limit: None,
             compression: Compress::Auto,
+            resume: false,
         };
         let cancel = CancellationToken::new();
         Ok(update

@@ -61,7 +61,8 @@ impl Step for SettleImage {
             return forget_waiting(&target, &self.path).await;
         }
         let image = replica.images.iter().find(|image| image.path == self.path);
-        apply_waiting(&target, &self.path, image.and_then(|image| image.root.as_deref())).await
+        let expected = image.and_then(|image| image.root.as_deref());
+        apply_waiting(&target, (&self.id, &self.path), expected, cx).await
     }
 
     async fn undo(&self, _: &StepContext<'_>) -> Result<()> {

@@ -3,8 +3,10 @@
 use std::num::NonZeroU8;
 
 use async_trait::async_trait;
-use kvm_core::op::{Already, Peer, Probe, Step, StepContext};
-use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Host, Progress, ReplicaState, Replication, Resource, Result, VmId};
+use kvm_core::op::{Already, Attempt, Peer, Probe, Step, StepContext};
+use kvm_core::{
+    Bytes, DiskPath, Error, ErrorKind, Host, Progress, ReplicaState, Replication, Resource, Result, VmId, VmRef,
+};
 use kvm_vm::VolumeRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,8 +53,11 @@ impl StageImage {
 
     async fn send(&self, path: &DiskPath, cx: &StepContext<'_>) -> Result<()> {
         let (source, target) = self.ends.open(cx).await?;
-        // Of an earlier attempt: the image may have been another one then.
-        forget_waiting(&target, &self.to).await?;
+        let resume = cx.attempt == Attempt::Again;
+        if !resume {
+            // Of another sync, of which nothing is known.
+            forget_waiting(&target, &self.to).await?;
+        }
         let update = ImageUpdate {
             source: &*source.transport,
             from: path,
@@ -61,6 +66,7 @@ impl StageImage {
             to: &self.to,
             limit: self.limit,
             compression: if self.is_compressed { Compress::Auto } else { Compress::Never },
+            resume,
         };
         let title = format!("sync {}", self.from);
         let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
@@ -319,7 +325,7 @@ impl Step for ApplyImage {
             Error::new(ErrorKind::InvalidState, "the replica was promoted or synced by somebody else meanwhile")
                 .on(Resource::File(self.path.as_str().to_owned()))
         })?;
-        apply_waiting(&target, &self.path, image.root.as_deref()).await
+        apply_waiting(&target, (&self.id, &self.path), image.root.as_deref(), cx).await
     }
 
     async fn undo(&self, _: &StepContext<'_>) -> Result<()> {
@@ -327,9 +333,18 @@ impl Step for ApplyImage {
     }
 }
 
-/// Applies what waits beside an image, if anything does, and sees that the image is what it was to become.
-pub(crate) async fn apply_waiting(target: &Host, path: &DiskPath, expected: Option<&str>) -> Result<()> {
-    let found = match recover(&*target.transport, path).await? {
+/// Applies what waits beside an image of a machine, if anything does, and sees that the image is what it was to become.
+pub(crate) async fn apply_waiting(
+    target: &Host,
+    (id, path): (&VmId, &DiskPath),
+    expected: Option<&str>,
+    cx: &StepContext<'_>,
+) -> Result<()> {
+    let title = format!("apply what changed to {path}");
+    let watch = Watch { reporter: cx.reporter, title: &title, clock: cx.clock, cancel: cx.cancel, pace: cx.pace };
+    // A machine that runs has its images for longer than anybody waits.
+    let is_off = !target.hypervisor.find(&VmRef::Id(*id)).await?.state.is_active();
+    let found = match recover(&*target.transport, path, is_off, watch).await? {
         Some(root) => root,
         None => root(&*target.transport, path).await?,
     };

@@ -63,8 +63,8 @@ impl Measured {
             }
             How::Changed { from, to, root } => {
                 let (source, target) = (&*source.transport, &*target.transport);
-                let update =
-                    ImageUpdate { source, from, is_qcow2: false, target, to, limit: None, compression: Compress::Auto };
+                let (limit, compression, resume) = (None, Compress::Auto, false);
+                let update = ImageUpdate { source, from, is_qcow2: false, target, to, limit, compression, resume };
                 let Changed { length, changed, there, was_read, .. } = update.measure(Access::Shared).await?;
                 let was_written = root.as_ref().zip(there).is_some_and(|(then, now)| *then != now.to_string());
                 Moved { length, changed, was_written, was_read, ..Moved::default() }

@@ -38,10 +38,27 @@ pub(super) async fn difference(
     let Reply::Scanned { root: other, length: other_length, was_saved, .. } = there else {
         return Err(unexpected(&there));
     };
+    let differs = root != other;
     let mut difference = Difference { root, length, spared, there: (other, was_saved), spans: Vec::new() };
-    if root == other {
-        return Ok(difference);
+    if differs {
+        difference.spans = spans(source, length, target, other_length).await?;
     }
+    Ok(difference)
+}
+
+/// Finds out what is missing in what the target has of an earlier attempt. The source is still the one that was scanned.
+pub(super) async fn missing(source: &mut Session, found: &Difference, target: &mut Session) -> Result<Vec<Span>> {
+    let there = target.ask(&Request::ScanPartial).await?;
+    let Reply::Scanned { root, length, .. } = there else { return Err(unexpected(&there)) };
+    match root == found.root {
+        true => Ok(Vec::new()),
+        false => spans(source, found.length, target, length).await,
+    }
+}
+
+/// What of the image that the source has scanned is not in the one that the target has scanned, by their lengths.
+async fn spans(source: &mut Session, length: u64, target: &mut Session, other_length: u64) -> Result<Vec<Span>> {
+    let mut spans = Vec::new();
     let (ours, theirs) = tokio::try_join!(runs(source, &Request::Groups), runs(target, &Request::Groups))?;
     let groups: Vec<u64> = differing(0..groups_in(length), &ours, &theirs).collect();
     for groups in groups.chunks(AT_A_TIME) {
@@ -51,10 +68,10 @@ pub(super) async fn difference(
         let (ours, theirs) = tokio::try_join!(runs(source, &ask_ours), runs(target, &ask_theirs))?;
         for group in groups {
             let leaves = group * GROUP_LEAVES..((group + 1) * GROUP_LEAVES).min(leaves_in(length));
-            differing(leaves, &ours, &theirs).for_each(|leaf| add(&mut difference.spans, leaf, length));
+            differing(leaves, &ours, &theirs).for_each(|leaf| add(&mut spans, leaf, length));
         }
     }
-    Ok(difference)
+    Ok(spans)
 }
 
 /// Adds a leaf to what differs, to the part before it where they touch.

@@ -1,11 +1,12 @@
 //! An image on another host that is brought up to date: only what changed goes over.
 
 use kvm_core::{Bytes, DiskPath, Error, ErrorKind, Result, Transport};
-use kvm_wire::{Access, Compression, Digest, Keep, Reply, Request, What};
+use kvm_wire::{Access, Compression, Digest, Keep, Opening, Reply, Request, What};
 
-use super::difference::{Difference, difference};
+use super::difference::{Difference, difference, missing};
+use super::patience::Patience;
 use super::relay::{Relay, relay};
-use super::{Session, Watch, file, keep, unexpected};
+use super::{Session, Watch, file, keep, left, unexpected};
 use crate::spec::Compress;
 
 /// A copy of an image on another host, which is to become what the image is now. Both hosts have a helper
@@ -30,6 +31,9 @@ pub struct ImageUpdate<'a> {
     pub limit: Option<Bytes>,
     /// Whether what is under way is compressed.
     pub compression: Compress,
+    /// Whether what an earlier attempt has brought beside the copy is compared and not sent again; else nothing may wait there
+    /// to be applied.
+    pub resume: bool,
 }
 
 /// What an update took.
@@ -106,9 +110,17 @@ impl ImageUpdate<'_> {
     async fn send(&self, watch: Watch<'_>) -> Result<(Session, Changed)> {
         let (mut source, mut target, difference) = self.compare(Access::Exclusive).await?;
         let found = changed(&difference);
-        let Difference { root, length, there: (expect, _), spans, .. } = difference;
-        let begun = target.ask(&Request::Update { file: file(self.to), expect, length }).await?;
-        let Reply::Updating { .. } = begun else { return Err(unexpected(&begun)) };
+        let Difference { root, length, there: (expect, _), .. } = difference;
+        let opening = if self.resume { Opening::Resume } else { Opening::New };
+        let begin = Request::Update { file: file(self.to), expect, length, opening };
+        let mut patience = left(self.resume, self.target, watch);
+        let begun = loop {
+            if let Some(reply) = patience.settle(target.ask(&begin).await).await? {
+                break reply;
+            }
+        };
+        let Reply::Updating { was_there, .. } = begun else { return Err(unexpected(&begun)) };
+        let spans = if was_there { missing(&mut source, &difference, &mut target).await? } else { difference.spans };
         let compression = if self.compression == Compress::Auto { Compression::Zstd } else { Compression::Off };
         let (keep, access) = (keep(self.is_qcow2), Access::Exclusive);
         let send = Request::Send { file: file(self.from), what: What::Ranges(spans), compression, keep, access };
@@ -163,10 +175,22 @@ pub(crate) async fn staged(host: &dyn Transport, path: &DiskPath) -> Result<Opti
     }
 }
 
-/// Applies the update that waits beside an image, again if that was interrupted; `None` when none does.
-pub(crate) async fn recover(host: &dyn Transport, path: &DiskPath) -> Result<Option<Digest>> {
-    match Session::ask_once(host, &Request::Recover { file: file(path) }).await? {
-        Reply::Recovered { root } => Ok(root),
-        other => Err(unexpected(&other)),
+/// Applies the update that waits beside an image, again if that was interrupted; `None` when none does. Whoever else has the
+/// image open, such as a helper that was left, is waited for if that is wanted; else it is `Busy`.
+pub(crate) async fn recover(
+    host: &dyn Transport,
+    path: &DiskPath,
+    is_waited: bool,
+    watch: Watch<'_>,
+) -> Result<Option<Digest>> {
+    let why = format!("{path} is in use, as by a helper that has not noticed yet that it was left; it is waited for");
+    let mut patience = if is_waited { Patience::with(host, why, watch) } else { Patience::none(watch) };
+    let recover = Request::Recover { file: file(path) };
+    loop {
+        match patience.settle(Session::ask_once(host, &recover).await).await? {
+            Some(Reply::Recovered { root }) => return Ok(root),
+            Some(other) => return Err(unexpected(&other)),
+            None => {}
+        }
     }
 }

@@ -195,12 +195,19 @@ pub(crate) async fn transfer_telling(
 
 /// Brings `copy` of the other host up to date.
 pub(crate) async fn update(from: &Way, to: &Way) -> Result<Updated> {
+    update_telling(from, to, false, &Silent).await
+}
+
+/// The same, or goes on with it, and tells how it goes.
+pub(crate) async fn update_telling(from: &Way, to: &Way, resume: bool, reporter: &dyn Reporter) -> Result<Updated> {
     let (source, target) = (from.place().disk("source"), to.place().disk("copy"));
     let compression = Compress::Never;
+    let (is_qcow2, limit) = (false, None);
     let update =
-        ImageUpdate { source: from, from: &source, is_qcow2: false, target: to, to: &target, limit: None, compression };
+        ImageUpdate { source: from, from: &source, is_qcow2, target: to, to: &target, limit, compression, resume };
     let cancel = CancellationToken::new();
-    let done = update.run(watch(&cancel, &Pace::default())).await;
+    let pace = Pace::default();
+    let done = update.run(Watch { reporter, ..watch(&cancel, &pace) }).await;
     from.place().settle();
     to.place().settle();
     done

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use kvm_core::{ErrorKind, Progress, Reporter};
+use kvm_core::{ErrorKind, Progress, Reporter, Silent};
 use kvm_wire::FrameKind;
 
-use crate::bench::{BLOCK, Extent, LENGTH, Place, noise, told, transfer, transfer_telling};
+use crate::bench::{BLOCK, Extent, LENGTH, Place, noise, told, transfer, transfer_telling, update_telling};
 use crate::track::Track;
 use crate::way::{End, Fault, Leg};
 
@@ -139,4 +139,29 @@ async fn whoever_goes_on_waits_for_the_helper_of_the_attempt_before() {
     assert!(lets_go.0.lock().unwrap().is_none(), "nobody was told");
     assert!(again.data.get() < LENGTH, "all of it was sent again");
     assert_eq!(there.read("copy"), image);
+}
+
+/// What changed of an image waits beside its copy, held by the helper that was cut off; the copy is what it was.
+#[tokio::test]
+async fn an_update_that_was_cut_goes_on_once_the_helper_before_lets_go_and_sends_the_rest() {
+    let (old, new) = (noise(LENGTH, 1), noise(LENGTH, 2));
+    for (at, end) in [(BLOCK + 5000, End::Reset), (LENGTH / 2, End::Close), (LENGTH - BLOCK, End::BlackHole)] {
+        let (here, there) = (Place::new(), Place::new());
+        here.write("source", &new);
+        there.write("copy", &old);
+        let cut = there.faulty(Fault::Cut { leg: Leg::ToHelper, at, end }, STALL);
+        update_telling(&here.way(), &cut, false, &Silent).await.unwrap_err();
+        let delivered = cut.passed().to_helper.blocks * BLOCK;
+        assert!(delivered > 0 && there.read("copy") == old, "{end:?} at {at}: {delivered}");
+        let held = File::open(there.path("copy.sync")).unwrap();
+        held.lock().unwrap();
+        let refused = update_telling(&here.way(), &there.patient(STALL), true, &Silent).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Busy, "{end:?} at {at}");
+        let lets_go = LetsGo(Mutex::new(Some(held)));
+        let again = update_telling(&here.way(), &there.way(), true, &lets_go).await.unwrap();
+        assert!(lets_go.0.lock().unwrap().is_none(), "nobody was told");
+        let sent_again = (again.wire.get() + delivered).saturating_sub(LENGTH);
+        assert!(sent_again < BLOCK, "{end:?} at {at}: {sent_again} bytes that had arrived were sent again");
+        assert!(there.names() == ["copy"] && there.read("copy") == new, "{end:?} at {at}: {:?}", there.names());
+    }
 }

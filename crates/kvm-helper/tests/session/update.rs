@@ -39,14 +39,18 @@ fn case() -> Case {
 
 impl Case {
     fn update(&self, peer: &mut Peer) -> Reply {
+        self.open(peer, Opening::New)
+    }
+
+    fn open(&self, peer: &mut Peer, opening: Opening) -> Reply {
         let (file, length) = (self.host.file("copy"), self.new.len() as u64);
-        peer.ask(&Request::Update { file, expect: self.before, length })
+        peer.ask(&Request::Update { file, expect: self.before, length, opening })
     }
 
     /// An update that is finished and not applied.
     fn ready(&self) -> Peer {
         let mut peer = self.host.session();
-        assert_eq!(self.update(&mut peer), Reply::Updating { length: self.old.len() as u64 });
+        assert_eq!(self.update(&mut peer), Reply::Updating { length: self.old.len() as u64, was_there: false });
         assert!(matches!(peer.receive(&self.blocks), Reply::Received { .. }));
         assert_eq!(peer.ask(&Request::Finish { root: self.after }), Reply::Ready);
         peer
@@ -94,7 +98,7 @@ fn an_image_becomes_shorter_too() {
     let (expect, _) = ours.scan(&host.file("copy"), Keep::Forget);
     let spans = differing(&mut theirs, &mut ours, length);
     let (blocks, _) = theirs.send(&host.file("source"), What::Ranges(spans));
-    ours.ask(&Request::Update { file: host.file("copy"), expect, length });
+    ours.ask(&Request::Update { file: host.file("copy"), expect, length, opening: Opening::New });
     ours.receive(&blocks);
     assert_eq!(ours.ask(&Request::Finish { root: after }), Reply::Ready);
     assert_eq!(ours.ask(&Request::Publish), Reply::Published);
@@ -105,7 +109,8 @@ fn an_image_becomes_shorter_too() {
 fn an_image_that_is_not_what_was_expected_is_not_updated() {
     let case = case();
     let mut peer = case.host.session();
-    let request = Request::Update { file: case.host.file("copy"), expect: case.after, length: 1 };
+    let (file, opening) = (case.host.file("copy"), Opening::New);
+    let request = Request::Update { file, expect: case.after, length: 1, opening };
     let reply = peer.ask(&request);
     assert_eq!(kind(&reply), FailureKind::Corrupt);
     assert_eq!(cause(reply), Some(Cause::Differs { expected: case.after, found: case.before }));
@@ -141,6 +146,82 @@ fn an_unfinished_update_is_forgotten_and_another_can_begin() {
     assert_eq!(case.host.names(), ["copy", "source"]);
     assert_eq!(case.ready().ask(&Request::Publish), Reply::Published);
     assert!(case.is(&case.new));
+}
+
+#[test]
+fn an_update_that_was_cut_at_any_frame_goes_on_with_what_is_missing() {
+    let case = case();
+    let sizes: Vec<u64> = case.blocks.iter().map(|block| block.to_bytes().len() as u64).collect();
+    let mut source = case.host.session();
+    source.scan(&case.host.file("source"), Keep::Forget);
+    for cut in 0..=case.blocks.len() {
+        let mut first = case.host.session();
+        case.update(&mut first);
+        first.tell(&Request::Receive);
+        case.blocks[..cut].iter().for_each(|block| first.write(&block.to_bytes()));
+        // Of the next one a part arrives.
+        if let Some(next) = case.blocks.get(cut) {
+            first.write(&next.to_bytes()[..7]);
+        }
+        first.cut();
+        let sync = OpenOptions::new().write(true).open(case.host.path("copy.sync")).unwrap();
+        let end = sync.metadata().unwrap().len();
+        assert_eq!(end, 4096.min(end) + sizes[..cut].iter().sum::<u64>(), "cut after {cut}");
+        // A host that loses power keeps more or less of what was written last.
+        sync.write_all_at(&[2, 40, 0, 0, 0, 9], end).unwrap();
+        drop(sync);
+
+        let mut second = case.host.session();
+        let (length, was_there) = (case.old.len() as u64, true);
+        assert_eq!(case.open(&mut second, Opening::Resume), Reply::Updating { length, was_there });
+        assert!(matches!(second.ask(&Request::ScanPartial), Reply::Scanned { .. }));
+        let spans = differing(&mut source, &mut second, case.new.len() as u64);
+        let (missing, _) = source.send(&case.host.file("source"), What::Ranges(spans));
+        let of = |blocks: &[Frame]| blocks.iter().map(|b| u64::from(b.as_block().unwrap().length())).sum::<u64>();
+        assert_eq!(of(&missing), of(&case.blocks[cut..]), "cut after {cut}");
+        assert!(matches!(second.receive(&missing), Reply::Received { .. }));
+        assert_eq!(second.ask(&Request::Finish { root: case.after }), Reply::Ready, "cut after {cut}");
+        assert!(case.is(&case.old));
+        assert_eq!(second.ask(&Request::Publish), Reply::Published);
+        assert!(case.is(&case.new), "cut after {cut}");
+        assert_eq!(case.host.names(), ["copy", "source"]);
+        std::fs::write(case.host.path("copy"), &case.old).unwrap();
+    }
+}
+
+#[test]
+fn an_update_is_gone_on_with_only_while_it_is_of_the_same_change() {
+    let case = case();
+    case.ready().cut();
+    // A finished one has nothing to wait for; nobody applies it before it is finished again.
+    let mut second = case.host.session();
+    let (length, was_there) = (case.old.len() as u64, true);
+    assert_eq!(case.open(&mut second, Opening::Resume), Reply::Updating { length, was_there });
+    assert_eq!(case.pending(), None);
+    second.ask(&Request::ScanPartial);
+    assert_eq!(second.ask(&Request::Finish { root: case.after }), Reply::Ready);
+    second.cut();
+    // One that is being applied can only be recovered.
+    mark_applying(&case);
+    assert_eq!(kind(&case.open(&mut case.host.session(), Opening::Resume)), FailureKind::InvalidState);
+    assert_eq!(case.recover(), Reply::Recovered { root: Some(case.after) });
+
+    // Of another change nothing is taken over.
+    std::fs::write(case.host.path("copy"), &case.old).unwrap();
+    case.ready().cut();
+    let mut third = case.host.session();
+    let (file, expect, opening) = (case.host.file("copy"), case.before, Opening::Resume);
+    let request = Request::Update { file, expect, length: length + 1, opening };
+    assert_eq!(third.ask(&request), Reply::Updating { length, was_there: false });
+    assert_eq!(kind(&third.ask(&Request::ScanPartial)), FailureKind::InvalidState);
+    assert_eq!(third.ask(&Request::Discard), Reply::Done);
+
+    // Nor of one of which nothing had become durable when its host lost power.
+    std::fs::write(case.host.path("copy.sync"), vec![0; 9000]).unwrap();
+    let mut fourth = case.host.session();
+    assert_eq!(case.open(&mut fourth, Opening::Resume), Reply::Updating { length, was_there: false });
+    fourth.receive(&case.blocks);
+    assert_eq!(fourth.ask(&Request::Finish { root: case.after }), Reply::Ready);
 }
 
 #[test]
