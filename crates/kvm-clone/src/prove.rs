@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
 use kvm_core::{
-    Error, ErrorKind, Host, PoolName, ProofKind, Receipt, Replica, ReplicaState, Replication, Resource, Result,
-    Secrets, View, VmId, VmNotes, VmSummary,
+    Error, ErrorKind, Host, ProofKind, Receipt, Replica, ReplicaState, Replication, Resource, Result, Secrets, View,
+    VmId, VmNotes, VmSummary,
 };
 use kvm_vm::{PlanContext, at_peer, reserve_volume};
 use kvm_xml::{Document as _, Domain, StorageVolume};
@@ -112,7 +112,7 @@ pub async fn plan_prove(target: &Host, vm: &VmSummary, spec: &ProveSpec, cx: &Pl
     let peer = Peer::of(&there);
     let id = VmId::from(cx.entropy.uuid());
     let name = trial_name(&vm.name, "proof", id)?;
-    let default = cx.policy.default_pool.clone().map_or_else(|| PoolName::parse("default"), Ok)?;
+    let default = cx.policy.default_pool()?;
     let images = images(target, &machine, &name, &default).await?;
 
     let mut lines = Vec::new();
