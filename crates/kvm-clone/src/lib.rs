@@ -74,6 +74,7 @@ mod step;
 mod survey;
 mod sync;
 mod tally;
+mod tpm;
 mod transfer;
 
 pub use backup::{
@@ -92,7 +93,7 @@ pub use replica::{
     resume_replica, see_source,
 };
 pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};
-pub use spec::{CloneSpec, Compress, SyncSpec, Track, UplinkMap, WhileRunning};
+pub use spec::{CloneSpec, Compress, SyncSpec, TpmState, Track, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use sync::{SyncPlan, plan_sync};
 pub use tally::{Moved, SyncedImage, Tally};

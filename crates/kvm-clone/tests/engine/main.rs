@@ -14,3 +14,4 @@ mod restore;
 mod rot;
 mod support;
 mod sync;
+mod tpm;
