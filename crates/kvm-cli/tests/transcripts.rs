@@ -89,6 +89,7 @@ transcripts! {
     show
     snapshots
     sync
+    tpm
     storage
     viewer
 }

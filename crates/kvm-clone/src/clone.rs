@@ -143,10 +143,10 @@ async fn draw_up(
     if let Some(moment) = &moment {
         work.lines.push(moment.line.clone());
     }
+    work.tpm_of_clone(vm, &mut rewritten).await?;
     for copy in &rewritten.copies {
         work.copy(copy).await?;
     }
-    work.tpm_of_clone(vm, &mut rewritten).await?;
     work.check_room()?;
     let Work { mut lines, steps, placed, .. } = work;
     lines.extend(

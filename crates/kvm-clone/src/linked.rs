@@ -84,13 +84,13 @@ async fn draw_up(host: &Host, vm: &VmSummary, spec: &CloneSpec, cx: &PlanContext
         placed: Vec::new(),
         tally: Tally::default(),
     };
+    work.tpm_of_clone(vm, &mut rewritten).await?;
     for copy in &rewritten.copies {
         match (copy.content, images.get(&copy.from)) {
             (Content::Disk, Some(own)) => upon(&mut work, copy, own)?,
             _ => work.copy(copy).await?,
         }
     }
-    work.tpm_of_clone(vm, &mut rewritten).await?;
     let Work { mut lines, steps, placed, .. } = work;
     let note = |text: String| PlanLine::new("note", "domain", name.as_str()).note(text);
     lines.extend(rewritten.warnings.iter().map(|warning| note(warning.to_string())));

@@ -202,10 +202,10 @@ impl Draft<'_> {
         let arriving = note.arriving(&survey.here);
         work.steps.extend(stop.map(|stop| Box::new(stop) as Box<dyn Step>));
         work.steps.push(Box::new(note));
+        let tpm = work.tpm(vm, (&document, vm.id)).await?;
         for copy in &copies {
             work.copy(copy).await?;
         }
-        let tpm = work.tpm(vm, (&document, vm.id)).await?;
         work.check_room()?;
         let Work { mut lines, steps, placed, .. } = work;
         lines.extend(self.told(&warnings));
