@@ -1,5 +1,7 @@
 //! The state of an emulated TPM: where it lies, and whether it can go along with a machine.
 
+use std::path::Path;
+
 use kvm_core::op::PlanLine;
 use kvm_core::{DiskPath, Error, ErrorKind, Feature, Host, Resource, Result, Scope, Target, VmId, VmState, VmSummary};
 use kvm_wire::FileRef;
@@ -104,7 +106,7 @@ fn place(target: &str, id: &VmId, backend: &TpmBackend) -> Result<Place> {
     match named {
         Some((TpmSourceType::Dir, path)) => {
             let path = DiskPath::adopt(path.trim_end_matches('/'))?;
-            let above = path.as_str().rsplit_once('/').map_or("/", |(above, _)| above).to_owned();
+            let above = path.as_path().parent().and_then(Path::to_str).unwrap_or("/").to_owned();
             Ok(Place { own: vec![Directory { path, mode: PRIVATE, is_for_all: false }], above, name })
         }
         // libvirt leaves it to whoever made the file that swtpm may write to it.

@@ -176,9 +176,14 @@ async fn what_cannot_be_copied_is_refused_before_anything_is_done() {
     pair.define_sealed("<source type='file' path='/images/tpm2-00.permall'/>").await;
     let refused = pair.clone_refused().await;
     assert!(refused.starts_with("unsupported [field devices.tpm]") && refused.contains("/images/tpm2"), "{refused}");
-    pair.define_sealed("<source type='dir' path='/images/'/>").await;
-    let shown = pair.plan("sealed", &copying()).await.unwrap().plan.to_string();
-    assert!(shown.contains("/images/tpm2-00.permall"), "{shown}");
+    pair.define_sealed("<source type='dir' path='/images'/>").await;
+    let clone = pair.plan("sealed", &copying()).await.unwrap();
+    let place = clone.document.devices.as_ref().unwrap().tpm[0].backend.as_ref().unwrap().source.as_ref().unwrap();
+    let to = format!("{}/tpm2-00.permall", place.path.as_ref().unwrap());
+    let shown = clone.plan.to_string();
+    assert!(shown.contains(&format!(" /images/tpm2-00.permall  to {to}\n")) && !to.starts_with("/images/"), "{shown}");
+    pair.run(clone.plan).await.unwrap();
+    assert_eq!(pair.target.read_at(&to, 0, SEALED.len()).unwrap(), SEALED);
 }
 
 #[tokio::test(start_paused = true)]
