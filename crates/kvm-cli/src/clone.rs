@@ -1,8 +1,8 @@
 //! `kvmctl clone`.
 
 use kvm_clone::{
-    AfterReplacing, ClonePlan, CloneSpec, Compress, Parallel, ProveSpec, Replace, UplinkMap, WhileRunning, plan_clone,
-    plan_linked_clone,
+    AfterReplacing, ClonePlan, CloneSpec, Compress, Parallel, ProveSpec, Replace, TpmState, UplinkMap, WhileRunning,
+    plan_clone, plan_linked_clone,
 };
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
@@ -23,7 +23,7 @@ use crate::vms::One;
         kvmctl clone web lab2 --sysprep --start\n  kvmctl clone web lab2 --prove --until 'login:'\n  \
         kvmctl clone lab1/web lab2 --pool fast --network lan=default --dry-run",
     after_long_help = "The clone is another VM with the same content: it has a name, a uuid, MAC addresses and UEFI variables of its own, \
-        and an empty TPM. Both hosts are looked at first; what cannot work is refused before anything is written.\n\
+        and an empty TPM; with --copy-tpm it has what the original has sealed in its TPM, and the same TPM identity. Both hosts are looked at first; what cannot work is refused before anything is written.\n\
         Images go through this program, so that the hosts need no keys for each other. Holes stay holes, an overlay becomes whole, and \
         what has arrived is read once more and compared; on one host the host copies by itself. Where both hosts can run kvm-helper it \
         is put into the login's .cache there, also for --dry-run; else libvirt carries the images, which is slower. The VM is defined last: there is never half a clone.\n\
@@ -74,6 +74,9 @@ pub struct Args {
     /// Keep the passwords of its screens.
     #[arg(long)]
     keep_passwords: bool,
+    /// Copy the state of its emulated TPM too, with its identity; the VM has to be off.
+    #[arg(long)]
+    copy_tpm: bool,
     /// Refuse to copy a VM that runs.
     #[arg(long)]
     only_off: bool,
@@ -110,6 +113,7 @@ impl Args {
             preserve_mac: self.preserve_mac,
             drop_hostdev: self.drop_hostdev,
             keep_passwords: self.keep_passwords,
+            tpm: if self.copy_tpm { TpmState::Copy } else { TpmState::Fresh },
             running: if self.only_off { WhileRunning::Refuse } else { WhileRunning::Snapshot },
             limit: self.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
             compression: if self.no_compress { Compress::Never } else { Compress::Auto },

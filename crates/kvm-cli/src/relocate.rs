@@ -18,10 +18,10 @@ use crate::vms::One;
 #[command(
     before_help = "Examples:\n  kvmctl move web lab2 --dry-run\n  kvmctl move lab1/web lab2 --shutdown --yes\n  \
         kvmctl move web lab2 --pool fast --network lan=default --start",
-    after_long_help = "The VM stays what it is: name, uuid, MAC addresses, UEFI variables, and whether it starts with its host. Its images are \
+    after_long_help = "The VM stays what it is: name, uuid, MAC addresses, UEFI variables, the state of an emulated TPM, and whether it starts with its host. Its images are \
         sent to the other host, read there once more and compared; both hosts need to be able to run kvm-helper. While both hosts have \
         its definition, kvmctl starts it on neither. Then the images are compared again, and it goes from this host: its definition, its UEFI \
-        variables, and those of its images that were copied and that nobody else uses.\n\
+        variables, the state of its TPM, and those of its images that were copied and that nobody else uses.\n\
         Cut short at any moment, one host has it whole: kvmctl op list --open, and op resume or op undo. Ctrl-C takes everything back \
         as long as this host has it.\n\
         A VM that runs is refused; kvmctl vm migrate moves one while it runs. With --shutdown or --power-off it is off for the time of the move, \

@@ -88,9 +88,10 @@ transcripts! {
     several
     show
     snapshots
+    storage
     sync
     sysprep
-    storage
+    tpm
     viewer
 }
 

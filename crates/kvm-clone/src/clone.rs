@@ -24,6 +24,7 @@ use crate::spec::{CloneSpec, Compress, Track};
 use crate::step::{CopyImage, CopyVariables, Ends, TransferImage, Whole, whole_document};
 use crate::survey::{Survey, has, settle_cpu};
 use crate::tally::Tally;
+use crate::tpm::check_still;
 use crate::transfer::{Session, Turns};
 
 /// A clone that could be made.
@@ -58,8 +59,8 @@ pub struct ClonePlan {
 /// clone is defined, with its definition, images, UEFI variables and TPM state, and goes when the clone stands.
 ///
 /// `AlreadyExists` when the name is taken, `NotFound` for a pool or network that the target has not, `NoSpace`,
-/// `InvalidState` when the original's images cannot lie still, `Unsupported` for what cannot be copied: disks on servers,
-/// encrypted ones, devices of the host, TPM state.
+/// `InvalidState` when the original's images, or the TPM state that is asked for, cannot lie still, `Unsupported` for what cannot be copied: disks on servers,
+/// encrypted ones, devices of the host.
 pub async fn plan_clone(
     source: &Host,
     target: &Host,
@@ -94,6 +95,7 @@ async fn draw_up(
         return Err(Error::invalid("name", format!("VM {} cannot be replaced by a clone of itself", vm.name))
             .with_detail("choose another name"));
     }
+    check_still(vm, &survey.document, spec)?;
     let moment = moment::hold(source, vm, (spec.running, Track::No), cx.entropy).await?;
     let default = cx.policy.default_pool()?;
     let images = place::images(&mut survey, spec.pool.as_ref(), &default).await?;
@@ -139,6 +141,7 @@ async fn draw_up(
     if let Some(moment) = &moment {
         work.lines.push(moment.line.clone());
     }
+    work.tpm_of_clone(vm, &mut rewritten).await?;
     for copy in &rewritten.copies {
         work.copy(copy).await?;
     }
@@ -309,9 +312,10 @@ impl Work<'_> {
         match copy.content {
             Content::Disk => self.image(copy),
             Content::Nvram => self.variables(copy).await,
+            // It need not be in the document: `tpm` sees to it.
+            Content::Tpm => Ok(()),
             other => {
                 let what = match other {
-                    Content::Tpm => "the state of a TPM",
                     Content::Nvdimm => "an NVDIMM",
                     _ => "an image chain",
                 };

@@ -77,6 +77,7 @@ mod survey;
 mod sync;
 mod sysprep;
 mod tally;
+mod tpm;
 mod transfer;
 mod trial;
 
@@ -96,7 +97,7 @@ pub use replica::{
     resume_replica, see_source,
 };
 pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};
-pub use spec::{CloneSpec, Compress, SyncSpec, Track, UplinkMap, WhileRunning};
+pub use spec::{CloneSpec, Compress, SyncSpec, TpmState, Track, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use sync::{SyncPlan, plan_sync};
 pub use sysprep::{Outcome, Part, PartDone, SysprepPlan, SysprepReport, SysprepSpec, plan_sysprep};

@@ -22,6 +22,7 @@ use crate::spec::CloneSpec;
 use crate::step::{Ends, to_json, unless_gone};
 use crate::survey::Survey;
 use crate::tally::Tally;
+use crate::tpm::check_still;
 use crate::transfer::Turns;
 use crate::{WhileRunning, moment};
 
@@ -59,8 +60,9 @@ async fn draw_up(host: &Host, vm: &VmSummary, spec: &CloneSpec, cx: &PlanContext
             .on(Resource::Vm(vm.name.as_str().to_owned()))
             .with_detail("clone it as it is: without --linked"));
     }
+    check_still(vm, &survey.document, spec)?;
     let policy = Policy { chain: policy::Chain::Overlay, ..spec.policy() };
-    let rewritten = {
+    let mut rewritten = {
         let taken = |path: &str| survey.volumes.contains(path);
         let locate = |request: &Request<'_>| overlay(place::locate(&images, taken, request)?, taken);
         let mut facts = Facts { attached, locate: Box::new(locate), ..facts(&survey, &images, spec, cx) };
@@ -82,6 +84,7 @@ async fn draw_up(host: &Host, vm: &VmSummary, spec: &CloneSpec, cx: &PlanContext
         placed: Vec::new(),
         tally: Tally::default(),
     };
+    work.tpm_of_clone(vm, &mut rewritten).await?;
     for copy in &rewritten.copies {
         match (copy.content, images.get(&copy.from)) {
             (Content::Disk, Some(own)) => upon(&mut work, copy, own)?,

@@ -27,7 +27,7 @@ use crate::transfer::Turns;
 mod check;
 mod step;
 
-use check::{check_notes, check_state, check_tpm};
+use check::{check_notes, check_state};
 pub(crate) use step::{Arrive, GuardArrival, LeaveHost, MarkLeaving, StopForMove};
 use step::{Guard, Pair, StopHow};
 
@@ -94,7 +94,8 @@ pub struct MovePlan {
 
 /// Plans to move a machine that is off, with its images, to a host that shares nothing with its own.
 ///
-/// It stays the same machine: name, uuid, generation id, addresses, UEFI variables, and whether it starts with its host.
+/// It stays the same machine: name, uuid, generation id, addresses, UEFI variables, the state of an emulated TPM, and
+/// whether it starts with its host.
 /// Images go from helper to helper, are read once more and compared. While both hosts have its definition both say so in
 /// it, and [`kvm_vm::check_start`] refuses to start either. Then the images are compared again, which an image that
 /// somebody wrote to meanwhile does not survive, and the definition on the source goes: that is the point of no return.
@@ -134,7 +135,6 @@ async fn draw_up(
     }
     let notes = VmNotes::of(&survey.document);
     check_notes(vm, &notes)?;
-    check_tpm(vm, &survey.document)?;
     if vm.state.is_active() {
         moment::check_same_images(source, vm).await?;
     }
@@ -201,6 +201,7 @@ impl Draft<'_> {
         let arriving = note.arriving(&survey.here);
         work.steps.extend(stop.map(|stop| Box::new(stop) as Box<dyn Step>));
         work.steps.push(Box::new(note));
+        let tpm = work.tpm(vm, (&document, vm.id)).await?;
         for copy in &copies {
             work.copy(copy).await?;
         }
@@ -231,6 +232,7 @@ impl Draft<'_> {
             moving: arriving.id,
             pairs,
             variables,
+            tpm: tpm.map(|tpm| (tpm.from, tpm.to)),
         }));
         if autostart {
             plan.lines.push(PlanLine::new("enable", "autostart", name.as_str()).note("as on the source"));

@@ -26,6 +26,8 @@ pub struct CloneSpec {
     pub drop_hostdev: bool,
     /// Whether the passwords of screens go along.
     pub keep_passwords: bool,
+    /// What the clone has of an emulated TPM.
+    pub tpm: TpmState,
     /// What happens to a machine that runs.
     pub running: WhileRunning,
     /// Most bytes per second over all images.
@@ -49,6 +51,7 @@ impl Default for CloneSpec {
             preserve_mac: false,
             drop_hostdev: false,
             keep_passwords: false,
+            tpm: TpmState::Fresh,
             running: WhileRunning::Snapshot,
             limit: Bandwidth::UNLIMITED,
             compression: Compress::Auto,
@@ -66,7 +69,11 @@ impl CloneSpec {
         let hostdev = if self.drop_hostdev { policy::HostDevices::Drop } else { policy::HostDevices::Map };
         let password = if self.keep_passwords { policy::Password::Keep } else { policy::Password::Drop };
         let name = if self.replace.is_some() { policy::Name::Replace } else { policy::Name::New };
-        Policy { name, mac, hostdev, password, ..Policy::CLONE }
+        let tpm = match self.tpm {
+            TpmState::Fresh => policy::Tpm::Fresh,
+            TpmState::Copy => policy::Tpm::Copy,
+        };
+        Policy { name, mac, hostdev, password, tpm, ..Policy::CLONE }
     }
 }
 
@@ -119,6 +126,16 @@ impl SyncSpec {
             ..CloneSpec::default()
         }
     }
+}
+
+/// What a clone has of the state of an emulated TPM: its keys, and what the guest has sealed with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TpmState {
+    /// Nothing: it starts with an empty TPM, which is another one.
+    Fresh,
+    /// All of it: both machines have one identity then. The original must be off, and the target must have the secret
+    /// by which the state is encrypted, where it is.
+    Copy,
 }
 
 /// Whether what is under way is compressed.

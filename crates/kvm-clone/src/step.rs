@@ -23,6 +23,7 @@ pub(crate) mod record;
 mod redefine;
 mod release;
 mod stage;
+mod tpm;
 mod track;
 mod transfer;
 mod variables;
@@ -33,6 +34,7 @@ pub(crate) use promote::{Promote, SettleImage};
 pub(crate) use redefine::{DropImage, NoteDigests, NoteSource, RedefineReplica};
 pub(crate) use release::ReleaseMoment;
 pub(crate) use stage::{ApplyImage, BeginApplying, ClaimReplica, StageImage, WAITING};
+pub(crate) use tpm::{CopyTpm, Directory, MOST as TPM_MOST};
 pub(crate) use track::{ForgetTracks, TRACK, TrackChanges};
 pub(crate) use transfer::TransferImage;
 pub(crate) use variables::{ApplyVariables, CopyVariables, StageVariables};
@@ -75,6 +77,7 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         Redefine::NAME => read::<Redefine>(name, data),
         TransferImage::NAME => read::<TransferImage>(name, data),
         CopyVariables::NAME => read::<CopyVariables>(name, data),
+        CopyTpm::NAME => read::<CopyTpm>(name, data),
         ReleaseMoment::NAME => read::<ReleaseMoment>(name, data),
         TrackChanges::NAME => read::<TrackChanges>(name, data),
         ForgetTracks::NAME => read::<ForgetTracks>(name, data),

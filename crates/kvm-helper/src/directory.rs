@@ -42,8 +42,8 @@ pub(crate) fn list(file: &FileRef) -> Result<Reply> {
 }
 
 /// Makes a directory.
-pub(crate) fn make(file: &FileRef) -> Result<Reply> {
-    Place::find(file)?.make_directory()?;
+pub(crate) fn make(file: &FileRef, mode: u32) -> Result<Reply> {
+    Place::find(file)?.make_directory(mode)?;
     Ok(Reply::Done)
 }
 

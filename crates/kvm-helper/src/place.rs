@@ -93,10 +93,14 @@ impl Place {
         }
     }
 
-    /// Makes a directory of the file's name that only its owner may enter.
-    pub(crate) fn make_directory(&self) -> Result<()> {
-        rustix::fs::mkdirat(&self.directory, &self.name, Mode::RWXU)
-            .map_err(|e| refused("cannot make the directory", e).of(&self.file))?;
+    /// Makes a directory of the file's name with these permission bits.
+    pub(crate) fn make_directory(&self, mode: u32) -> Result<()> {
+        let failed = |e| refused("cannot make the directory", e).of(&self.file);
+        let mode = Mode::from_raw_mode(mode & 0o777);
+        rustix::fs::mkdirat(&self.directory, &self.name, mode).map_err(failed)?;
+        // Once more: the process's mask took bits away when it was made.
+        let made = rustix::fs::openat2(&self.directory, &self.name, DIRECTORY, Mode::empty(), BENEATH);
+        made.and_then(|made| rustix::fs::fchmod(made, mode)).map_err(failed)?;
         self.sync()
     }
 

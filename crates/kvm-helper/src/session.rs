@@ -194,7 +194,7 @@ impl Session {
                 Reply::Recovered { root: recover(&file, digests, peer)? }
             }
             Request::List { file } => directory::list(&file)?,
-            Request::MakeDirectory { file } => directory::make(&file)?,
+            Request::MakeDirectory { file, mode } => directory::make(&file, mode)?,
             Request::Rename { file, to } => directory::rename(&file, &to)?,
             Request::Remove { file } => directory::remove(&file)?,
             Request::Seed { file, from } => directory::seed(&file, &from)?,

@@ -1,6 +1,7 @@
 //! Machines: defined, listed, powered.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,6 +28,8 @@ use crate::world::World;
 /// What the firmware's variables and a TPM's state take.
 const NVRAM_BYTES: u64 = 540_672;
 const TPM_BYTES: u64 = 6_144;
+/// Where the states of TPMs lie.
+const TPM_STATES: &str = "/var/lib/libvirt/swtpm";
 
 #[async_trait]
 impl Hypervisor for Mock {
@@ -115,6 +118,8 @@ impl Hypervisor for Mock {
             }
             if !keep.tpm {
                 gone.push(tpm_path(id));
+                let own = format!("{TPM_STATES}/{id}");
+                world.directories.retain(|directory| !Path::new(directory).starts_with(&own));
             }
             for path in gone {
                 world.files.remove(&path);
@@ -387,7 +392,7 @@ fn save_path(machine: &Machine) -> String {
 }
 
 pub(crate) fn tpm_path(id: &VmId) -> String {
-    format!("/var/lib/libvirt/swtpm/{id}/tpm2/tpm2-00.permall")
+    format!("{TPM_STATES}/{id}/tpm2/tpm2-00.permall")
 }
 
 fn wrong_state(why: &str, id: &VmId) -> Error {

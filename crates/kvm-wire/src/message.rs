@@ -116,11 +116,13 @@ pub enum Request {
         /// Which directory.
         file: FileRef,
     },
-    /// Makes a directory that only its owner may enter, durably; what is above it must be there. Answer:
-    /// [`Reply::Done`]; `already_exists`.
+    /// Makes a directory, durably; what is above it must be there. Answer: [`Reply::Done`]; `already_exists`.
     MakeDirectory {
         /// Which one.
         file: FileRef,
+        /// Its permission bits; without them only its owner may enter.
+        #[serde(default = "private")]
+        mode: u32,
     },
     /// Gives a file or a directory another name below the same root, which must be free, durably. Answer:
     /// [`Reply::Done`]; `not_found`, `already_exists`.
@@ -151,6 +153,11 @@ pub enum Request {
         /// Which file.
         file: FileRef,
     },
+}
+
+/// The permission bits of a directory that only its owner may enter.
+fn private() -> u32 {
+    0o700
 }
 
 /// What the helper answers.

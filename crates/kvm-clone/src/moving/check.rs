@@ -1,8 +1,6 @@
 //! What stands in the way of a move.
 
 use kvm_core::{Error, ErrorKind, ReplicaState, Replication, Resource, Result, VmNotes, VmSummary};
-use kvm_xml::Domain;
-use kvm_xml::domain::TpmBackendType;
 
 use super::{MoveSpec, WhileMoving};
 
@@ -49,15 +47,4 @@ pub(super) fn check_notes(vm: &VmSummary, notes: &VmNotes) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// `Unsupported` with an emulated TPM: what it has sealed would be lost with its state.
-pub(super) fn check_tpm(vm: &VmSummary, document: &Domain) -> Result<()> {
-    let mut backends = document.devices.iter().flat_map(|devices| &devices.tpm).filter_map(|tpm| tpm.backend.as_ref());
-    if backends.all(|backend| backend.r#type != Some(TpmBackendType::Emulator)) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Unsupported, format!("VM {} has an emulated TPM, whose state is not copied", vm.name))
-        .on(Resource::Field("devices.tpm".into()))
-        .with_detail("kvmctl vm migrate takes it along; or take the TPM out first, if nothing is sealed with it"))
 }

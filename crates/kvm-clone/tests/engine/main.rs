@@ -15,3 +15,4 @@ mod rot;
 mod support;
 mod sync;
 mod sysprep;
+mod tpm;

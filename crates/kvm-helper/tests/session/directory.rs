@@ -17,14 +17,23 @@ fn listed(host: &Host, name: &str) -> Vec<(String, EntryKind, u64)> {
     }
 }
 
+fn make(host: &Host, name: &str) -> Request {
+    Request::MakeDirectory { file: host.file(name), mode: 0o700 }
+}
+
 #[test]
 fn a_directory_is_made_filled_renamed_and_removed_and_nobody_else_enters_it() {
     let host = Host::new();
     let mut peer = host.session();
-    assert_eq!(peer.ask(&Request::MakeDirectory { file: host.file("web") }), Reply::Done);
-    assert_eq!(kind(&peer.ask(&Request::MakeDirectory { file: host.file("web") })), FailureKind::AlreadyExists);
-    assert_eq!(kind(&peer.ask(&Request::MakeDirectory { file: host.file("no/web") })), FailureKind::NotFound);
+    assert_eq!(peer.ask(&make(&host, "web")), Reply::Done);
+    assert_eq!(kind(&peer.ask(&make(&host, "web"))), FailureKind::AlreadyExists);
+    assert_eq!(kind(&peer.ask(&make(&host, "no/web"))), FailureKind::NotFound);
     assert_eq!(std::fs::metadata(host.path("web")).unwrap().permissions().mode() & 0o777, 0o700);
+    // Whoever is to pass through may, whatever the process's mask says.
+    let passed = Request::MakeDirectory { file: host.file("web/passed"), mode: 0o733 };
+    assert_eq!(peer.ask(&passed), Reply::Done);
+    assert_eq!(std::fs::metadata(host.path("web/passed")).unwrap().permissions().mode() & 0o777, 0o733);
+    assert_eq!(peer.ask(&Request::Remove { file: host.file("web/passed") }), Reply::Done);
     host.image("web/disk", 7, &[]);
     symlink("disk", host.path("web/link")).unwrap();
     let entry = |name: &str, kind, length| (name.to_owned(), kind, length);
@@ -33,7 +42,7 @@ fn a_directory_is_made_filled_renamed_and_removed_and_nobody_else_enters_it() {
 
     let rename = |from: &str, to: &str| Request::Rename { file: host.file(from), to: to.to_owned() };
     assert_eq!(peer.ask(&rename("web", "db")), Reply::Done);
-    peer.ask(&Request::MakeDirectory { file: host.file("web") });
+    peer.ask(&make(&host, "web"));
     assert_eq!(kind(&peer.ask(&rename("web", "db"))), FailureKind::AlreadyExists);
     assert_eq!(kind(&peer.ask(&rename("nothing", "else"))), FailureKind::NotFound);
     assert_eq!(peer.ask(&rename("db/disk", "web/disk")), Reply::Done);
@@ -55,7 +64,7 @@ fn directories_that_lead_elsewhere_are_refused() {
     for name in [".", "..", "/etc", "../secret", "web.partial"] {
         let requests = [
             Request::List { file: host.file(name) },
-            Request::MakeDirectory { file: host.file(name) },
+            make(&host, name),
             Request::Remove { file: host.file(name) },
             Request::Rename { file: host.file("link"), to: name.to_owned() },
             Request::Seed { file: host.file(name), from: host.file("link") },
@@ -66,7 +75,7 @@ fn directories_that_lead_elsewhere_are_refused() {
     }
     for request in [
         Request::List { file: host.file("link") },
-        Request::MakeDirectory { file: host.file("link/new") },
+        make(&host, "link/new"),
         Request::Remove { file: host.file("link/new") },
     ] {
         assert_eq!(kind(&peer.ask(&request)), FailureKind::Denied, "{request:?}");

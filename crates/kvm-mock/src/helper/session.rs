@@ -179,7 +179,7 @@ impl Session {
                 Reply::Done
             }
             Request::List { file } => self.call("list", |world| list(world, &file))?,
-            Request::MakeDirectory { file } => self.call("make_directory", |world| {
+            Request::MakeDirectory { file, .. } => self.call("make_directory", |world| {
                 let path = path(world, &file)?;
                 match has(world, &path) {
                     true => Err(taken(&file)),

@@ -67,6 +67,9 @@ pub(super) fn tpm(draft: &mut Draft<'_, '_>) -> Result<(), RewriteError> {
                     let field = format!("{path}.backend.encryption");
                     return Err(RewriteError::new(Refusal::SecretMissing, field, problem, fix));
                 }
+                if draft.policy.makes_another_machine() {
+                    draft.warnings.push(Warning::SameTpm { path: path.clone() });
+                }
                 let state = backend.source.as_ref().and_then(|source| source.path.clone());
                 state.map(|state| copy_state(draft, &format!("{path}.backend.source"), state)).transpose()?
             }

@@ -174,6 +174,8 @@ impl std::error::Error for RewriteError {}
 pub enum Warning {
     /// The copy starts with an empty TPM: keys sealed in the old one (BitLocker, LUKS) do not open there.
     FreshTpm { path: String },
+    /// Two machines have one TPM: its endorsement key is the same, and what is sealed in one opens in the other.
+    SameTpm { path: String },
     /// Two machines have one MAC address on one network.
     MacShared { path: String, mac: MacAddr, network: String },
     /// A network filter names an IP address, which the copy keeps.
@@ -223,6 +225,12 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "{path}: THE COPY STARTS WITH AN EMPTY TPM: what is sealed in the old one (BitLocker, LUKS) does not open; have the recovery keys at hand"
+                )
+            }
+            Self::SameTpm { path } => {
+                write!(
+                    f,
+                    "{path}: both machines have the same TPM identity (endorsement key), and what one has sealed opens in the other"
                 )
             }
             Self::MacShared { path, mac, network } => write!(f, "{path}: both machines have {mac} on {network}"),

@@ -260,6 +260,9 @@ fn a_copied_tpm_needs_its_secret_on_the_target() {
     let policy = Policy { tpm: policy::Tpm::Copy, ..Policy::CLONE };
     let copied = copy(&identity(), &policy);
     assert!(copied.copies.iter().any(|copy| copy.content == Content::Tpm && copy.to == file("/vm/tpm/copy")));
+    let same = |warning: &Warning| matches!(warning, Warning::SameTpm { path } if path == "devices.tpm[0]");
+    assert!(copied.warnings.iter().any(same) && !copied.warnings.iter().any(|w| matches!(w, Warning::FreshTpm { .. })));
+    assert!(!copy(&identity(), &Policy::MOVE).warnings.iter().any(same), "it stays one machine");
     let error = refusal(&identity(), &policy, &mut Facts { secret_exists: Box::new(|_| false), ..facts() });
     assert_eq!((error.kind, error.field.as_str()), (Refusal::SecretMissing, "devices.tpm[0].backend.encryption"));
 }

@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::At;
 use crate::step::to_json;
 
+/// Only its owner enters a store's directories.
+const PRIVATE: u32 = 0o700;
+
 /// Makes the directory of a point under a name that says that it is not whole.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BeginPoint {
@@ -51,11 +54,11 @@ impl Step for BeginPoint {
 
     async fn apply(&self, cx: &StepContext<'_>) -> Result<()> {
         let mut session = self.at.open(cx).await?;
-        match session.have(Request::MakeDirectory { file: self.at.point.machine() }).await {
+        match session.have(Request::MakeDirectory { file: self.at.point.machine(), mode: PRIVATE }).await {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
             _ => {}
         }
-        session.have(Request::MakeDirectory { file: self.at.point.unfinished() }).await
+        session.have(Request::MakeDirectory { file: self.at.point.unfinished(), mode: PRIVATE }).await
     }
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{find, is_marked, refused};
-use crate::step::{Ends, to_json, unless_gone};
+use crate::step::{Ends, TPM_MOST, to_json, unless_gone};
 use crate::survey::has;
 use crate::transfer::root;
 
@@ -35,6 +35,9 @@ pub(crate) struct LeaveHost {
     pub(crate) pairs: Vec<Pair>,
     /// The files of UEFI variables, here and there; of a machine that never ran there are none yet.
     pub(crate) variables: Option<(String, String)>,
+    /// The state of an emulated TPM, in the same way.
+    #[serde(default)]
+    pub(crate) tpm: Option<(DiskPath, DiskPath)>,
 }
 
 impl LeaveHost {
@@ -58,6 +61,14 @@ impl LeaveHost {
             let read = async |host: &Host, path: &str| host.transport.read_file(path.as_ref(), VARIABLES_MOST).await;
             if read(source, here).await? != read(target, there).await? {
                 return Err(differs(here));
+            }
+        }
+        if let Some((here, there)) = &self.tpm
+            && has(source, here.as_str()).await?
+        {
+            let read = async |host: &Host, path: &DiskPath| host.transport.read_file(path.as_path(), TPM_MOST).await;
+            if read(source, here).await? != read(target, there).await? {
+                return Err(differs(here.as_str()));
             }
         }
         Ok(())
@@ -103,7 +114,7 @@ impl Step for LeaveHost {
             }
         }
         self.compare(&source, &target).await?;
-        // With it go its UEFI variables, which the target has as well.
+        // With it go its UEFI variables and the state of its TPM, which the target has as well.
         unless_gone(source.hypervisor.undefine(&self.id, Keep::NOTHING).await)
     }
 
