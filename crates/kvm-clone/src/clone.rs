@@ -1,31 +1,22 @@
 //! Another machine that starts as this one is now.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-
 use kvm_core::op::{LockKey, Peer, Plan, PlanLine, Step};
-use kvm_core::{
-    Bandwidth, DiskPath, Error, ErrorKind, Host, MacAddr, Resource, Result, Secrets, View, VmId, VmName, VmSummary,
-};
-use kvm_vm::{
-    Arrival, CreatePlan, PlanContext, VolumeRef, copy_volume, plan_arrival_for, reserve_volume, stored_document,
-    unused_mac,
-};
-use kvm_xml::rewrite::{
-    self, Attached, Content, Copy, Edit, Facts, How, Location, Place, RewriteError, Rewritten, Warning, rewrite,
-};
-use kvm_xml::value::MacAddr as XmlMac;
-use kvm_xml::{Document as _, Domain};
+use kvm_core::{Bandwidth, Error, Host, Result, Secrets, View, VmId, VmName, VmSummary};
+use kvm_vm::{Arrival, CreatePlan, PlanContext, plan_arrival_for};
+use kvm_xml::Domain;
+use kvm_xml::rewrite::{self, Content, Edit, Facts, Location, Rewritten, Warning, rewrite};
 
+use crate::facts::{attached, facts, refused, variables_of};
 use crate::moment;
-use crate::place::{self, Images};
+use crate::place;
 use crate::replace::{Replaced, free_variables};
-use crate::spec::{CloneSpec, Compress, Track};
-use crate::step::{CopyImage, CopyVariables, Ends, TransferImage, Whole, whole_document};
-use crate::survey::{Survey, has, settle_cpu};
+use crate::route::{Route, Way, no_limit};
+use crate::spec::{CloneSpec, Track};
+use crate::step::Ends;
+use crate::survey::{Survey, settle_cpu};
 use crate::tally::Tally;
 use crate::tpm::check_still;
-use crate::transfer::{Session, Turns};
+use crate::work::Work;
 
 /// A clone that could be made.
 #[derive(Debug)]
@@ -119,18 +110,7 @@ async fn draw_up(
     let ends = Ends { source: Peer::of(&survey.here), target: Peer::of(&survey.there) };
 
     let route = Route::choose(&survey).await?;
-    let mut work = Work {
-        lines: Vec::new(),
-        steps: Vec::new(),
-        turns: Turns::default(),
-        placed: Vec::new(),
-        survey: &survey,
-        images: &images,
-        ends: &ends,
-        route: &route,
-        spec,
-        tally: Tally::default(),
-    };
+    let mut work = Work::new(&survey, &images, (&ends, &route), spec, Tally::default());
     if !matches!(route, Route::Helpers) && spec.limit != Bandwidth::UNLIMITED {
         return Err(no_limit());
     }
@@ -184,240 +164,4 @@ async fn draw_up(
     }
     let Rewritten { changes, warnings, .. } = rewritten;
     Ok(ClonePlan { plan, document, name, id, changes, warnings, way: route.way(), replaced: aside })
-}
-
-/// The file of UEFI variables that a document names.
-pub(crate) fn variables_of(document: &Domain) -> Option<&str> {
-    document.os.as_ref()?.nvram.as_ref()?.value.as_deref()
-}
-
-/// What belongs to the machine beside its document.
-pub(crate) async fn attached(source: &Host, vm: &VmSummary) -> Result<Attached> {
-    let snapshots = match source.hypervisor.snapshots() {
-        Some(snapshots) => snapshots.list(&vm.id).await?.len(),
-        None => 0,
-    };
-    let checkpoints = match source.hypervisor.checkpoints() {
-        Some(checkpoints) => checkpoints.list(&vm.id).await?.len(),
-        None => 0,
-    };
-    Ok(Attached { snapshots, checkpoints, starts_with_host: vm.autostart == Some(true), ..Attached::default() })
-}
-
-/// What the rewriting of the document needs to know of both hosts.
-pub(crate) fn facts<'a>(
-    survey: &'a Survey<'_>,
-    images: &'a Images,
-    spec: &'a CloneSpec,
-    cx: &'a PlanContext<'_>,
-) -> Facts<'a> {
-    let given = RefCell::new(BTreeSet::<MacAddr>::new());
-    let [here, there] = &survey.graphs;
-    let taken = |path: &str| survey.volumes.contains(path);
-    let is_same_host = survey.is_same_host();
-    Facts {
-        name: spec.name.as_ref().map(|name| name.as_str().to_owned()),
-        uuid: Some(cx.entropy.uuid()),
-        genid: Some(cx.entropy.uuid()),
-        place: if is_same_host { Place::SameHost } else { Place::OtherHost },
-        machines: survey.machines(),
-        mac: Box::new(move || {
-            let mac = unused_mac(cx.entropy, &[here, there], &mut given.borrow_mut());
-            Some(XmlMac(mac.octets()))
-        }),
-        name_taken: Box::new(|name| survey.has_name(name)),
-        network: Box::new(|uplink| survey.uplink(uplink, &spec.uplinks)),
-        shares_network: Box::new(|uplink| survey.shares(uplink)),
-        locate: Box::new(move |request| place::locate(images, taken, request)),
-        location_taken: Box::new(move |location| matches!(location, Location::File(path) if taken(path))),
-        reaches: Box::new(|source| survey.reaches(source)),
-        file_exists: Box::new(|path| survey.has_file(path)),
-        secret_exists: Box::new(|secret| survey.has_secret(secret)),
-        ..match is_same_host {
-            true => Facts::default(),
-            false => Facts::other_host(),
-        }
-    }
-}
-
-/// Who carries the images of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// The host copies them itself, and nobody compares.
-    SameHost,
-    /// The helpers of both hosts: compressed and limited as asked, read back and compared.
-    Helpers,
-    /// libvirt of both hosts: read back and compared.
-    Libvirt,
-}
-
-/// How the content of images gets to the other host.
-pub(crate) enum Route {
-    /// Not at all: the host copies them itself.
-    SameHost,
-    /// From helper to helper.
-    Helpers,
-    /// Through this program and both hosts' libvirt.
-    Libvirt { why: String },
-}
-
-impl Route {
-    pub(crate) fn way(&self) -> Way {
-        match self {
-            Self::SameHost => Way::SameHost,
-            Self::Helpers => Way::Helpers,
-            Self::Libvirt { .. } => Way::Libvirt,
-        }
-    }
-
-    pub(crate) async fn choose(survey: &Survey<'_>) -> Result<Self> {
-        if survey.is_same_host() {
-            return Ok(Self::SameHost);
-        }
-        for host in [survey.source, survey.target] {
-            match Session::open(&*host.transport).await {
-                Ok(session) => session.give_back(&*host.transport).await,
-                Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => return Err(e),
-                Err(e) => return Ok(Self::Libvirt { why: e.message().to_owned() }),
-            }
-        }
-        Ok(Self::Helpers)
-    }
-}
-
-pub(crate) fn no_limit() -> Error {
-    Error::new(ErrorKind::Unsupported, "a limit of bandwidth is kept between helpers on two hosts alone")
-        .on(Resource::Field("bandwidth".into()))
-        .with_detail("leave it out")
-}
-
-/// What is being put together.
-pub(crate) struct Work<'a> {
-    pub(crate) survey: &'a Survey<'a>,
-    pub(crate) images: &'a Images,
-    pub(crate) ends: &'a Ends,
-    pub(crate) route: &'a Route,
-    pub(crate) spec: &'a CloneSpec,
-    pub(crate) lines: Vec<PlanLine>,
-    pub(crate) steps: Vec<Box<dyn Step>>,
-    pub(crate) turns: Turns,
-    /// Where images will be.
-    pub(crate) placed: Vec<DiskPath>,
-    /// Hears what was sent.
-    pub(crate) tally: Tally,
-}
-
-impl Work<'_> {
-    pub(crate) async fn copy(&mut self, copy: &Copy) -> Result<()> {
-        match copy.content {
-            Content::Disk => self.image(copy),
-            Content::Nvram => self.variables(copy).await,
-            // It need not be in the document: `tpm` sees to it.
-            Content::Tpm => Ok(()),
-            other => {
-                let what = match other {
-                    Content::Nvdimm => "an NVDIMM",
-                    _ => "an image chain",
-                };
-                Err(Error::new(ErrorKind::Unsupported, format!("{what} is not copied: {}", copy.from))
-                    .on(Resource::File(copy.from.to_string())))
-            }
-        }
-    }
-
-    fn image(&mut self, copy: &Copy) -> Result<()> {
-        let Some(own) = self.images.get(&copy.from) else {
-            return Err(Error::internal(format!("nobody looked at {}", copy.from)));
-        };
-        let from = VolumeRef { pool: own.volume.pool.clone(), volume: own.volume.name.clone() };
-        let to = place::reference(&own.pool, &copy.to)?;
-        let size = own.volume.capacity;
-        let format = own.volume.format.as_deref().unwrap_or("raw");
-        let is_overlay = own.volume.backing.is_some() && copy.how == How::Flattened;
-        let note = format!("{format}, {size}, {} on disk", own.volume.allocation);
-        self.lines.push(PlanLine::new("copy", "volume", from.as_text()).note(match is_overlay {
-            true => format!("{note}; an overlay, which becomes whole"),
-            false => note,
-        }));
-        self.lines.push(PlanLine::new("create", "volume", to.as_text()));
-        let (Location::File(path) | Location::Block(path)) = &copy.to else {
-            return Err(Error::internal("a copy has no path"));
-        };
-        let to_path = DiskPath::adopt(path)?;
-        self.placed.push(to_path.clone());
-        let ends = self.ends.clone();
-        let whole = match is_overlay {
-            true => Some(Whole::new(from.clone(), &to.volume, size, format)?),
-            false => None,
-        };
-        match self.route {
-            Route::SameHost => {
-                let document = whole_document(&to.volume, size, format)?;
-                self.steps.push(copy_volume(from, to, size, &document));
-            }
-            Route::Helpers => self.steps.push(Box::new(TransferImage {
-                ends,
-                path: own.volume.host_path()?.clone(),
-                is_qcow2: own.is_qcow2,
-                from,
-                to,
-                to_path,
-                size,
-                whole,
-                limit: self.spec.limit.bytes_per_second(),
-                is_compressed: self.spec.compression == Compress::Auto,
-                at_once: self.spec.parallel,
-                reach: self.turns.next(),
-                tally: self.tally.of(&copy.path),
-            })),
-            Route::Libvirt { .. } => {
-                let document = stored_document(&to.volume, own.stored, &own.pool);
-                self.steps.push(reserve_volume(to.clone(), own.stored, &document));
-                self.steps.push(Box::new(CopyImage { ends, from, to, size, whole, document: document.to_xml() }));
-            }
-        }
-        Ok(())
-    }
-
-    /// Those of a machine that never ran are not there yet.
-    async fn variables(&mut self, copy: &Copy) -> Result<()> {
-        let (Location::File(from), Location::File(to)) = (&copy.from, &copy.to) else {
-            return Err(Error::new(ErrorKind::Unsupported, format!("UEFI variables in {} are not copied", copy.from))
-                .with_detail("only those in a file are"));
-        };
-        if !has(self.survey.source, from).await? {
-            return Ok(());
-        }
-        if has(self.survey.target, to).await? {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("{} has a file {to}", self.survey.there.target))
-                .on(Resource::File(to.clone()))
-                .with_detail("choose another name for the clone, or remove that file"));
-        }
-        self.lines.push(PlanLine::new("copy", "nvram", from).note(format!("to {to}")));
-        self.steps.push(Box::new(CopyVariables {
-            ends: self.ends.clone(),
-            from: DiskPath::adopt(from)?,
-            to: DiskPath::adopt(to)?,
-        }));
-        Ok(())
-    }
-
-    /// Whether there is room for the images.
-    pub(crate) fn check_room(&self) -> Result<()> {
-        place::check_room(self.images)
-    }
-}
-
-/// Why the document could not be made.
-pub(crate) fn refused(error: &RewriteError) -> Error {
-    use rewrite::Refusal;
-    let kind = match error.kind {
-        Refusal::NameTaken | Refusal::LocationTaken => ErrorKind::AlreadyExists,
-        Refusal::NetworkMissing | Refusal::SecretMissing => ErrorKind::NotFound,
-        Refusal::Facts => ErrorKind::InvalidInput,
-        _ => ErrorKind::Unsupported,
-    };
-    // Nothing is replaced here.
-    let fix = if error.kind == Refusal::NameTaken { "choose another name" } else { &error.fix };
-    Error::new(kind, error.problem.clone()).on(Resource::Field(error.field.clone())).with_detail(fix.to_owned())
 }

@@ -62,6 +62,7 @@
 
 mod backup;
 mod clone;
+mod facts;
 mod linked;
 mod moment;
 mod moving;
@@ -71,6 +72,7 @@ mod prove;
 mod replace;
 mod replica;
 mod restore;
+mod route;
 mod spec;
 mod step;
 mod survey;
@@ -80,13 +82,14 @@ mod tally;
 mod tpm;
 mod transfer;
 mod trial;
+mod work;
 
 pub use backup::{
     BackupPlan, BackupSpec, Base, FileVerdict, Manifest, PointId, PointRef, PointSummary, StoreDir, StorePlace,
     StoredDisk, StoredFile, StoredFormat, Verdict, VmDir, backup_point, backups, plan_backup, plan_backup_delete,
     plan_backup_prune, verify_backup,
 };
-pub use clone::{ClonePlan, Way, plan_clone};
+pub use clone::{ClonePlan, plan_clone};
 pub use linked::plan_linked_clone;
 pub use moving::{MovePlan, MoveSpec, WhileMoving, plan_move};
 pub use parallel::Parallel;
@@ -97,6 +100,7 @@ pub use replica::{
     resume_replica, see_source,
 };
 pub use restore::{RestorePlan, RestoreSpec, Restored, plan_restore};
+pub use route::Way;
 pub use spec::{CloneSpec, Compress, SyncSpec, TpmState, Track, UplinkMap, WhileRunning};
 pub use step::decode;
 pub use sync::{SyncPlan, plan_sync};

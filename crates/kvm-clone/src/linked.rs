@@ -16,14 +16,16 @@ use kvm_xml::volume::{VolumeBackingStore, VolumeFormat, VolumeFormatType, Volume
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::clone::{ClonePlan, Route, Way, Work, attached, facts, refused};
+use crate::clone::ClonePlan;
+use crate::facts::{attached, facts, refused};
 use crate::place::{self, Own};
+use crate::route::{Route, Way};
 use crate::spec::CloneSpec;
 use crate::step::{Ends, to_json, unless_gone};
 use crate::survey::Survey;
 use crate::tally::Tally;
 use crate::tpm::check_still;
-use crate::transfer::Turns;
+use crate::work::Work;
 use crate::{WhileRunning, moment};
 
 /// Plans a linked clone: another machine on the same host that takes only the room of what it writes.
@@ -72,18 +74,9 @@ async fn draw_up(host: &Host, vm: &VmSummary, spec: &CloneSpec, cx: &PlanContext
     let (frozen, frozen_plan) = freeze(host, vm, cx.entropy).await?;
     let here = Peer::of(&survey.here);
     let ends = Ends { source: here.clone(), target: here.clone() };
-    let mut work = Work {
-        survey: &survey,
-        images: &images,
-        ends: &ends,
-        route: &Route::SameHost,
-        spec,
-        lines: frozen_plan.lines.into_iter().filter(|line| line.kind != "snapshot").collect(),
-        steps: frozen_plan.steps,
-        turns: Turns::default(),
-        placed: Vec::new(),
-        tally: Tally::default(),
-    };
+    let mut work = Work::new(&survey, &images, (&ends, &Route::SameHost), spec, Tally::default());
+    work.lines = frozen_plan.lines.into_iter().filter(|line| line.kind != "snapshot").collect();
+    work.steps = frozen_plan.steps;
     work.tpm_of_clone(vm, &mut rewritten).await?;
     for copy in &rewritten.copies {
         match (copy.content, images.get(&copy.from)) {

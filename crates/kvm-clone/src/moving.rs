@@ -14,15 +14,16 @@ use kvm_vm::{
 use kvm_xml::Domain;
 use kvm_xml::rewrite::{Content, Copy, Edit, Facts, Location, Policy, Rewritten, Warning, policy, rewrite};
 
-use crate::clone::{Route, Work, attached, facts, refused};
+use crate::facts::{attached, facts, refused};
 use crate::moment;
 use crate::parallel::Parallel;
 use crate::place::{self, Images};
+use crate::route::Route;
 use crate::spec::{CloneSpec, Compress, UplinkMap};
 use crate::step::Ends;
 use crate::survey::{Survey, settle_cpu};
 use crate::tally::Tally;
-use crate::transfer::Turns;
+use crate::work::Work;
 
 mod check;
 mod step;
@@ -183,18 +184,7 @@ impl Draft<'_> {
         let (survey, vm, tally) = (self.survey, self.vm, Tally::default());
         let ends = Ends { source: Peer::of(&survey.here), target: Peer::of(&survey.there) };
         let Rewritten { domain: mut document, changes, warnings, copies } = rewritten;
-        let mut work = Work {
-            survey,
-            images: self.images,
-            ends: &ends,
-            route: self.route,
-            spec: self.like,
-            lines: Vec::new(),
-            steps: Vec::new(),
-            turns: Turns::default(),
-            placed: Vec::new(),
-            tally: tally.clone(),
-        };
+        let mut work = Work::new(survey, self.images, (&ends, self.route), self.like, tally.clone());
         let (stop, note) = self.before(&ends, cx);
         work.lines.extend(stop.as_ref().map(|_| self.stop_line()));
         work.lines.push(PlanLine::new("guard", "domain", vm.name.as_str()).note("neither host starts it meanwhile"));

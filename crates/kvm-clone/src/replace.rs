@@ -12,7 +12,7 @@ use kvm_xml::rewrite::Attached;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::clone::attached;
+use crate::facts::attached;
 use crate::step::to_json;
 use crate::survey::has;
 

@@ -9,7 +9,7 @@ use kvm_xml::Domain;
 use kvm_xml::rewrite::{Content, Copy, Edit, Facts, Location, Request, Warning, policy, rewrite};
 
 use crate::backup::{Manifest, Point, PointRef, StoreDir, StoredFile, read_manifest, resolve};
-use crate::clone::{facts, refused};
+use crate::facts::{facts, refused};
 use crate::parallel::Parallel;
 use crate::place::{self, Images};
 use crate::replace::Replace;

@@ -11,9 +11,10 @@ use kvm_vm::PlanContext;
 use kvm_xml::Domain;
 use kvm_xml::rewrite::{Copy, Edit, Facts, Location, Policy, Reason, Rewritten, Warning, rewrite};
 
-use crate::clone::{Route, Way, attached, facts, no_limit, refused};
+use crate::facts::{attached, facts, refused};
 use crate::moment;
 use crate::place;
+use crate::route::{Route, Way, no_limit};
 use crate::spec::SyncSpec;
 use crate::survey::{Survey, settle_cpu};
 use crate::tally::{SyncedImage, Tally, disk_of};

@@ -9,11 +9,11 @@ use kvm_xml::Domain;
 use kvm_xml::domain::{TpmBackend, TpmBackendType, TpmBackendVersion, TpmSourceType};
 use kvm_xml::rewrite::{Rewritten, Warning};
 
-use crate::clone::Work;
 use crate::spec::{CloneSpec, TpmState};
 use crate::step::{CopyTpm, Directory};
 use crate::survey::{Survey, has};
 use crate::transfer::{Session, file};
+use crate::work::Work;
 
 /// Where libvirt keeps the states of a host's own machines, by their uuids.
 const STATES: &str = "/var/lib/libvirt/swtpm";

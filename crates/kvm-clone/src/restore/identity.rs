@@ -10,7 +10,7 @@ use kvm_xml::{Document as _, Domain};
 
 use super::{Redefine, RestoreSpec, Restored};
 use crate::backup::Manifest;
-use crate::clone::{attached, variables_of};
+use crate::facts::{attached, variables_of};
 use crate::place;
 use crate::replace::{Replaced, free_variables};
 use crate::spec::CloneSpec;

@@ -9,14 +9,14 @@ use kvm_xml::rewrite::{Rewritten, Warning};
 use super::kept::Kept;
 use super::measure::Measured;
 use super::{SyncPlan, update};
-use crate::clone::{Route, Way, Work};
 use crate::moment::MomentPlan;
 use crate::place::Images;
+use crate::route::{Route, Way};
 use crate::spec::CloneSpec;
 use crate::step::{BeginApplying, ClaimReplica, Ends, NoteDigests, NoteSource, RedefineReplica};
 use crate::survey::Survey;
 use crate::tally::Tally;
-use crate::transfer::Turns;
+use crate::work::Work;
 
 /// What is known when the steps are put together.
 pub(super) struct Draft<'a> {
@@ -38,18 +38,7 @@ impl<'a> Draft<'a> {
 
     fn work<'w>(&'w self, ends: &'w Ends, like: &'w CloneSpec, tally: &Tally) -> Work<'w> {
         let (survey, images, route, tally) = (self.survey, self.images, self.route, tally.clone());
-        let mut work = Work {
-            survey,
-            images,
-            ends,
-            route,
-            spec: like,
-            lines: Vec::new(),
-            steps: Vec::new(),
-            turns: Turns::default(),
-            placed: Vec::new(),
-            tally,
-        };
+        let mut work = Work::new(survey, images, (ends, route), like, tally);
         if let (Route::Libvirt { why }, false) = (route, images.is_empty()) {
             let line = PlanLine::new("use", "libvirt", "");
             work.lines.push(line.note(format!("to carry the images in whole, which is slower: {why}")));

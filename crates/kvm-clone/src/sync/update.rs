@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::kept::Kept;
 use super::measure::Measured;
-use crate::clone::{Route, Work};
 use crate::place::Own;
+use crate::route::Route;
 use crate::spec::Compress;
 use crate::step::{ApplyImage, ApplyVariables, DropImage, StageImage, StageVariables, Whole};
 use crate::survey::has;
 use crate::tally::disk_of;
+use crate::work::Work;
 
 /// What comes after the steps that send.
 pub(super) struct Update {
