@@ -61,7 +61,10 @@ async fn half(two: &LabHost, twin: &str) {
 async fn unfinished(host: &LabHost) -> Vec<(u64, String)> {
     let names = ["*.partial", "*.sync", "*.waiting", "*.unfinished", ".kvmm-*"];
     let names = names.iter().flat_map(|name| ["-o", "-name", name]).skip(1);
-    let find = ["find", "/var/lib/libvirt/images", "/var/lib/libvirt/qemu", STORE, "("].into_iter().chain(names).chain([")", "-printf", "%k %p\\n"]);
+    let find = ["find", "/var/lib/libvirt/images", "/var/lib/libvirt/qemu", STORE, "("]
+        .into_iter()
+        .chain(names)
+        .chain([")", "-printf", "%k %p\\n"]);
     let found = host.exec(&find.collect::<Vec<_>>()).await.stdout;
     let found = found.lines().filter_map(|line| line.split_once(' '));
     found.map(|(size, path)| (size.parse::<u64>().unwrap_or_default() >> 10, path.to_owned())).collect()
