@@ -21,8 +21,8 @@ const UNAVAILABLE: i32 = 8;
 /// Somebody asked for its end.
 const CANCELLED: i32 = 130;
 
-/// Where backups are stored, on either host.
-const STORE: &str = "/var/lib/libvirt/backup";
+/// Where this test stores backups, on either host.
+const STORE: &str = "/var/lib/libvirt/cut";
 /// So much of each disk is full of what does not shrink, in MiB.
 const FULL: u64 = 60;
 /// So much of an image has arrived at least when the link is cut, in MiB.
@@ -61,7 +61,10 @@ async fn half(two: &LabHost, twin: &str) {
 async fn unfinished(host: &LabHost) -> Vec<(u64, String)> {
     let names = ["*.partial", "*.sync", "*.waiting", "*.unfinished", ".kvmm-*"];
     let names = names.iter().flat_map(|name| ["-o", "-name", name]).skip(1);
-    let find = ["find", "/var/lib/libvirt", "("].into_iter().chain(names).chain([")", "-printf", "%k %p\\n"]);
+    let find = ["find", "/var/lib/libvirt/images", "/var/lib/libvirt/qemu", STORE, "("]
+        .into_iter()
+        .chain(names)
+        .chain([")", "-printf", "%k %p\\n"]);
     let found = host.exec(&find.collect::<Vec<_>>()).await.stdout;
     let found = found.lines().filter_map(|line| line.split_once(' '));
     found.map(|(size, path)| (size.parse::<u64>().unwrap_or_default() >> 10, path.to_owned())).collect()
@@ -106,6 +109,8 @@ fn whatever_copies_goes_on_right_after_a_cut_and_sends_the_rest_alone() {
         let kvmctl = Kvmctl::at_both(one, two);
         let empty = (one.stock().await, two.stock().await);
         for host in [one, two] {
+            // One that failed has left its own.
+            host.exec(&["rm", "-rf", STORE]).await.succeeded();
             host.exec(&["mkdir", STORE]).await.succeeded();
         }
         let stems = ["first", "later", "undone", "moved", "stored", "restored", "pulled"];
@@ -136,7 +141,7 @@ fn whatever_copies_goes_on_right_after_a_cut_and_sends_the_rest_alone() {
             &["restore", to, pulled, "--name", &backs[1]],
         ];
         let running: Vec<_> =
-            commands.iter().map(|command| kvmctl.start(&[command, &["--bandwidth", "3M"][..]].concat())).collect();
+            commands.iter().map(|command| kvmctl.start(&[command, &["--bandwidth", "2M"][..]].concat())).collect();
         let middle = async || {
             let there = [unfinished(one).await, unfinished(two).await].concat();
             let has_some = |vm: &String| there.iter().any(|(size, path)| *size >= SOME && path.contains(vm.as_str()));
