@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvm_clone::{Outcome as Became, Part, PartDone, SysprepSpec, plan_sysprep};
+use kvm_clone::{Outcome as Became, Part, PartDone, SysprepPlan, SysprepSpec, plan_sysprep};
 use kvm_core::op::{Plan, PlanLine};
 use kvm_core::{DnsName, Error, ErrorKind, PowerAction, Resource, Result, VmId, VmRef, VmSummary};
 use kvm_xml::Domain;
@@ -80,7 +80,8 @@ pub(crate) async fn prepare_copy(
         None => vm.name.to_string(),
     };
     let prepared = async {
-        let (prepared, _) = prepare(spec, connection, &vm, session).await?;
+        let planned = plan_sysprep(&connection.host, &vm, spec, &session.plan_context()).await?;
+        let (prepared, _) = prepare(planned, connection, &vm, session).await?;
         if *start && prepared.error.is_none() {
             connection.host.hypervisor.power(&id, PowerAction::Start).await?;
         }
@@ -95,14 +96,13 @@ pub(crate) async fn prepare_copy(
     Ok(Some(prepared))
 }
 
-/// Prepares a machine.
+/// Prepares a machine as it was planned.
 pub(crate) async fn prepare(
-    spec: &SysprepSpec,
+    planned: SysprepPlan,
     connection: &Connection,
     vm: &VmSummary,
     session: &Session,
 ) -> Result<(Prepared, Done)> {
-    let planned = plan_sysprep(&connection.host, vm, spec, &session.plan_context()).await?;
     let done = session.carry_out(connection, planned.plan).await?;
     Ok((Prepared::of(vm, planned.report.parts()), done))
 }

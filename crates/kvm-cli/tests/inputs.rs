@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use clap::Parser as _;
 use kvm_cli::{Address, Args, Settings, copy};
-use kvm_core::ConnectOptions;
 use kvm_core::inputs::{Row, Verdict, rows};
+use kvm_core::{ConnectOptions, DnsName};
 
 #[path = "support/program.rs"]
 mod program;
@@ -220,6 +220,24 @@ fn flags_that_describe_a_network_keep_to_the_verdicts() {
     check("mac", &["net", "forward", "add", "a", "80", "web"], "--mac=");
     check("port", &["net", "forward", "add", "--", "a", "80", "web"], "");
     check("port", &["net", "forward", "remove", "--", "a"], "");
+}
+
+#[test]
+fn the_name_inside_a_guest_is_a_host_name_and_no_address() {
+    for row in rows("host") {
+        let is_name = row.text().is_some_and(|text| DnsName::parse(text).is_ok());
+        assert!(!is_name || row.verdict == Verdict::Accept, "line {} ({})", row.line, row.why);
+        for words in [
+            &["vm", "sysprep", "web"][..],
+            &["clone", "web", "--sysprep"],
+            &["restore", "/srv/a", "web", "--sysprep", "--name=a"],
+        ] {
+            assert_eq!(parse(words, "--hostname=", &row).is_ok(), is_name, "{words:?} line {} ({})", row.line, row.why);
+        }
+    }
+    for row in rows("vm_name").into_iter().filter(|row| row.verdict == Verdict::Reject && !row.value.contains(&b'/')) {
+        assert!(parse(&["vm", "sysprep", "--"], "", &row).is_err(), "line {} ({})", row.line, row.why);
+    }
 }
 
 #[test]

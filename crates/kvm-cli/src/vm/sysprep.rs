@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         return printer.show(&PlanView::of(&planned.plan));
     }
     agree(&planned.plan, session, printer).await?;
-    let (prepared, done) = prepare(&spec, &connection, &vm, session).await?;
+    let (prepared, done) = prepare(planned, &connection, &vm, session).await?;
     let name = vm.name.as_str().to_owned();
     printer.show(&Changed { name, id: vm.id, prepared, done: DoneForm::of(&done) })
 }
