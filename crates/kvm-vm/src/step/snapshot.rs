@@ -99,7 +99,14 @@ impl Step for CreateSnapshot {
             look_again(cx, &self.pools).await;
             return Ok(());
         }
-        snapshots(cx.host)?.create(&self.id, &self.spec).await?;
+        match snapshots(cx.host)?.create(&self.id, &self.spec).await {
+            // Another program was faster since it was looked for.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && self.spec.name.as_str() == COPYING => {
+                let held = find(cx, &self.id, &self.spec.name).await?;
+                return Err(held.map_or(e, |held| is_copied(&self.name, &held)));
+            }
+            created => created?,
+        };
         look_again(cx, &self.pools).await;
         Ok(())
     }
