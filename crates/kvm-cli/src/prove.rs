@@ -79,10 +79,7 @@ pub(crate) async fn prove_copy(
     match prove(spec, connection, &vm, session).await {
         Ok((proof, _)) => Ok(Some(proof)),
         Err(e) => {
-            let name = match &connection.alias {
-                Some(alias) => format!("{alias}/{}", vm.name),
-                None => vm.name.to_string(),
-            };
+            let name = connection.place(&vm.name);
             Err(e.with_note(&format!("the copy is there and whole; try it again: kvmctl replica prove {name}")))
         }
     }

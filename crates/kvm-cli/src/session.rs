@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use kvm_core::op::{Catalogue, Direction, Executor, FileStore, OpId, Outcome, Plan, RunContext};
-use kvm_core::{Clock, ConnectOptions, Entropy, Host, Result, SystemClock, SystemEntropy, Target};
+use kvm_core::{Clock, ConnectOptions, Entropy, Host, Result, SystemClock, SystemEntropy, Target, VmName};
 use kvm_vm::{ForeignImages, PlanContext, Policy};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,14 @@ impl Connection {
     #[must_use]
     pub fn label(&self) -> String {
         self.alias.clone().unwrap_or_else(|| self.target.to_string())
+    }
+
+    /// What a command calls a machine of it: `HOST/NAME`, where the host has an alias.
+    pub(crate) fn place(&self, vm: &VmName) -> String {
+        match &self.alias {
+            Some(alias) => format!("{alias}/{vm}"),
+            None => vm.to_string(),
+        }
     }
 }
 

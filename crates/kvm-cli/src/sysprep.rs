@@ -75,23 +75,22 @@ pub(crate) async fn prepare_copy(
 ) -> Result<Option<Prepared>> {
     let Some(Inside { spec, start }) = inside else { return Ok(None) };
     let vm = connection.host.hypervisor.find(&VmRef::Id(id)).await?;
-    let name = match &connection.alias {
-        Some(alias) => format!("{alias}/{}", vm.name),
-        None => vm.name.to_string(),
-    };
+    let name = connection.place(&vm.name);
     let prepared = async {
         let planned = plan_sysprep(&connection.host, &vm, spec, &session.plan_context()).await?;
-        let (prepared, _) = prepare(planned, connection, &vm, session).await?;
-        if *start && prepared.error.is_none() {
-            connection.host.hypervisor.power(&id, PowerAction::Start).await?;
-        }
-        Ok(prepared)
+        prepare(planned, connection, &vm, session).await
     };
-    let prepared: Prepared = prepared.await.map_err(|e: Error| {
+    let (prepared, _) = prepared.await.map_err(|e| {
         e.with_note(&format!("the copy is there, whole and off; prepare it again: kvmctl vm sysprep {name}"))
     })?;
-    if *start && prepared.error.is_some() {
-        printer.note(&format!("{name} was not started: something inside is still the original's"));
+    match (start, &prepared.error) {
+        (false, _) => {}
+        (true, Some(_)) => {
+            printer.note(&format!("{name} was not started: something inside is still the original's"));
+        }
+        (true, None) => connection.host.hypervisor.power(&id, PowerAction::Start).await.map_err(|e| {
+            e.with_note(&format!("the copy is there, and another one inside; start it: kvmctl vm start {name}"))
+        })?,
     }
     Ok(Some(prepared))
 }

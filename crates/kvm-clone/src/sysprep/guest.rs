@@ -147,15 +147,20 @@ fn renamed(hosts: &str, old: &str, new: &str) -> String {
 
 /// None are deleted where new ones cannot be made: nobody could log in any more.
 async fn ssh_keys(agent: &Agent) -> Told<(Outcome, String)> {
+    const SERVER: &str = "/etc/ssh/sshd_config";
     let keys = find(agent, &SSH_KEYS).await?;
-    let Some(public) = keys.iter().find(|path| path.ends_with(".pub")) else {
-        return if keys.is_empty() {
-            absent("SSH host keys")
-        } else {
-            Err(Trouble::Here("no public key is there".into()))
-        };
-    };
     let generate = async || run(agent, "ssh-keygen", &["-A"]).await;
+    if keys.is_empty() {
+        if !is_there(agent, SERVER).await? {
+            return absent("SSH host keys");
+        }
+        // Whoever was stopped between deleting and making them has left a server without any.
+        generate().await?;
+        return changed(format!("{} files made", find(agent, &SSH_KEYS).await?.len()));
+    }
+    let Some(public) = keys.iter().find(|path| path.ends_with(".pub")) else {
+        return Err(Trouble::Here("no public key is there".into()));
+    };
     generate().await.map_err(|trouble| match trouble {
         Trouble::Here(why) => Trouble::Here(format!("they stay, as no new ones can be made: {why}")),
         error @ Trouble::Everywhere(_) => error,

@@ -116,6 +116,14 @@ async fn what_is_kept_stays_and_what_fails_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_an_interruption_left_without_keys_gets_some() {
+    let (_mock, agent) = guest(&[("/etc/ssh/sshd_config", "Port 22")]).await;
+    let (outcomes, told) = prepared(&agent, &[]).await;
+    assert_eq!(outcomes[2], Outcome::Changed, "{told}");
+    assert!(content(&agent, "/etc/ssh/ssh_host_ed25519_key").await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_says_nothing_or_nonsense_is_an_error() {
     let (mock, agent) = guest(&[]).await;
     let id = kvm_vm::resolve(&mock.host(), "build-01").await.unwrap().id;
