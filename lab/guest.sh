@@ -19,7 +19,7 @@ mkdir -p "${1:-${CARGO_TARGET_DIR:-$here/../target}/guest}"
 out=$(cd "${1:-${CARGO_TARGET_DIR:-$here/../target}/guest}" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub
-command_line="console=ttyS0 panic=1 quiet lab=disk"
+command_line="console=ttyS0 panic=1 quiet no_timer_check maxcpus=1 lab=disk"
 modules=(virtio_pci virtio_blk virtio_scsi sd_mod sr_mod virtio_net virtio_console virtio_balloon
   virtio_rng virtio_mem virtio_input isofs vfat nls_cp437 nls_iso8859-1 nls_utf8 nls_ascii evdev button
   8021q virtiofs efivarfs)
