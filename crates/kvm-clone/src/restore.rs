@@ -102,6 +102,18 @@ pub async fn plan_restore(
     spec: &RestoreSpec,
     cx: &PlanContext<'_>,
 ) -> Result<RestorePlan> {
+    // Several documents are part of what is worked on, too much for the stack of whoever waits.
+    Box::pin(draw_up(store, directory, point, target, spec, cx)).await
+}
+
+async fn draw_up(
+    store: &Host,
+    directory: &StoreDir,
+    point: &PointRef,
+    target: &Host,
+    spec: &RestoreSpec,
+    cx: &PlanContext<'_>,
+) -> Result<RestorePlan> {
     let mut session = Session::open(&*store.transport).await?;
     let point = resolve(&mut session, directory, point).await?;
     let manifest = read_manifest(&mut session, &point).await?;
