@@ -24,8 +24,8 @@ mod tpm;
 
 use identity::{Come, Identity};
 pub(crate) use step::{Redefine, RestoreFile};
-use tpm::Tpm;
 pub(crate) use tpm::RestoreTpm;
+use tpm::Tpm;
 
 /// How a machine is to come back.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use kvm_core::op::PlanLine;
-use kvm_core::{Capabilities, DiskPath, Error, ErrorKind, Feature, Host, Resource, Result, Scope, Target, VmId, VmState, VmSummary};
+use kvm_core::{
+    Capabilities, DiskPath, Error, ErrorKind, Feature, Host, Resource, Result, Scope, Target, VmId, VmState, VmSummary,
+};
 use kvm_wire::FileRef;
 use kvm_xml::Domain;
 use kvm_xml::domain::{TpmBackend, TpmBackendType, TpmBackendVersion, TpmSourceType};
@@ -120,9 +122,7 @@ pub(crate) async fn to_store(
 pub(crate) fn check_emulator(there: &Capabilities) -> Result<()> {
     match there.features.contains(&Feature::Tpm) {
         true => Ok(()),
-        false => {
-            Err(refused(format!("{} has no TPM emulator", there.target)).with_detail("install it there: swtpm"))
-        }
+        false => Err(refused(format!("{} has no TPM emulator", there.target)).with_detail("install it there: swtpm")),
     }
 }
 

@@ -135,7 +135,7 @@ impl RestoreTpm {
         }
     }
 
-    /// Removes what was brought. What a machine that is there has by now, because it was started meanwhile, is its own.
+    /// Removes what was brought. What somebody else has put there by now, or a machine that was started, is theirs.
     async fn take_back(&self, target: &Host) -> Result<()> {
         match self.is_ours(target).await? {
             true => self.place.clear(target).await,
@@ -146,9 +146,8 @@ impl RestoreTpm {
     async fn is_ours(&self, target: &Host) -> Result<bool> {
         match target.hypervisor.find(&VmRef::Id(self.id)).await {
             Ok(vm) if vm.state.is_active() => return Ok(false),
-            Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
-            Err(e) => return Err(e),
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            Ok(_) | Err(_) => {}
         }
         match target.transport.read_file(self.place.to.as_path(), TPM_MOST).await {
             Ok(state) => Ok(digest_of(&state) == self.digest),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kvm_clone::{BackupSpec, RestoreSpec, Restored, TpmState, backup_point, plan_backup_delete};
 use kvm_core::op::template::{Scenario, check};
-use kvm_core::op::{Catalogue, Hook, Moment, Plan, RunContext, Verdict};
+use kvm_core::op::{Catalogue, Direction, Hook, Moment, Plan, RunContext, Verdict};
 use kvm_core::{Bytes, ErrorKind, Existing, Host, Keep, PowerAction, Result, Silent, View, VmId, VmState};
 use kvm_mock::{Fault, Mock};
 use kvm_vm::Start;
@@ -332,6 +332,31 @@ async fn a_state_that_the_machine_has_made_meanwhile_is_not_taken_from_it() {
         pair.here.hypervisor.power(&id, PowerAction::PowerOff).await.unwrap();
         pair.here.transport.remove_file(Path::new(STATE)).await.unwrap();
     }
+}
+
+/// The program dies right before the step of this name.
+#[derive(Debug)]
+struct DieBefore(&'static str);
+
+#[async_trait]
+impl Hook for DieBefore {
+    async fn at(&self, moment: Moment, _: usize, name: &str) -> Verdict {
+        if moment == Moment::Before && name == self.0 { Verdict::Die } else { Verdict::Continue }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_has_put_there_after_a_crash_is_not_taken_away() {
+    let pair = Pair::lost().await;
+    let plan = pair.plan_restore(&pair.there, "sealed", &in_place()).await.unwrap().plan;
+    pair.run_with(plan, &pair.there, DieBefore("define")).await.unwrap_err();
+    pair.target.write_at(STATE, 0, LATER).unwrap();
+    let killed = pair.store.unfinished().await.unwrap()[0].header.id.clone();
+    let cancel = CancellationToken::new();
+    let cx = RunContext { host: &pair.there, reporter: &Silent, cancel: &cancel };
+    pair.executor().finish(&killed, Direction::Back, cx).await.unwrap();
+    assert!(pair.state(STATE).await.starts_with(LATER));
+    pair.assert_nothing_open().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -135,7 +135,9 @@ fn every_field_is_needed() {
 
 #[test]
 fn one_that_reads_well_and_was_edited_is_refused() {
-    for (pointer, value) in [("/tool", json!("kvmctl 2")), ("/disks/0/allocated_bytes", json!(7)), ("/tpm/size_bytes", json!(7))] {
+    for (pointer, value) in
+        [("/tool", json!("kvmctl 2")), ("/disks/0/allocated_bytes", json!(7)), ("/tpm/size_bytes", json!(7))]
+    {
         let e = Manifest::parse(&with(pointer, value)).unwrap_err();
         assert_eq!((e.kind(), e.resource()), (ErrorKind::Corrupt, Some(&Resource::Field("seal".into()))));
     }

@@ -36,7 +36,9 @@ impl StoreTpm {
             let mut session = Session::open(&*source.transport).await?;
             match session.read(&file(&self.path), TPM_MOST).await {
                 // One of another length has come between looking and opening.
-                Err(e) if matches!(e.kind(), ErrorKind::Busy | ErrorKind::Corrupt) && attempt < ATTEMPTS => attempt += 1,
+                Err(e) if matches!(e.kind(), ErrorKind::Busy | ErrorKind::Corrupt) && attempt < ATTEMPTS => {
+                    attempt += 1
+                }
                 Ok(state) => {
                     session.give_back(&*source.transport).await;
                     return Ok(state);
