@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "OLD=NEW")]
     network: Vec<UplinkMap>,
     /// Give it the state of the emulated TPM in the backup, with its identity.
-    #[arg(long, requires = "name")]
+    #[arg(long, conflicts_with = "in_place")]
     copy_tpm: bool,
     /// Most that is sent per second, such as 100M or 1Gbit/s.
     #[arg(long, value_name = "RATE", value_parser = Bandwidth::parse)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kvm_clone::{BackupSpec, RestoreSpec, Restored, TpmState, backup_point, plan_backup_delete};
 use kvm_core::op::template::{Scenario, check};
-use kvm_core::op::{Catalogue, Direction, Hook, Moment, Plan, RunContext, Verdict};
+use kvm_core::op::{Catalogue, Direction, Hook, Moment, Plan, RunContext, Store as _, Verdict};
 use kvm_core::{Bytes, ErrorKind, Existing, Host, Keep, PowerAction, Result, Silent, View, VmId, VmState};
 use kvm_mock::{Fault, Mock};
 use kvm_vm::Start;
