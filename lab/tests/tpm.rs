@@ -1,4 +1,5 @@
-//! The state of emulated TPMs, copied to clones and moved between two real hosts: swtpm takes it, and nothing is left.
+//! The state of emulated TPMs, copied to clones, moved between two real hosts and restored out of backups: swtpm takes it,
+//! and nothing is left.
 
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ const LIMIT: Duration = Duration::from_secs(540);
 const COPIED: Duration = Duration::from_secs(120);
 /// Not in the state that something is in.
 const INVALID_STATE: i32 = 5;
+/// What was stored is not what is there.
+const CORRUPT: i32 = 10;
+/// A directory of the second host for backups.
+const DIR: &str = "/var/lib/libvirt/backup";
+const STORE: &str = "two:/var/lib/libvirt/backup";
 /// Where libvirt keeps states.
 const STATES: &str = "/var/lib/libvirt/swtpm";
 
@@ -45,7 +51,11 @@ fn file(id: &str) -> String {
 
 /// The bytes of a state, as numbers.
 async fn bytes(host: &LabHost, id: &str) -> Vec<String> {
-    let printed = host.exec(&["od", "-An", "-v", "-w1", "-tu1", &file(id)]).await.succeeded();
+    bytes_of(host, &file(id)).await
+}
+
+async fn bytes_of(host: &LabHost, path: &str) -> Vec<String> {
+    let printed = host.exec(&["od", "-An", "-v", "-w1", "-tu1", path]).await.succeeded();
     printed.lines().map(str::to_owned).collect()
 }
 
@@ -171,5 +181,96 @@ fn a_machine_moves_with_its_tpm() {
         assert_eq!(states(one).await, were.0);
         one.assert_as(&before.0).await;
         two.assert_as(&before.1).await;
+    });
+}
+
+#[test]
+fn a_machine_that_runs_is_backed_up_with_its_tpm_and_comes_back_with_it() {
+    on_two_hosts(LIMIT, async |one, two| {
+        two.exec(&["mkdir", "-p", DIR]).await.succeeded();
+        let before = (one.stock().await, two.stock().await);
+        let were = (states(one).await, states(two).await);
+        let kvmctl = Kvmctl::at_both(one, two);
+        let vm = sealed(&kvmctl, one).await;
+        let original = id(&kvmctl, &vm).await;
+        let planned = kvmctl.ok(&["backup", "create", &vm, STORE, "--dry-run"]).await;
+        assert!(planned.contains(&file(&original)) && planned.contains("hold    moment"), "{planned}");
+        let made = kvmctl.json(&["backup", "create", &vm, STORE, "--sha256"]).await;
+        let backup = made["backup"].as_str().unwrap_or_else(|| panic!("no backup in {made}")).to_owned();
+        assert_eq!(kvmctl.json(&["vm", "show", &vm]).await["state"], "running");
+        let verified = kvmctl.json(&["backup", "verify", STORE, &backup]).await;
+        let files: Vec<_> = verified["files"].as_array().into_iter().flatten().map(|it| it["file"].clone()).collect();
+        assert_eq!(
+            (&verified["verdict"], files),
+            (&"matches".into(), vec!["domain.xml".into(), "tpm.permall".into(), "vda.raw".into()])
+        );
+        let stored = format!("{DIR}/{backup}/tpm.permall");
+        assert_eq!(two.exec(&["stat", "-c", "%U %a", &stored]).await.succeeded().trim(), "root 600");
+        let state = bytes_of(two, &stored).await;
+        assert!(differing(&bytes(one, &original).await, &state) < state.len() / 4, "it is this machine's TPM");
+
+        // Its host has nothing of it any more.
+        kvmctl.ok(&["vm", "delete", &vm, "--power-off", "--delete-volumes", "--yes"]).await;
+        assert_eq!(states(one).await, were.0);
+        one.assert_as(&before.0).await;
+
+        // Killed when the state is there, and taken back: nothing is left.
+        let itself = ["restore", STORE, &vm, "--in-place", "--host", "two"];
+        let running = kvmctl.start(&[&itself[..], &["--bandwidth", "16M"]].concat());
+        let look = async || (states(two).await != were.1).then_some(());
+        eventually(COPIED, "the state on the other host", look).await;
+        running.signal(Signal::KILL);
+        assert_ne!(running.ended().await.code, Some(0), "the moment was badly chosen");
+        assert_eq!(undo(&kvmctl).await, 1);
+        assert_eq!(states(two).await, were.1);
+        two.assert_as(&before.1).await;
+
+        // As itself on the other host.
+        let planned = kvmctl.ok(&[&itself[..], &["--dry-run"]].concat()).await;
+        assert!(planned.contains(&file(&original)) && !planned.contains("EMPTY TPM"), "{planned}");
+        let done = kvmctl.json(&itself).await;
+        assert_eq!((&done["id"], &done["warnings"]), (&original.clone().into(), &Value::Array(Vec::new())), "{done}");
+        assert_eq!(bytes(two, &original).await, state, "the same bytes");
+        let there = format!("two/{vm}");
+        kvmctl.ok(&["vm", "start", &there]).await;
+        let owner = two.exec(&["stat", "-c", "%U %a", &file(&original)]).await.succeeded();
+        assert_eq!(owner.trim(), "tss 600");
+        kvmctl.ok(&["vm", "power-off", &there]).await;
+        let now = bytes(two, &original).await;
+        assert!(differing(&now, &state) < state.len() / 4, "it still is the same TPM");
+        // Set back where it is it keeps what it has.
+        let planned = kvmctl.ok(&[&itself[..], &["--dry-run"]].concat()).await;
+        assert!(planned.contains("what the machine has stays"), "{planned}");
+
+        // Another one has the state where that is asked for, and a TPM of its own where it is not.
+        let (copy, fresh) = (format!("{vm}-copy"), format!("{vm}-fresh"));
+        let restore = ["restore", STORE, &vm, "--host", "two", "--name"];
+        let copied = kvmctl.json(&[&restore[..], &[&copy, "--copy-tpm"]].concat()).await;
+        let copied = copied["id"].as_str().unwrap_or_else(|| panic!("no id in {copied}")).to_owned();
+        assert_eq!(bytes(two, &copied).await, state, "the same bytes");
+        let copy = format!("two/{copy}");
+        kvmctl.ok(&["vm", "start", &copy]).await;
+        let told = kvmctl.run(&[&restore[..], &[&fresh, "--start"]].concat()).await;
+        assert!(told.stderr.contains("EMPTY TPM"), "{told}");
+        let fresh = format!("two/{fresh}");
+        let other = bytes(two, &id(&kvmctl, &fresh).await).await;
+        assert!(differing(&other, &state) > state.len() / 2, "{} of {}", differing(&other, &state), state.len());
+        for place in [&there, &copy, &fresh] {
+            kvmctl.ok(&["vm", "delete", place, "--power-off", "--delete-volumes", "--yes"]).await;
+        }
+        assert_eq!(states(two).await, were.1);
+
+        // A byte that flips in the store is found by both.
+        let flip = "printf '\\377' | dd of=\"$0\" bs=1 seek=100 conv=notrunc 2>/dev/null";
+        two.exec(&["sh", "-c", flip, &stored]).await.succeeded();
+        for refused in [kvmctl.run(&["backup", "verify", STORE, &vm]).await, kvmctl.run(&itself).await] {
+            assert!(refused.code == Some(CORRUPT), "{refused}");
+        }
+        assert_eq!((states(one).await, states(two).await), were);
+        kvmctl.ok(&["backup", "delete", STORE, &backup, "--yes"]).await;
+        assert_eq!(two.exec(&["find", DIR, "-mindepth", "1"]).await.succeeded(), "");
+        one.assert_as(&before.0).await;
+        two.assert_as(&before.1).await;
+        two.exec(&["rm", "-r", DIR]).await.succeeded();
     });
 }

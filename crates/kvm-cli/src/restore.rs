@@ -1,6 +1,6 @@
 //! `kvmctl restore`.
 
-use kvm_clone::{Compress, Parallel, RestoreSpec, Restored, UplinkMap, plan_restore};
+use kvm_clone::{Compress, Parallel, RestoreSpec, Restored, TpmState, UplinkMap, plan_restore};
 use kvm_core::{Bandwidth, ErrorKind, PoolName, Result, VmId, VmName};
 use kvm_vm::Start;
 use kvm_xml::Document as _;
@@ -23,6 +23,9 @@ use crate::sysprep::{self, Inside, Prepared, Sysprep, prepare_copy};
     after_long_help = "With --name it comes back as another VM: what a clone gets anew it gets as well, with --sysprep also inside its guest. With --in-place it comes back as itself, \
         with its uuid and addresses; where it is there it has to be off and without snapshots, and its present images stay beside the \
         restored ones until you delete them.\n\
+        The state of an emulated TPM comes back with a VM that comes back as itself, but where that VM is there what its TPM has stays. \
+        Another VM starts with an empty TPM, unless --copy-tpm gives it what was sealed, and the same TPM identity. Where the state is \
+        encrypted, HOST needs the same secret.\n\
         Every file is compared with its digest: what differs never gets its name, and nothing that is there is touched before all have come. \
         The definition is changed last. STORE is looked for on HOST where it names no host of its own. --prove starts what came back once \
         where it can change nothing and reach nobody, as kvmctl replica prove does; one that does not come up stays, and the exit code \
@@ -54,6 +57,9 @@ pub struct Args {
     /// What a network or a bridge of the original is called there; may be repeated.
     #[arg(long, value_name = "OLD=NEW")]
     network: Vec<UplinkMap>,
+    /// Give it the state of the emulated TPM in the backup, with its identity.
+    #[arg(long, conflicts_with = "in_place")]
+    copy_tpm: bool,
     /// Most that is sent per second, such as 100M or 1Gbit/s.
     #[arg(long, value_name = "RATE", value_parser = Bandwidth::parse)]
     bandwidth: Option<Bandwidth>,
@@ -84,6 +90,7 @@ pub(crate) async fn run(args: Args, session: &Session, printer: &mut Printer) ->
         identity: args.name.clone().map_or(Restored::InPlace, Restored::New),
         pool: args.pool.clone(),
         uplinks: args.network.clone(),
+        tpm: if args.copy_tpm { TpmState::Copy } else { TpmState::Fresh },
         limit: args.bandwidth.unwrap_or(Bandwidth::UNLIMITED),
         compression: if args.no_compress { Compress::Never } else { Compress::Auto },
         parallel: args.parallel.unwrap_or_default(),

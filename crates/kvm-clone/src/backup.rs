@@ -1,6 +1,6 @@
 //! Backups: points in time of a machine, in a directory of some host.
 //!
-//! A point is a directory with whole images, the machine's document and a manifest with the digests of all of them. It
+//! A point is a directory with whole images, the machine's document, what else it has of its own and a manifest with the digests of all of them. It
 //! has its name only when all of that is there, compared and durable, and stands for itself: no point needs another one,
 //! so each can be deleted, copied elsewhere, and used without this program.
 
@@ -20,7 +20,8 @@ pub use place::{PointId, PointRef, StoreDir, StorePlace, VmDir};
 pub use verify::{FileVerdict, Verdict, verify_backup};
 
 pub(crate) use list::{read_manifest, resolve};
+pub(crate) use manifest::TPM;
 pub(crate) use place::{Point, inside};
 pub(crate) use step::{
-    BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest, WriteSums,
+    BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, StoreTpm, WriteManifest, WriteSums,
 };

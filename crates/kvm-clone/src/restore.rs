@@ -13,16 +13,19 @@ use crate::facts::{facts, refused};
 use crate::parallel::Parallel;
 use crate::place::{self, Images};
 use crate::replace::Replace;
-use crate::spec::{CloneSpec, Compress, UplinkMap};
+use crate::spec::{CloneSpec, Compress, TpmState, UplinkMap};
 use crate::survey::{Survey, settle_cpu};
 use crate::transfer::{Session, Turns};
 
 mod identity;
 mod step;
 mod stored;
+mod tpm;
 
 use identity::{Come, Identity};
 pub(crate) use step::{Redefine, RestoreFile};
+pub(crate) use tpm::RestoreTpm;
+use tpm::Tpm;
 
 /// How a machine is to come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,9 @@ pub struct RestoreSpec {
     pub pool: Option<PoolName>,
     /// What the host calls the original's networks and bridges, where that differs.
     pub uplinks: Vec<UplinkMap>,
+    /// What another machine has of the state of an emulated TPM in the point; one that comes back as itself has it, unless
+    /// it is there and has a state.
+    pub tpm: TpmState,
     /// Most bytes per second over all images.
     pub limit: Bandwidth,
     /// Whether what is under way is compressed where that helps.
@@ -84,10 +90,23 @@ pub struct RestorePlan {
 /// What is read from the store has to have the digests of its manifest: an image that differs is never given its name, and
 /// nothing that is there now is touched before all of them have come. The definition changes last, in one go.
 ///
-/// `NotFound` for the point, a pool or a network; `AlreadyExists` when the name is taken; `InvalidState` when the machine is
+/// `NotFound` for the point, a pool, a network, the secret of a TPM's state, or such a state that is asked for and not in the
+/// point; `AlreadyExists` when the name is taken, or a state lies where that of a new machine's TPM comes; `InvalidState` when the machine is
 /// not off, or has snapshots; `Corrupt` when the stored document is not what it was; `InvalidInput` when the manifest is
 /// wrong or an image names other files; `Unsupported` without helpers; `NoSpace`.
 pub async fn plan_restore(
+    store: &Host,
+    directory: &StoreDir,
+    point: &PointRef,
+    target: &Host,
+    spec: &RestoreSpec,
+    cx: &PlanContext<'_>,
+) -> Result<RestorePlan> {
+    // Several documents are part of what is worked on, too much for the stack of whoever waits.
+    Box::pin(draw_up(store, directory, point, target, spec, cx)).await
+}
+
+async fn draw_up(
     store: &Host,
     directory: &StoreDir,
     point: &PointRef,
@@ -110,9 +129,11 @@ pub async fn plan_restore(
         name: identity.new_name().cloned(),
         uplinks: spec.uplinks.clone(),
         replace: spec.replace,
+        tpm: spec.tpm,
         ..CloneSpec::default()
     };
-    let policy = identity.policy(&clone);
+    let tpm = Tpm::choose(&survey, (&point, &manifest), &identity, spec.tpm).await?;
+    let policy = tpm.policy(identity.policy(&clone));
     let cpu = match policy.placement {
         policy::Placement::Check => survey.compare_cpu().await?,
         _ => CpuFit::Unknown,
@@ -150,6 +171,7 @@ pub async fn plan_restore(
         turns: Turns::default(),
         placed: Vec::new(),
     };
+    work.tpm(&tpm, &rewritten.domain).await?;
     for copy in &rewritten.copies {
         work.copy(copy)?;
     }
@@ -222,6 +244,8 @@ impl Work<'_> {
                 }
                 Ok(())
             }
+            // It need not be in the document: `tpm` sees to it.
+            Content::Tpm => Ok(()),
             _ => Err(Error::new(ErrorKind::Unsupported, format!("{} is in no backup", copy.from))),
         }
     }

@@ -128,13 +128,14 @@ impl SyncSpec {
     }
 }
 
-/// What a clone has of the state of an emulated TPM: its keys, and what the guest has sealed with it.
+/// What a clone, or another machine out of a backup, has of the state of an emulated TPM: its keys, and what the guest has
+/// sealed with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TpmState {
     /// Nothing: it starts with an empty TPM, which is another one.
     Fresh,
-    /// All of it: both machines have one identity then. The original must be off, and the target must have the secret
-    /// by which the state is encrypted, where it is.
+    /// All of it: both machines have one identity then. The original of a clone must be off, and the target must have the
+    /// secret by which the state is encrypted, where it is.
     Copy,
 }
 

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backup::{
-    BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, WriteManifest, WriteSums,
+    BeginPoint, HidePoint, PublishPoint, RemovePoint, StoreDocument, StoreFile, StoreTpm, WriteManifest, WriteSums,
 };
 use crate::linked::StayFrozen;
 use crate::moving::{Arrive, GuardArrival, LeaveHost, MarkLeaving, StopForMove};
 use crate::prove::RunTrial;
 use crate::replace::SetAside;
-use crate::restore::{Redefine, RestoreFile};
+use crate::restore::{Redefine, RestoreFile, RestoreTpm};
 use crate::sysprep::PrepareGuest;
 use crate::trial::ForgetTrial;
 
@@ -34,7 +34,7 @@ pub(crate) use promote::{Promote, SettleImage};
 pub(crate) use redefine::{DropImage, NoteDigests, NoteSource, RedefineReplica};
 pub(crate) use release::ReleaseMoment;
 pub(crate) use stage::{ApplyImage, BeginApplying, ClaimReplica, StageImage, WAITING};
-pub(crate) use tpm::{CopyTpm, Directory, MOST as TPM_MOST};
+pub(crate) use tpm::{CopyTpm, Directory, MOST as TPM_MOST, TpmPlace};
 pub(crate) use track::{ForgetTracks, TRACK, TrackChanges};
 pub(crate) use transfer::TransferImage;
 pub(crate) use variables::{ApplyVariables, CopyVariables, StageVariables};
@@ -67,12 +67,14 @@ pub fn decode(name: &str, data: &Value) -> Result<Box<dyn Step>> {
         CopyImage::NAME => read::<CopyImage>(name, data),
         BeginPoint::NAME => read::<BeginPoint>(name, data),
         StoreDocument::NAME => read::<StoreDocument>(name, data),
+        StoreTpm::NAME => read::<StoreTpm>(name, data),
         StoreFile::NAME => read::<StoreFile>(name, data),
         WriteManifest::NAME => read::<WriteManifest>(name, data),
         WriteSums::NAME => read::<WriteSums>(name, data),
         PublishPoint::NAME => read::<PublishPoint>(name, data),
         HidePoint::NAME => read::<HidePoint>(name, data),
         RemovePoint::NAME => read::<RemovePoint>(name, data),
+        RestoreTpm::NAME => read::<RestoreTpm>(name, data),
         RestoreFile::NAME => read::<RestoreFile>(name, data),
         Redefine::NAME => read::<Redefine>(name, data),
         TransferImage::NAME => read::<TransferImage>(name, data),

@@ -1,16 +1,18 @@
-//! The state of an emulated TPM: where it lies, and whether it can go along with a machine.
+//! The state of an emulated TPM: where it lies, and whether it can go along with a machine or into a backup.
 
 use std::path::Path;
 
 use kvm_core::op::PlanLine;
-use kvm_core::{DiskPath, Error, ErrorKind, Feature, Host, Resource, Result, Scope, Target, VmId, VmState, VmSummary};
+use kvm_core::{
+    Capabilities, DiskPath, Error, ErrorKind, Feature, Host, Resource, Result, Scope, Target, VmId, VmState, VmSummary,
+};
 use kvm_wire::FileRef;
 use kvm_xml::Domain;
 use kvm_xml::domain::{TpmBackend, TpmBackendType, TpmBackendVersion, TpmSourceType};
 use kvm_xml::rewrite::{Rewritten, Warning};
 
 use crate::spec::{CloneSpec, TpmState};
-use crate::step::{CopyTpm, Directory};
+use crate::step::{CopyTpm, Directory, TPM_MOST, TpmPlace};
 use crate::survey::{Survey, has};
 use crate::transfer::{Session, file};
 use crate::work::Work;
@@ -58,9 +60,7 @@ impl Work<'_> {
     pub(crate) async fn tpm(&mut self, vm: &VmSummary, copy: (&Domain, VmId)) -> Result<Option<TpmFiles>> {
         let (Some(old), Some(new)) = (emulated(&self.survey.document), emulated(copy.0)) else { return Ok(None) };
         let Survey { source, target, here, there, .. } = self.survey;
-        if !there.features.contains(&Feature::Tpm) {
-            return Err(refused(format!("{} has no TPM emulator", there.target)).with_detail("install it there: swtpm"));
-        }
+        check_emulator(there)?;
         let from = place(&here.target, &vm.id, old)?;
         let to = place(&there.target, &copy.1, new)?;
         let (from, state) = (from.file()?, to.file()?);
@@ -70,28 +70,70 @@ impl Work<'_> {
             self.lines.push(PlanLine::new("note", "domain", vm.name.as_str()).note(note));
             return Ok(Some(files));
         }
-        let directories = to.missing(target, &there.target).await?;
+        let directories = to.missing(target, &there.target, Own::IsNew).await?;
         self.lines.push(PlanLine::new("copy", "tpm", files.from.as_str()).note(format!("to {}", files.to)));
         self.steps.push(Box::new(CopyTpm {
             ends: self.ends.clone(),
             id: vm.id,
             name: vm.name.clone(),
             from: files.from.clone(),
-            to: files.to.clone(),
-            directories,
+            place: TpmPlace { to: files.to.clone(), directories },
         }));
         Ok(Some(files))
     }
 }
 
+/// What of a machine's TPM can be stored.
+pub(crate) enum ToStore {
+    /// The file of its state.
+    State(DiskPath),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+/// Looks for the state of a machine's TPM on its host; `None` where the machine has no TPM. Where it cannot be had the
+/// machine is backed up without it.
+pub(crate) async fn to_store(
+    session: &mut Session,
+    target: &str,
+    id: &VmId,
+    document: &Domain,
+) -> Result<Option<ToStore>> {
+    let without = |why: &str| Ok(Some(ToStore::Nothing(format!("{why}: none of it is in the backup"))));
+    if document.devices.iter().all(|devices| devices.tpm.is_empty()) {
+        return Ok(None);
+    }
+    let Some(backend) = emulated(document) else { return without("its TPM is not emulated by its host") };
+    let path = match place(target, id, backend).and_then(|place| place.file()) {
+        Ok(path) => path,
+        Err(e) => return without(e.message()),
+    };
+    match session.stat(&file(&path)).await {
+        Ok(Some(state)) if state.length <= TPM_MOST => Ok(Some(ToStore::State(path))),
+        Ok(Some(state)) => without(&format!("the state of its TPM has {}, {TPM_MOST} are allowed", state.length)),
+        Ok(None) => without("its TPM has no state yet"),
+        // Without a conversation nothing more can be asked.
+        Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => Err(e),
+        Err(e) => without(&format!("the state of its TPM cannot be read ({e})")),
+    }
+}
+
+/// `Unsupported` when a host cannot emulate TPMs.
+pub(crate) fn check_emulator(there: &Capabilities) -> Result<()> {
+    match there.features.contains(&Feature::Tpm) {
+        true => Ok(()),
+        false => Err(refused(format!("{} has no TPM emulator", there.target)).with_detail("install it there: swtpm")),
+    }
+}
+
 /// What stands behind the emulated TPM; a machine has one at most.
-fn emulated(document: &Domain) -> Option<&TpmBackend> {
+pub(crate) fn emulated(document: &Domain) -> Option<&TpmBackend> {
     let tpms = document.devices.iter().flat_map(|devices| &devices.tpm);
     tpms.filter_map(|tpm| tpm.backend.as_ref()).find(|backend| backend.r#type == Some(TpmBackendType::Emulator))
 }
 
 /// Where the state of one TPM lies.
-struct Place {
+pub(crate) struct Place {
     /// The directories that are the machine's alone, the outermost first.
     own: Vec<Directory>,
     /// In which those are.
@@ -99,7 +141,8 @@ struct Place {
     name: &'static str,
 }
 
-fn place(target: &str, id: &VmId, backend: &TpmBackend) -> Result<Place> {
+/// Where the state of a machine's TPM lies on this host. `Unsupported` where nobody here can put one.
+pub(crate) fn place(target: &str, id: &VmId, backend: &TpmBackend) -> Result<Place> {
     let is_old = backend.version == Some(TpmBackendVersion::V1_2);
     let name = if is_old { "tpm-00.permall" } else { "tpm2-00.permall" };
     let named = backend.source.as_ref().and_then(|source| Some((source.r#type?, source.path.as_deref()?)));
@@ -126,13 +169,13 @@ fn place(target: &str, id: &VmId, backend: &TpmBackend) -> Result<Place> {
 }
 
 impl Place {
-    fn file(&self) -> Result<DiskPath> {
+    pub(crate) fn file(&self) -> Result<DiskPath> {
         let last = self.own.last().map(|last| last.path.as_str()).unwrap_or_default();
         DiskPath::adopt(&format!("{last}/{}", self.name))
     }
 
-    /// The directories that have to be made. `AlreadyExists` when the machine's own is there.
-    async fn missing(mut self, target: &Host, shown: &str) -> Result<Vec<Directory>> {
+    /// The directories that have to be made. `AlreadyExists` when one of the machine's own is there, and it is new.
+    pub(crate) async fn missing(self, target: &Host, shown: &str, own: Own) -> Result<Vec<Directory>> {
         let mut session = Session::open(&*target.transport).await.map_err(|e| match e.kind() {
             ErrorKind::Unsupported => {
                 refused(format!("{} takes no TPM state without a helper", shown)).with_detail(e.message().to_owned())
@@ -144,12 +187,18 @@ impl Place {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
         };
-        if let Some(Directory { path, .. }) = self.own.first()
-            && is_there(file(path)).await?
-        {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("{} has TPM state at {path}", shown))
-                .on(Resource::File(path.as_str().to_owned()))
-                .with_detail("a machine of this uuid was there before: remove its state if nobody needs it"));
+        let mut missing = Vec::new();
+        for directory in self.own {
+            match is_there(file(&directory.path)).await? {
+                true if own == Own::IsNew => {
+                    let path = &directory.path;
+                    return Err(Error::new(ErrorKind::AlreadyExists, format!("{shown} has TPM state at {path}"))
+                        .on(Resource::File(path.as_str().to_owned()))
+                        .with_detail("a machine of this uuid was there before: remove its state if nobody needs it"));
+                }
+                true => {}
+                false => missing.push(directory),
+            }
         }
         let above = DiskPath::adopt(&self.above)?;
         // There may be a link on the way to it.
@@ -158,15 +207,24 @@ impl Place {
         match (is_ready, self.above == STATES) {
             (true, _) => {}
             // libvirt makes it with the first TPM.
-            (false, true) => self.own.insert(0, Directory { path: above, mode: PASSED, is_for_all: true }),
+            (false, true) => missing.insert(0, Directory { path: above, mode: PASSED, is_for_all: true }),
             (false, false) => {
                 return Err(Error::new(ErrorKind::NotFound, format!("{} has no directory {above}", shown))
                     .on(Resource::File(self.above))
                     .with_detail("make it there: the document has the state of the TPM below it"));
             }
         }
-        Ok(self.own)
+        Ok(missing)
     }
+}
+
+/// Whether directories of a machine's own may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// No: it is new there.
+    IsNew,
+    /// Yes, without a state in them: the machine is there.
+    MayBeThere,
 }
 
 fn is_of_session(target: &str) -> bool {

@@ -16,13 +16,14 @@ use crate::vms::One;
     before_help = "Examples:\n  kvmctl backup create web /srv/backup\n  kvmctl backup create web lab2:/srv/backup --bandwidth 50M\n  \
         kvmctl backup create lab1/web lab2:/srv/backup --dry-run",
     after_long_help = "STORE is a directory that is there already: /DIR on the VM's own host, HOST:/DIR on another one. The point becomes \
-        STORE/VM/TIME with one whole image for each disk, domain.xml, the UEFI variables and manifest.json with the digests of all of \
-        them. It has that name only when everything is there, was read back and compared, and survives a power cut.\n\
+        STORE/VM/TIME with one whole image for each disk, domain.xml, the UEFI variables, the state of an emulated TPM and manifest.json \
+        with the digests of all of them. It has that name only when everything is there, was read back and compared, and survives a power cut.\n\
         The newest point of the same VM is built upon: what both share is not sent, and takes no space twice where the store's file system \
         can share blocks (XFS, Btrfs). Every point is whole nevertheless: any can be deleted, and an image is used without kvmctl by \
         copying it or with qemu-img convert.\n\
         A VM that runs goes on meanwhile. Its disks are held at one moment by a snapshot, with its file systems in order where its guest \
-        agent answers. The stored definition has the passwords of screens: the store is readable for its owner alone.\n\
+        agent answers. The stored definition has the passwords of screens, and the state of a TPM has its keys: the store is readable for \
+        its owner alone. Where that state cannot be stored the plan says why, and the backup is made without it.\n\
         kvm-helper is put into the login's .cache on both hosts, also for --dry-run. Ctrl-C takes everything back.\n\n\
         Library: kvm_clone::plan_backup, kvm_core::op::Executor::run"
 )]

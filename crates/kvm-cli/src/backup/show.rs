@@ -36,11 +36,12 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<Shown> {
 
 impl Outcome for Shown {
     fn text(&self, page: &mut Page<'_>) {
-        let Manifest { point, vm, uuid, host, consistency, based_on, tool, nvram, disks, .. } = &self.manifest;
+        let Manifest { point, vm, uuid, host, consistency, based_on, tool, nvram, tpm, disks, .. } = &self.manifest;
         let disk = |disk: &kvm_clone::StoredDisk| {
             let (file, allocated) = (&disk.stored.file, disk.allocated);
             format!("{}  {file}, {}, {} on disk", disk.target, disk.virtual_size, allocated)
         };
+        let file = |file: &Option<kvm_clone::StoredFile>| file.as_ref().map_or("none".to_owned(), |it| it.file.clone());
         page.fields(&[
             ("backup", Some(self.backup.clone())),
             ("vm", Some(vm.as_str().to_owned())),
@@ -50,7 +51,8 @@ impl Outcome for Shown {
             ("consistency", Some(consistency.to_string())),
             ("based on", Some(based_on.map_or("nothing".to_owned(), |base| base.to_string()))),
             ("made by", Some(tool.clone())),
-            ("nvram", Some(nvram.as_ref().map_or("none".to_owned(), |file| file.file.clone()))),
+            ("nvram", Some(file(nvram))),
+            ("tpm", Some(file(tpm))),
             ("disks", Some(disks.iter().map(disk).collect::<Vec<_>>().join("\n"))),
         ]);
     }

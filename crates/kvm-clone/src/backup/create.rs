@@ -10,9 +10,9 @@ use kvm_xml::domain::{Disk, DiskDevice};
 use kvm_xml::rewrite::Location;
 
 use super::list::{points, read_manifest};
-use super::manifest::{DOCUMENT, Manifest, StoredDisk, StoredFile, StoredFormat, VARIABLES, image_name};
+use super::manifest::{DOCUMENT, Manifest, StoredDisk, StoredFile, StoredFormat, TPM, VARIABLES, image_name};
 use super::place::{Point, PointId, StoreDir, VmDir};
-use super::step::{At, BeginPoint, PublishPoint, StoreDocument, StoreFile, WriteManifest, WriteSums};
+use super::step::{At, BeginPoint, PublishPoint, StoreDocument, StoreFile, StoreTpm, WriteManifest, WriteSums};
 use crate::moment;
 use crate::parallel::Parallel;
 use crate::place;
@@ -20,6 +20,7 @@ use crate::spec::{Compress, Track, WhileRunning};
 use crate::step::{Ends, Whole};
 use crate::survey::has;
 use crate::tally::{Tally, TallyOf};
+use crate::tpm::{ToStore, to_store};
 use crate::transfer::Session;
 
 /// How a backup is to be made.
@@ -75,7 +76,8 @@ pub struct BackupPlan {
 ///
 /// A machine that runs goes on: its disks are held at one moment by a snapshot. An overlay becomes whole. The point has its
 /// name only when everything is there and was compared; whatever ends the operation before leaves nothing that looks like a
-/// backup.
+/// backup. The state of an emulated TPM is in it where it lies in a directory, as right after that moment; the plan says
+/// why where it is not.
 ///
 /// `NotFound` when the directory is not there, `NoSpace`, `InvalidState` when the images cannot lie still, `Unsupported` for
 /// disks on servers, encrypted ones, formats other than raw and qcow2, and hosts that run no helper.
@@ -92,7 +94,9 @@ pub async fn plan_backup(
     let document = source.hypervisor.definition(&vm.id, super::step::view(vm.persistent)).await?;
     let moment = moment::hold(source, vm, (spec.running, spec.track), cx.entropy).await?;
     // A host without a helper is told of now.
-    Session::open(&*source.transport).await?.give_back(&*source.transport).await;
+    let mut session = Session::open(&*source.transport).await?;
+    let tpm = to_store(&mut session, &here.target, &vm.id, &document).await?;
+    session.give_back(&*source.transport).await;
     let mut session = Session::open(&*store.transport).await?;
     let free = session.space(directory.as_str()).await?;
 
@@ -116,13 +120,14 @@ pub async fn plan_backup(
         base: base.as_ref(),
         spec,
         lines: Vec::new(),
-        files: Vec::new(),
+        steps: Vec::new(),
         needed: Bytes::ZERO,
         tally: Tally::default(),
     };
     if let Some(moment) = &moment {
         work.lines.push(moment.line.clone());
     }
+    let tpm = work.tpm(vm, tpm);
     let mut disks = Vec::new();
     for disk in place::own(&document) {
         disks.extend(work.disk(source, disk).await?);
@@ -133,7 +138,7 @@ pub async fn plan_backup(
             .on(Resource::File(directory.to_string()))
             .with_detail(format!("asked {}, free {free}", work.needed)));
     }
-    let Work { mut lines, files, tally, .. } = work;
+    let Work { mut lines, steps: stored, tally, .. } = work;
     let note = match &base {
         Some(base) => format!("{consistency}-consistent, upon {}: what both share is not sent", base.point),
         None => format!("{consistency}-consistent, everything is sent"),
@@ -155,6 +160,7 @@ pub async fn plan_backup(
         tool: spec.tool.clone(),
         document: unknown(DOCUMENT),
         nvram,
+        tpm,
         disks,
     };
     let document = StoreDocument {
@@ -166,7 +172,6 @@ pub async fn plan_backup(
     };
     let begin = BeginPoint { at: at.clone(), is_first: older.is_empty() };
     let mut steps: Vec<Box<dyn Step>> = vec![Box::new(begin), Box::new(document)];
-    let stored = files.into_iter().map(|file| Box::new(file) as Box<dyn Step>);
     match moment {
         Some(moment) => {
             steps.extend(moment.around(&ends, vm, stored));
@@ -212,19 +217,14 @@ fn unknown(file: &str) -> StoredFile {
 
 /// What of the machine is not in its backup.
 fn told(document: &Domain) -> Vec<PlanLine> {
-    let devices = document.devices.iter();
     let name = document.name.as_deref().unwrap_or_default();
-    let tpm = devices
-        .clone()
-        .flat_map(|devices| &devices.tpm)
-        .map(|_| "the state of its TPM is not in the backup".to_owned());
-    let shared = devices.flat_map(|devices| &devices.disk).filter(|disk| {
+    let shared = document.devices.iter().flat_map(|devices| &devices.disk).filter(|disk| {
         let is_disk = matches!(disk.device, None | Some(DiskDevice::Disk | DiskDevice::Lun));
         is_disk && (disk.readonly || disk.shareable)
     });
     let shared = shared.filter_map(|disk| disk.target.as_ref()?.dev.as_ref());
     let shared = shared.map(|target| format!("disk {target} is read-only or shared, and not in the backup"));
-    tpm.chain(shared).map(|why| PlanLine::new("note", "domain", name).note(why)).collect()
+    shared.map(|why| PlanLine::new("note", "domain", name).note(why)).collect()
 }
 
 /// What is being put together.
@@ -234,7 +234,7 @@ struct Work<'a> {
     base: Option<&'a Manifest>,
     spec: &'a BackupSpec,
     lines: Vec<PlanLine>,
-    files: Vec<StoreFile>,
+    steps: Vec<Box<dyn Step>>,
     needed: Bytes,
     tally: Tally,
 }
@@ -292,6 +292,21 @@ impl Work<'_> {
         }
     }
 
+    /// First of all: what comes while the images are copied is another moment than theirs.
+    fn tpm(&mut self, vm: &VmSummary, found: Option<ToStore>) -> Option<StoredFile> {
+        match found? {
+            ToStore::State(path) => {
+                self.lines.push(PlanLine::new("store", "tpm", path.as_str()));
+                self.steps.push(Box::new(StoreTpm { at: self.at.clone(), source: self.ends.source.clone(), path }));
+                Some(unknown(TPM))
+            }
+            ToStore::Nothing(why) => {
+                self.lines.push(PlanLine::new("note", "domain", vm.name.as_str()).note(why));
+                None
+            }
+        }
+    }
+
     /// Those of a machine that never ran are not there yet.
     async fn variables(&mut self, source: &Host, document: &Domain) -> Result<Option<StoredFile>> {
         let Some(path) = document.os.as_ref().and_then(|os| os.nvram.as_ref()).and_then(|nvram| nvram.value.as_ref())
@@ -308,7 +323,7 @@ impl Work<'_> {
 
     fn file(&mut self, path: DiskPath, file: &str, whole: Option<Whole>, tally: TallyOf) {
         let base = self.base.filter(|base| base.files().any(|stored| stored.file == file));
-        self.files.push(StoreFile {
+        self.steps.push(Box::new(StoreFile {
             at: self.at.clone(),
             source: self.ends.source.clone(),
             path,
@@ -320,7 +335,7 @@ impl Work<'_> {
             is_compressed: self.spec.compression == Compress::Auto,
             at_once: self.spec.parallel,
             tally,
-        });
+        }));
     }
 }
 

@@ -25,7 +25,7 @@ impl PointSummary {
     #[must_use]
     pub fn allocated(&self) -> Option<Bytes> {
         let manifest = self.manifest.as_ref().ok()?;
-        let others = [&manifest.document].into_iter().chain(&manifest.nvram).map(|file| file.size);
+        let others = [&manifest.document].into_iter().chain(&manifest.nvram).chain(&manifest.tpm).map(|file| file.size);
         let all = manifest.disks.iter().map(|disk| disk.allocated).chain(others);
         Some(all.fold(Bytes::ZERO, Bytes::saturating_add))
     }

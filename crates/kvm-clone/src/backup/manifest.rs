@@ -7,6 +7,7 @@ use kvm_wire::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::place::PointId;
+use crate::step::TPM_MOST;
 use crate::transfer::digest_of;
 
 mod fields;
@@ -21,6 +22,8 @@ pub(crate) const SUMS: &str = "SHA256SUMS";
 pub(crate) const DOCUMENT: &str = "domain.xml";
 /// The firmware variables'.
 pub(crate) const VARIABLES: &str = "nvram.fd";
+/// That of the state of an emulated TPM, for either version of it.
+pub(crate) const TPM: &str = "tpm.permall";
 /// No manifest is longer.
 pub(crate) const MOST: Bytes = Bytes::from_mib(1);
 
@@ -58,6 +61,9 @@ pub struct Manifest {
     /// The firmware's variables, where the machine has some.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub nvram: Option<StoredFile>,
+    /// The state of its emulated TPM, where the machine has one and its state was in reach.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tpm: Option<StoredFile>,
     /// Its disks, in the order of the document.
     pub disks: Vec<StoredDisk>,
 }
@@ -134,7 +140,7 @@ impl Manifest {
     /// Every file that it speaks of.
     pub fn files(&self) -> impl Iterator<Item = &StoredFile> {
         let disks = self.disks.iter().map(|disk| &disk.stored);
-        [&self.document].into_iter().chain(&self.nvram).chain(disks)
+        [&self.document].into_iter().chain(&self.nvram).chain(&self.tpm).chain(disks)
     }
 
     /// The manifest as a file. Its last member, `seal`, is the digest of the same file without that member, so that a disk
@@ -177,9 +183,13 @@ impl Manifest {
             )?,
             based_on: all.has("based_on").then(|| all.parsed("based_on")).transpose()?,
             tool: all.text("tool")?,
-            document: file(all.object("document")?, DOCUMENT)?,
+            document: file(all.object("document")?, DOCUMENT, LENGTH_MOST)?,
             nvram: match all.has("nvram") {
-                true => Some(file(all.object("nvram")?, VARIABLES)?),
+                true => Some(file(all.object("nvram")?, VARIABLES, LENGTH_MOST)?),
+                false => None,
+            },
+            tpm: match all.has("tpm") {
+                true => Some(file(all.object("tpm")?, TPM, TPM_MOST.get())?),
                 false => None,
             },
             disks: all.objects("disks", DISKS_MOST)?.into_iter().map(disk).collect::<Result<_>>()?,
@@ -223,18 +233,18 @@ fn unsupported(field: &str, why: &str) -> Error {
     Error::new(ErrorKind::Unsupported, why).on(Resource::Field(field.to_owned()))
 }
 
-fn file(mut fields: Fields<'_>, name: &str) -> Result<StoredFile> {
-    let stored = stored(&mut fields, name)?;
+fn file(mut fields: Fields<'_>, name: &str, most: u64) -> Result<StoredFile> {
+    let stored = stored(&mut fields, name, most)?;
     fields.finish()?;
     Ok(stored)
 }
 
 /// A file can only have the one name that it has in every point: no manifest says where to read.
-fn stored(fields: &mut Fields<'_>, name: &str) -> Result<StoredFile> {
+fn stored(fields: &mut Fields<'_>, name: &str, most: u64) -> Result<StoredFile> {
     if fields.text("file")? != name {
         return Err(fields.wrong("file", &format!("must be {name}")));
     }
-    let size = Bytes::new(fields.number("size_bytes", LENGTH_MOST)?);
+    let size = Bytes::new(fields.number("size_bytes", most)?);
     Ok(StoredFile { file: name.to_owned(), size, digest: fields.parsed("digest")? })
 }
 
@@ -242,7 +252,7 @@ fn disk(mut fields: Fields<'_>) -> Result<StoredDisk> {
     let target = fields.text("target")?;
     let format = fields.word("format", &[StoredFormat::Raw, StoredFormat::Qcow2].map(|it| (it.as_str(), it)))?;
     let name = image_name(&target, format).map_err(|e| fields.wrong("target", e.message()))?;
-    let stored = stored(&mut fields, &name)?;
+    let stored = stored(&mut fields, &name, LENGTH_MOST)?;
     let virtual_size = Bytes::new(fields.number("virtual_size_bytes", LENGTH_MOST)?);
     let allocated = Bytes::new(fields.number("allocated_bytes", LENGTH_MOST)?);
     if format == StoredFormat::Raw && virtual_size != stored.size {

@@ -16,6 +16,7 @@ mod publish;
 mod remove;
 mod store;
 mod sums;
+mod tpm;
 
 pub(crate) use begin::BeginPoint;
 pub(crate) use document::{StoreDocument, view};
@@ -24,6 +25,7 @@ pub(crate) use publish::PublishPoint;
 pub(crate) use remove::{HidePoint, RemovePoint};
 pub(crate) use store::StoreFile;
 pub(crate) use sums::WriteSums;
+pub(crate) use tpm::StoreTpm;
 
 /// A point, and the host that has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -24,6 +24,13 @@ pub(crate) struct CopyTpm {
     pub(crate) id: VmId,
     pub(crate) name: VmName,
     pub(crate) from: DiskPath,
+    #[serde(flatten)]
+    pub(crate) place: TpmPlace,
+}
+
+/// Where the state of a TPM comes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TpmPlace {
     pub(crate) to: DiskPath,
     /// Those that the target has not, the outermost first.
     pub(crate) directories: Vec<Directory>,
@@ -52,10 +59,28 @@ impl CopyTpm {
         }
         Ok(state)
     }
+}
 
-    /// Removes what this step has made, as far as it is there.
-    async fn remove(&self, target: &Host) -> Result<()> {
-        unless_gone(target.transport.remove_file(format!("{}.partial", self.to).as_ref()).await)?;
+impl TpmPlace {
+    /// Makes the directories and the file. `Corrupt` when it is not what was written.
+    pub(crate) async fn fill(&self, target: &Host, state: &[u8]) -> Result<()> {
+        let mut session = Session::open(&*target.transport).await?;
+        for Directory { path, mode, is_for_all } in &self.directories {
+            match session.have(Request::MakeDirectory { file: file(path), mode: *mode }).await {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && *is_for_all => {}
+                made => made?,
+            }
+        }
+        session.write(&file(&self.to), state).await?;
+        match target.transport.read_file(self.to.as_path(), MOST).await? == state {
+            true => Ok(()),
+            false => Err(self.differs("what was written")),
+        }
+    }
+
+    /// Removes what was made of it, as far as it is there.
+    pub(crate) async fn clear(&self, target: &Host) -> Result<()> {
+        self.clear_unfinished(target).await?;
         unless_gone(target.transport.remove_file(self.to.as_path()).await)?;
         let mut session = Session::open(&*target.transport).await?;
         for directory in self.directories.iter().rev() {
@@ -68,6 +93,16 @@ impl CopyTpm {
         session.give_back(&*target.transport).await;
         Ok(())
     }
+
+    /// Removes what has not got its name.
+    pub(crate) async fn clear_unfinished(&self, target: &Host) -> Result<()> {
+        unless_gone(target.transport.remove_file(format!("{}.partial", self.to).as_ref()).await)
+    }
+
+    fn differs(&self, from: &str) -> Error {
+        Error::new(ErrorKind::Corrupt, format!("{from} and {} differ after the copy", self.to))
+            .on(Resource::File(self.to.as_str().to_owned()))
+    }
 }
 
 #[async_trait]
@@ -77,7 +112,7 @@ impl Step for CopyTpm {
     }
 
     fn title(&self) -> String {
-        format!("copy the state of the TPM of {} from {} to {}", self.name, self.ends.source, self.to)
+        format!("copy the state of the TPM of {} from {} to {}", self.name, self.ends.source, self.place.to)
     }
 
     fn to_json(&self) -> Result<Value> {
@@ -89,7 +124,7 @@ impl Step for CopyTpm {
     }
 
     async fn probe(&self, cx: &StepContext<'_>) -> Result<Probe> {
-        let is_there = has(&cx.peer(&self.ends.target).await?, self.to.as_str()).await?;
+        let is_there = has(&cx.peer(&self.ends.target).await?, self.place.to.as_str()).await?;
         Ok(if is_there { Probe::Done } else { Probe::Pending })
     }
 
@@ -97,29 +132,18 @@ impl Step for CopyTpm {
         let (source, target) = self.ends.open(cx).await?;
         if cx.attempt == Attempt::Again {
             // A directory of the attempt before may not have its permissions yet.
-            self.remove(&target).await?;
+            self.place.clear(&target).await?;
         }
         let sent = self.read(&source).await?;
-        let mut session = Session::open(&*target.transport).await?;
-        for Directory { path, mode, is_for_all } in &self.directories {
-            match session.have(Request::MakeDirectory { file: file(path), mode: *mode }).await {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists && *is_for_all => {}
-                made => made?,
-            }
-        }
-        session.write(&file(&self.to), &sent).await?;
-        let is_whole = target.transport.read_file(self.to.as_path(), MOST).await? == sent;
+        self.place.fill(&target, &sent).await?;
         // Whoever started the machine meanwhile has changed it.
-        match is_whole && self.read(&source).await? == sent {
+        match self.read(&source).await? == sent {
             true => Ok(()),
-            false => {
-                Err(Error::new(ErrorKind::Corrupt, format!("{} and {} differ after the copy", self.from, self.to))
-                    .on(Resource::File(self.to.as_str().to_owned())))
-            }
+            false => Err(self.place.differs(self.from.as_str())),
         }
     }
 
     async fn undo(&self, cx: &StepContext<'_>) -> Result<()> {
-        self.remove(&cx.peer(&self.ends.target).await?).await
+        self.place.clear(&cx.peer(&self.ends.target).await?).await
     }
 }

@@ -12,6 +12,7 @@ mod replace;
 mod replica;
 mod restore;
 mod rot;
+mod sealed;
 mod support;
 mod sync;
 mod sysprep;

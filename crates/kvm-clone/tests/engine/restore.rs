@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kvm_clone::{Compress, Parallel, RestorePlan, RestoreSpec, Restored, plan_restore};
+use kvm_clone::{Compress, Parallel, RestorePlan, RestoreSpec, Restored, TpmState, plan_restore};
 use kvm_core::op::template::{Scenario, check};
 use kvm_core::op::{Catalogue, Plan};
 use kvm_core::{Bandwidth, Clock as _, ErrorKind, Host, PowerAction, Result, View, VmState};
@@ -13,11 +13,12 @@ use tokio::sync::Mutex;
 use super::backup::{FIRST, point, store};
 use crate::support::{Pair, WRITTEN, picture, said};
 
-fn spec(identity: Restored) -> RestoreSpec {
+pub(crate) fn spec(identity: Restored) -> RestoreSpec {
     RestoreSpec {
         identity,
         pool: None,
         uplinks: Vec::new(),
+        tpm: TpmState::Fresh,
         limit: Bandwidth::UNLIMITED,
         compression: Compress::Auto,
         parallel: Parallel::default(),
@@ -31,11 +32,11 @@ pub(crate) fn anew(name: &str) -> RestoreSpec {
 }
 
 impl Pair {
-    async fn plan_restore(&self, at: &Host, from: &str, spec: &RestoreSpec) -> Result<RestorePlan> {
+    pub(crate) async fn plan_restore(&self, at: &Host, from: &str, spec: &RestoreSpec) -> Result<RestorePlan> {
         plan_restore(&self.there, &store(), &point(from), at, spec, &self.cx()).await
     }
 
-    async fn world(&self) -> String {
+    pub(crate) async fn world(&self) -> String {
         picture(&self.here, &self.source).await.unwrap() + &picture(&self.there, &self.target).await.unwrap()
     }
 }

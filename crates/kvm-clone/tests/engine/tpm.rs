@@ -14,22 +14,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Pair, said};
 
-const ID: &str = "0c0d5b1e-1111-4000-8000-000000000007";
-const SECRET: &str = "0c0d5b1e-2222-4000-8000-000000000007";
-const STATE: &str = "/var/lib/libvirt/swtpm/0c0d5b1e-1111-4000-8000-000000000007/tpm2/tpm2-00.permall";
-const SEALED: &[u8] = b"what the guest sealed";
+pub(crate) const ID: &str = "0c0d5b1e-1111-4000-8000-000000000007";
+pub(crate) const SECRET: &str = "0c0d5b1e-2222-4000-8000-000000000007";
+pub(crate) const STATE: &str = "/var/lib/libvirt/swtpm/0c0d5b1e-1111-4000-8000-000000000007/tpm2/tpm2-00.permall";
+pub(crate) const SEALED: &[u8] = b"what the guest sealed";
 
 fn copying() -> CloneSpec {
     CloneSpec { tpm: TpmState::Copy, ..CloneSpec::default() }
 }
 
-fn state_of(id: &VmId) -> String {
+pub(crate) fn state_of(id: &VmId) -> String {
     STATE.replace(ID, &id.to_string())
 }
 
 impl Pair {
     /// A machine with a TPM of which this is in the document.
-    async fn define_sealed(&self, inside: &str) -> VmSummary {
+    pub(crate) async fn define_sealed(&self, inside: &str) -> VmSummary {
         let text = format!(
             "<domain type='kvm'><name>sealed</name><uuid>{ID}</uuid><memory unit='GiB'>1</memory><vcpu>1</vcpu>\
              <os><type arch='x86_64' machine='q35'>hvm</type></os><devices><tpm model='tpm-crb'>\
@@ -43,7 +43,7 @@ impl Pair {
     }
 
     /// One that has sealed something, and is off.
-    async fn sealed() -> Self {
+    pub(crate) async fn sealed() -> Self {
         let pair = Self::with_helpers().await.unwrap();
         let id = pair.define_sealed("").await.id;
         for action in [PowerAction::Start, PowerAction::PowerOff] {

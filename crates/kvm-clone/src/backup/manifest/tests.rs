@@ -16,6 +16,7 @@ fn manifest() -> Manifest {
         tool: "kvmctl 1".into(),
         document: stored(DOCUMENT),
         nvram: Some(stored(VARIABLES)),
+        tpm: Some(StoredFile { size: Bytes::from_kib(6), ..stored(TPM) }),
         disks: vec![StoredDisk {
             target: "vda".into(),
             format: StoredFormat::Qcow2,
@@ -30,8 +31,20 @@ fn manifest() -> Manifest {
 fn a_manifest_reads_as_it_is_written() {
     let whole = manifest();
     assert_eq!(Manifest::parse(&whole.to_json().unwrap()).unwrap(), whole);
-    let bare = Manifest { based_on: None, nvram: None, disks: Vec::new(), ..whole };
+    let bare = Manifest { based_on: None, nvram: None, tpm: None, disks: Vec::new(), ..whole };
     assert_eq!(Manifest::parse(&bare.to_json().unwrap()).unwrap(), bare);
+}
+
+/// As they were written before the state of a TPM was part of a point: not a byte of them is another one.
+#[test]
+fn a_manifest_without_the_state_of_a_tpm_is_what_it_always_was() {
+    let old = Manifest { nvram: None, tpm: None, based_on: None, disks: Vec::new(), ..manifest() };
+    let written = old.to_json().unwrap();
+    let keys: Vec<_> = written.lines().filter_map(|line| line.strip_prefix("  \"")?.split_once('"')).collect();
+    let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+    let always = ["format", "version", "digest", "point", "vm", "uuid", "host", "consistency", "tool", "document"];
+    assert_eq!(keys, [&always[..], &["disks", "seal"]].concat());
+    assert_eq!(Manifest::parse(&written).unwrap().files().count(), 1);
 }
 
 /// The manifest with one value replaced, or added.
@@ -71,6 +84,15 @@ fn what_a_stranger_writes_is_refused_and_the_field_named() {
         ("/document/file", json!("/etc/libvirt/qemu/web.xml"), "document.file"),
         ("/nvram", json!(null), "nvram"),
         ("/nvram/file", json!("..\u{0}"), "nvram.file"),
+        ("/tpm", json!(null), "tpm"),
+        ("/tpm", json!([]), "tpm"),
+        ("/tpm/file", json!("tpm2-00.permall"), "tpm.file"),
+        ("/tpm/file", json!("../tpm.permall"), "tpm.file"),
+        ("/tpm/file", json!("/var/lib/libvirt/swtpm/tpm.permall"), "tpm.file"),
+        ("/tpm/size_bytes", json!((1 << 20) + 1), "tpm.size_bytes"),
+        ("/tpm/size_bytes", json!(-1), "tpm.size_bytes"),
+        ("/tpm/digest", json!("../../etc"), "tpm.digest"),
+        ("/tpm/mode", json!(0o4755), "tpm.mode"),
         ("/point", json!("../.."), "point"),
         ("/based_on", json!("yesterday"), "based_on"),
         ("/vm", json!("a/b"), "vm"),
@@ -103,7 +125,7 @@ fn what_a_stranger_writes_is_refused_and_the_field_named() {
 fn every_field_is_needed() {
     let all: Value = serde_json::from_str(&manifest().to_json().unwrap()).unwrap();
     let keys: Vec<_> = all.as_object().unwrap().keys().cloned().collect();
-    for key in keys.iter().filter(|key| !matches!(key.as_str(), "based_on" | "nvram")) {
+    for key in keys.iter().filter(|key| !matches!(key.as_str(), "based_on" | "nvram" | "tpm")) {
         let mut less = all.clone();
         less.as_object_mut().unwrap().remove(key);
         let e = Manifest::parse(&less.to_string()).unwrap_err();
@@ -113,7 +135,9 @@ fn every_field_is_needed() {
 
 #[test]
 fn one_that_reads_well_and_was_edited_is_refused() {
-    for (pointer, value) in [("/tool", json!("kvmctl 2")), ("/disks/0/allocated_bytes", json!(7))] {
+    for (pointer, value) in
+        [("/tool", json!("kvmctl 2")), ("/disks/0/allocated_bytes", json!(7)), ("/tpm/size_bytes", json!(7))]
+    {
         let e = Manifest::parse(&with(pointer, value)).unwrap_err();
         assert_eq!((e.kind(), e.resource()), (ErrorKind::Corrupt, Some(&Resource::Field("seal".into()))));
     }
@@ -126,7 +150,8 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic_and_no_name_leads_out(text in ".{0,200}", target in ".{0,20}", file in ".{0,20}") {
         let _ = Manifest::parse(&text);
-        for (pointer, value) in [("/disks/0/target", &target), ("/disks/0/file", &file), ("/document/file", &file)] {
+        let names = [("/disks/0/target", &target), ("/disks/0/file", &file), ("/document/file", &file), ("/tpm/file", &file)];
+        for (pointer, value) in names {
             if let Ok(read) = Manifest::parse(&with(pointer, json!(value))) {
                 prop_assert!(read.files().all(|stored| !stored.file.contains('/') && !stored.file.starts_with('.')));
             }

@@ -63,8 +63,8 @@ impl Step for WriteManifest {
         let mut session = self.at.open(cx).await?;
         let mut manifest = self.draft.clone();
         self.look(&mut session, &mut manifest.document).await?;
-        if let Some(nvram) = &mut manifest.nvram {
-            self.look(&mut session, nvram).await?;
+        for file in [&mut manifest.nvram, &mut manifest.tpm].into_iter().flatten() {
+            self.look(&mut session, file).await?;
         }
         for disk in &mut manifest.disks {
             self.look(&mut session, &mut disk.stored).await?;
