@@ -1,11 +1,11 @@
 //! A machine that runs is copied by one at a time, and stays as it is meanwhile.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use kvm_clone::CloneSpec;
-use kvm_core::op::{Direction, Executor, Hook, MemoryStore, Moment, RunContext, Store as _, Verdict};
-use kvm_core::{Description, ErrorKind, PowerAction, Silent};
+use kvm_core::op::{Direction, Executor, Hook, MemoryStore, Moment, Plan, RunContext, Store as _, Verdict};
+use kvm_core::{Description, ErrorKind, Host, PowerAction, Silent};
 use kvm_vm::{COPYING, DeleteOptions, KeepMemory, SnapshotCreate, plan_delete, plan_hold, plan_snapshot};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,30 @@ struct DiesHolding;
 impl Hook for DiesHolding {
     async fn at(&self, moment: Moment, _: usize, name: &str) -> Verdict {
         if moment == Moment::After && name == "at-peer" { Verdict::Die } else { Verdict::Continue }
+    }
+}
+
+/// Right before the machine is held, when nobody holds it yet, another program does.
+#[derive(Debug)]
+struct IsOvertaken {
+    by: Executor,
+    with: Mutex<Option<Plan>>,
+    host: Host,
+}
+
+#[async_trait]
+impl Hook for IsOvertaken {
+    async fn at(&self, moment: Moment, _: usize, name: &str) -> Verdict {
+        let other = match (moment, name) {
+            (Moment::Before, "at-peer") => self.with.lock().unwrap().take(),
+            _ => None,
+        };
+        if let Some(plan) = other {
+            let cancel = CancellationToken::new();
+            let cx = RunContext { host: &self.host, reporter: &Silent, cancel: &cancel };
+            self.by.run(plan, cx).await.unwrap_err();
+        }
+        Verdict::Continue
     }
 }
 
@@ -92,4 +116,26 @@ async fn a_copy_that_comes_back_late_leaves_the_next_ones_hold_alone() {
     let held = snapshots.list(&web.id).await.unwrap();
     let ended = pair.executor().finish(&killed, Direction::Back, cx()).await;
     assert_eq!(snapshots.list(&web.id).await.unwrap(), held, "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_overtaken_at_the_last_moment_is_told_that_it_is_busy() {
+    let pair = Pair::new().await.unwrap();
+    let web = pair.vm("web").await;
+    pair.here.hypervisor.power(&web.id, PowerAction::Start).await.unwrap();
+    let (one, two) = (pair.plan("web", &named("one")).await.unwrap(), pair.plan("web", &named("two")).await.unwrap());
+    let store = Arc::new(MemoryStore::default());
+    let by = Executor::new(store.clone(), pair.catalogue(), "other").with_hook(Arc::new(DiesHolding));
+    let hook = IsOvertaken { by, with: Mutex::new(Some(two.plan)), host: pair.there.clone() };
+    let cancel = CancellationToken::new();
+    let cx = RunContext { host: &pair.there, reporter: &Silent, cancel: &cancel };
+    let refused = pair.executor().with_hook(Arc::new(hook)).run(one.plan, cx).await.unwrap_err();
+    assert!(said(&refused).starts_with("busy [VM web]: VM web is being copied since "), "{}", said(&refused));
+    pair.assert_nothing_open().await;
+    // The other one's hold is as it was: it goes on from there.
+    let killed = store.unfinished().await.unwrap()[0].header.id.clone();
+    let cx = RunContext { host: &pair.there, reporter: &Silent, cancel: &cancel };
+    Executor::new(store, pair.catalogue(), "other").finish(&killed, Direction::Forward, cx).await.unwrap();
+    assert!(pair.there.hypervisor.find(&kvm_core::VmRef::Name("two".parse().unwrap())).await.is_ok());
+    assert_eq!(pair.here.hypervisor.snapshots().unwrap().list(&web.id).await.unwrap(), []);
 }
