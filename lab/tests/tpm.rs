@@ -241,6 +241,17 @@ fn a_machine_that_runs_is_backed_up_with_its_tpm_and_comes_back_with_it() {
         // Set back where it is it keeps what it has.
         let planned = kvmctl.ok(&[&itself[..], &["--dry-run"]].concat()).await;
         assert!(planned.contains("what the machine has stays"), "{planned}");
+        // Where that was lost it has the one of the backup again.
+        two.exec(&["rm", &file(&original)]).await.succeeded();
+        let done = kvmctl.json(&[&itself[..], &["--yes"]].concat()).await;
+        assert_eq!(bytes(two, &original).await, state, "the same bytes");
+        kvmctl.ok(&["vm", "start", &there]).await;
+        kvmctl.ok(&["vm", "power-off", &there]).await;
+        assert!(differing(&bytes(two, &original).await, &state) < state.len() / 4, "swtpm has taken it");
+        for kept in done["kept"].as_array().into_iter().flatten() {
+            let name = kept.as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+            kvmctl.ok(&["-c", "two", "vol", "delete", &format!("default/{name}"), "--yes"]).await;
+        }
 
         // Another one has the state where that is asked for, and a TPM of its own where it is not.
         let (copy, fresh) = (format!("{vm}-copy"), format!("{vm}-fresh"));

@@ -17,3 +17,4 @@ mod support;
 mod sync;
 mod sysprep;
 mod tpm;
+mod unsealed;
