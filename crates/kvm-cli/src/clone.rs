@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     name: Option<VmName>,
     /// Copy nothing: have it lie upon the present images of the original, on the same host.
-    #[arg(long, conflicts_with_all = ["destination", "replace", "bandwidth", "no_compress", "parallel"])]
+    #[arg(long, conflicts_with_all = ["destination", "replace", "keep_replaced", "bandwidth", "no_compress", "parallel"])]
     linked: bool,
     /// Put it in the place of a VM of that name, which is deleted when the clone stands.
     #[arg(long, requires = "name")]
@@ -90,7 +90,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     parallel: Option<Parallel>,
     /// Start it.
-    #[arg(long, conflicts_with = "prove")]
+    #[arg(long, conflicts_with_all = ["prove", "until", "timeout"])]
     start: bool,
     #[command(flatten)]
     sysprep: Sysprep,

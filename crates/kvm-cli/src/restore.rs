@@ -14,6 +14,9 @@ use crate::prove::{Proof, Prove, announce, prove_copy};
 use crate::session::Session;
 use crate::sysprep::{self, Inside, Prepared, Sysprep, prepare_copy};
 
+/// What only another machine can be given. Also what needs one of them: clap lets go of a requirement that conflicts.
+const AS_ANOTHER: &[&str] = &["start", "sysprep", "hostname", "sysprep_keep", "replace", "keep_replaced", "copy_tpm"];
+
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -46,7 +49,7 @@ pub struct Args {
     #[arg(long, requires = "replace")]
     keep_replaced: bool,
     /// Bring it back as itself.
-    #[arg(long, group = "as_whom", conflicts_with_all = ["start", "sysprep"])]
+    #[arg(long, group = "as_whom", conflicts_with_all = AS_ANOTHER)]
     in_place: bool,
     /// Where it comes back: a target, or an alias of hosts.toml.
     #[arg(long, value_name = "HOST")]
@@ -58,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "OLD=NEW")]
     network: Vec<UplinkMap>,
     /// Give it the state of the emulated TPM in the backup, with its identity.
-    #[arg(long, conflicts_with = "in_place")]
+    #[arg(long)]
     copy_tpm: bool,
     /// Most that is sent per second, such as 100M or 1Gbit/s.
     #[arg(long, value_name = "RATE", value_parser = Bandwidth::parse)]
@@ -70,7 +73,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     parallel: Option<Parallel>,
     /// Start it.
-    #[arg(long, conflicts_with = "prove")]
+    #[arg(long, conflicts_with_all = ["prove", "until", "timeout"])]
     start: bool,
     #[command(flatten)]
     sysprep: Sysprep,

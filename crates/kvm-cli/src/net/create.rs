@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "Flags")]
     from_xml: Option<PathBuf>,
     /// Take everything that the XML says, also options of the host's DHCP server.
-    #[arg(long, requires = "from_xml")]
+    #[arg(long, requires = "from_xml", conflicts_with = "Flags")]
     trust: bool,
     /// Start it when its host boots.
     #[arg(long)]

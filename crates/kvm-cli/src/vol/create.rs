@@ -48,10 +48,10 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["backing", "preallocation"])]
     encrypt: bool,
     /// The passphrase: the first line of this file, - for standard input; one that nobody sees if left out.
-    #[arg(long, value_name = "FILE", requires = "encrypt")]
+    #[arg(long, value_name = "FILE", requires = "encrypt", conflicts_with_all = ["backing", "preallocation"])]
     passphrase_file: Option<PathBuf>,
     /// Show the plan of an encrypted volume and do nothing.
-    #[arg(long, requires = "encrypt")]
+    #[arg(long, requires = "encrypt", conflicts_with_all = ["backing", "preallocation"])]
     dry_run: bool,
     /// Print the XML that would be given to the host and do nothing.
     #[arg(long, conflicts_with = "backing")]
